@@ -1,0 +1,48 @@
+"""What a long computation tells its surroundings, without knowing them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """Named figures at a point of the images-shown clock, such as `loss/critic`."""
+
+    seen_images: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture at a point of the clock: uint8 [H, W, C], C being 1 or 3."""
+
+    seen_images: int
+    name: str
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the computation is."""
+
+    seen_images: int
+    total_images: int
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence for people: resumed from a checkpoint, a damaged one passed over."""
+
+    text: str
+
+
+Event = Scalars | Picture | Progress | Notice
+EventSink = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """The silent sink."""

@@ -1,0 +1,32 @@
+"""Every path of a project, once. All are relative to the project's folder."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DVC_FILE = Path("dvc.yaml")
+
+PROCESSED = Path("data/processed")
+EXTRACTOR = Path("models/extractor")
+GENERATOR = Path("models/generator")
+
+REPORTS = Path("reports")
+DATA_REPORT = REPORTS / "data.json"
+EXTRACTOR_REPORT = REPORTS / "extractor.json"
+CURVES = REPORTS / "curves.csv"
+TRAINING_SAMPLES = REPORTS / "training_samples.png"
+METRICS = REPORTS / "metrics.json"
+EVALUATION = REPORTS / "evaluation.json"
+SAMPLES = REPORTS / "samples.png"
+REAL_AND_GENERATED = REPORTS / "real_and_generated.png"
+REGISTRATION = REPORTS / "registration.json"
+
+# Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs.
+SCRATCH = Path(".ganlib")
+CHECKPOINTS = SCRATCH / "checkpoints"
+FEATURES = SCRATCH / "features"
+WEIGHTS = SCRATCH / "weights"
+SPOOL = SCRATCH / "spool"
+TIMINGS = SCRATCH / "timings"
+PREFECT_HOME = SCRATCH / "prefect"
+PIPELINE_LOCK = SCRATCH / "pipeline.lock"
+STORE_LOCK = SCRATCH / "store.lock"
