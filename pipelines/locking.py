@@ -1,0 +1,55 @@
+"""One at a time: file locks that say who holds them and survive nobody."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import paths
+
+POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Proof that a lock is held.
+
+    The kernel releases it when the last process that has `descriptor` open is
+    gone: the holder, and any supervisor that was told to keep it open.
+    """
+
+    descriptor: int
+
+
+@contextlib.contextmanager
+def hold(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[Lock]:
+    """Hold a lock file, waiting as long as it takes; `on_wait` hears once whom for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _try(descriptor):
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+            on_wait(f"waiting for {holder} to finish ({path})")
+            while not _try(descriptor):
+                time.sleep(POLL_S)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})".encode(), 0)
+        yield Lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hold_pipeline(project: Path, *, on_wait: Callable[[str], None]) -> contextlib.AbstractContextManager[Lock]:
+    """The lock of whoever drives a project's stages."""
+    return hold(project / paths.PIPELINE_LOCK, on_wait=on_wait)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
