@@ -1,0 +1,1 @@
+"""A pure PyTorch library for generative adversarial networks on images."""

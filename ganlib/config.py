@@ -41,6 +41,7 @@ class ImageSpec(Options):
 
     @property
     def num_classes(self) -> int:
+        """How many classes; 0 when unlabelled."""
         return len(self.classes)
 
 
@@ -170,7 +171,11 @@ class EvaluateOptions(Options):
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:
-        needs = {"kid_subset_size": self.kid_subset_size, "is_splits": self.is_splits, "neighbours": self.neighbours + 1}
+        needs = {
+            "kid_subset_size": self.kid_subset_size,
+            "is_splits": self.is_splits,
+            "neighbours": self.neighbours + 1,
+        }
         for name, least in needs.items():
             if self.samples < least:
                 raise ValueError(f"samples={self.samples} is fewer than {name} needs ({least}); raise samples")

@@ -13,6 +13,7 @@ REPORTS = Path("reports")
 DATA_REPORT = REPORTS / "data.json"
 EXTRACTOR_REPORT = REPORTS / "extractor.json"
 CURVES = REPORTS / "curves.csv"
+SNAPSHOTS = REPORTS / "snapshots.csv"
 TRAINING_SAMPLES = REPORTS / "training_samples.png"
 METRICS = REPORTS / "metrics.json"
 EVALUATION = REPORTS / "evaluation.json"

@@ -1,0 +1,1 @@
+"""Thin shells, one per DVC stage and of the same name."""

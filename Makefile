@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check ui clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Activates the environment for every recipe: DVC's stages call `python`.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## Run the whole pipeline on the data in params.yaml, then summarise
+	@gan repro
+
+test: $(VENV)/.installed-check ## Run the tests
+	@python -m pytest
+
+check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+	@gan check params.yaml presets/*.yaml
+
+ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:5000)
+	@gan ui
+
+clean: ## Remove the environment, caches and scratch files (keeps data, models, reports and runs)
+	rm -rf $(VENV) .ganlib build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("error: PYTHON=$(PYTHON) is %d.%d, expected 3.11 or later; use make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up $(VENV) (once, some minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-check: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[check]'
+	@touch $@

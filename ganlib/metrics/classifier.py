@@ -1,0 +1,81 @@
+"""The small classifier whose penultimate layer gives the `domain` features."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganlib.config import ExtractorOptions, ImageSpec
+from ganlib.events import EventSink, Progress, Scalars, ignore
+
+Images = NDArray[np.uint8]
+Batches = Callable[[int], tuple[Images, NDArray[np.int64]]]
+
+
+class Classifier(nn.Module):
+    """Strided convolutions down to 4 x 4, then `feature_dim` features, then logits."""
+
+    def __init__(self, *, image: ImageSpec, width: int, feature_dim: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(image.channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
+        size = image.size
+        while size > 4:
+            layers += [nn.ReLU(), nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(2 * width)]
+            width, size = 2 * width, size // 2
+        self.trunk = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Linear(width * size * size, feature_dim))
+        self.head = nn.Linear(feature_dim, image.num_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [N, C, H, W] in [-1, 1] -> features [N, D], at least 0, and logits [N, K]."""
+        features = F.relu(self.trunk(images))
+        return features, self.head(features)
+
+
+def to_input(images: Images, device: torch.device) -> Tensor:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1]."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def train_classifier(
+    options: ExtractorOptions, image: ImageSpec, batches: Batches, *, on_event: EventSink = ignore
+) -> Classifier:
+    """Train on batches(seen_images) with Adam, a cosine rate and random shifts of one pixel in eight.
+
+    Deterministic on CPU for a given seed, thread count and sequence of batches.
+    """
+    torch.manual_seed(options.seed)
+    device = torch.device("cpu")
+    model = Classifier(image=image, width=options.width, feature_dim=options.feature_dim)
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
+    steps = -(-options.total_images // options.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    generator = torch.Generator().manual_seed(options.seed)
+    for step in range(steps):
+        seen_images = step * options.batch_size
+        images, labels = batches(seen_images)
+        shifted = _random_shift(to_input(images, device), image.size // 8, generator)
+        _, logits = model(shifted)
+        loss = F.cross_entropy(logits, torch.from_numpy(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            on_event(Scalars(seen_images, {"loss/classifier": loss.item()}))
+            on_event(Progress(seen_images, options.total_images, 0.0))
+    return model.eval().requires_grad_(False)
+
+
+def _random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Translate each image by up to `most` pixels; edges repeat."""
+    count, _, height, width = images.shape
+    padded = F.pad(images, (most, most, most, most), mode="replicate")
+    offsets = torch.randint(0, 2 * most + 1, (2, count), generator=generator)
+    rows = offsets[0, :, None] + torch.arange(height)
+    columns = offsets[1, :, None] + torch.arange(width)
+    every = torch.arange(count)[:, None, None]
+    return padded[every, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

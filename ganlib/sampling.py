@@ -1,0 +1,80 @@
+"""Seeded latents in, uint8 images out."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganlib.networks.base import Generator
+
+Images = NDArray[np.uint8]
+
+
+def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
+    """Standard normal latents, float32 [N, Z].
+
+    Row i depends on `seed` and i alone: the first rows of a longer draw are
+    those of a shorter one, on every device.
+    """
+    draws = np.random.default_rng(seed).standard_normal((count, latent_dim), dtype=np.float32)
+    return torch.from_numpy(draws)
+
+
+def balanced_labels(count: int, num_classes: int) -> Tensor:
+    """Labels 0, 1, …, K - 1, 0, 1, …: int64 [N]."""
+    return torch.arange(count) % num_classes
+
+
+def to_uint8(images: Tensor) -> Images:
+    """Images [N, C, H, W] in [-1, 1] (clamped) as uint8 [N, H, W, C]."""
+    scaled = images.float().mul(127.5).add(127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+@contextmanager
+def inference(generator: Generator) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode before is restored."""
+    was_training = generator.training
+    generator.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        generator.train(was_training)
+
+
+def render(generator: Generator, latents: Tensor, labels: Tensor | None, *, batch_size: int) -> Images:
+    """Generate uint8 [N, H, W, C] from latents [N, Z] and labels [N], on the generator's device."""
+    device = next(generator.parameters()).device
+    chunks = []
+    with inference(generator):
+        for start in range(0, len(latents), batch_size):
+            chunk = slice(start, start + batch_size)
+            chunk_labels = None if labels is None else labels[chunk].to(device)
+            chunks.append(to_uint8(generator(latents[chunk].to(device), chunk_labels)))
+    return np.concatenate(chunks)
+
+
+def image_grid(images: Images, *, columns: int, scale: int = 1) -> Images:
+    """Tile images [N, H, W, C] row by row into one [H', W', C], each pixel repeated `scale` times."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    canvas = np.zeros((rows * columns, height, width, channels), dtype=np.uint8)
+    canvas[:count] = images
+    tiled = canvas.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    grid = tiled.reshape(rows * height, columns * width, channels)
+    return grid.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def beside(left: Images, right: Images, *, gap: int) -> Images:
+    """Two pictures [H, W, C] of equal height with a white gap of `gap` pixels between them."""
+    separator = np.full((left.shape[0], gap, left.shape[2]), 255, dtype=np.uint8)
+    return np.concatenate([left, separator, right], axis=1)
+
+
+def as_labels(values: Sequence[int]) -> Tensor:
+    """Labels as int64 [N]."""
+    return torch.tensor(list(values), dtype=torch.int64)

@@ -1,0 +1,121 @@
+"""Checkpoints that survive a kill at any moment and refuse to be mistaken for others."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ganlib.training.state import TrainState
+
+FORMAT_VERSION = 1
+STATE = "state.pt"
+MANIFEST = "manifest.json"
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """A digest of all that the bits of a training depend on, the versions of format and torch included."""
+    whole = {"format_version": FORMAT_VERSION, "torch": torch.__version__, **parts}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def code_digest(*packages: ModuleType) -> str:
+    """A digest of the packages' source files, so that a checkpoint never meets other code than its own."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(f"{package.__name__}/{path.name}".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The last `keep` checkpoints of one training, a folder each, named by images shown."""
+
+    folder: Path
+    fingerprint: str
+    keep: int
+
+    @property
+    def home(self) -> Path:
+        """The folder of this training."""
+        return self.folder / self.fingerprint
+
+    def save(self, state: TrainState) -> Path:
+        """Write aside, flush, rename, then drop the oldest."""
+        final = self.home / f"{state.seen_images:012d}"
+        partial = self.home / f"partial-{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        torch.save(state.state_dict(), partial / STATE)
+        with (partial / STATE).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        manifest = {"fingerprint": self.fingerprint, "seen_images": state.seen_images, "sha256": digest}
+        (partial / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        for path in (partial / STATE, partial / MANIFEST, partial):
+            _flush(path)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        _flush(self.home)
+        for old in self._newest_first()[self.keep :]:
+            shutil.rmtree(old)
+        return final
+
+    def load_latest(self, state: TrainState, *, notify: Callable[[str], None]) -> bool:
+        """Bring `state` to the newest sound checkpoint; False when there is none.
+
+        A damaged or foreign one is named through `notify`, and the one before it is used.
+        """
+        for path in self._newest_first():
+            try:
+                values = self._read(path)
+            except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
+                notify(
+                    f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]}); using the one before it"
+                )
+                continue
+            state.load_state_dict(values)
+            return True
+        return False
+
+    def run_key(self) -> str:
+        """A name for this training that resuming keeps and training again does not."""
+        path = self.home / "run_key"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            path.write_text(uuid.uuid4().hex, encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+
+    def clear(self) -> None:
+        """Forget this training; called once its outputs are written."""
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted((p for p in self.home.glob("[0-9]*") if p.is_dir()), reverse=True)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["fingerprint"] != self.fingerprint:
+            raise ValueError(f"of another configuration: {manifest['fingerprint']}, expected {self.fingerprint}")
+        with (path / STATE).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != manifest["sha256"]:
+            raise ValueError(f"damaged: SHA-256 {found[:12]}…, expected {manifest['sha256'][:12]}…")
+        values: dict[str, Any] = torch.load(path / STATE, map_location="cpu", weights_only=True)
+        return values
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

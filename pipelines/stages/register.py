@@ -1,0 +1,48 @@
+"""Stage: the gate, and the model registry."""
+
+from pathlib import Path
+
+import torch
+
+from ganlib.config import load_config
+from ganlib.datasets.packed import open_packed
+from ganlib.evaluation import evaluate
+from ganlib.metrics.extractors import load_extractor
+from ganlib.packaging import ImageGenerator
+from pipelines import paths, registry, tracking
+from pipelines.stages.shell import read_json, run_stage, say, write_json
+
+
+def main() -> None:
+    """Register the generator, let it meet the champion, and write the decision."""
+    config = load_config(paths.PARAMS)
+    data = open_packed(paths.PROCESSED)
+
+    def rescore(folder: Path) -> float:
+        """The champion's score on today's data and extractor."""
+        say("register: the champion was measured on other data or features; measuring it again")
+        extractor = load_extractor(
+            config.evaluate.extractor,
+            config.extractor,
+            folder=paths.EXTRACTOR,
+            weights_cache=paths.WEIGHTS,
+            device=torch.device("cpu"),
+        )
+        champion = ImageGenerator.load(folder)
+        result = evaluate(champion, data, extractor, config.evaluate, cache=paths.FEATURES, notify=say)
+        return float(result.metrics[config.register_.metric]["value"])
+
+    registration = registry.register(
+        options=config.register_,
+        experiment=config.tracking.experiment,
+        generator_folder=paths.GENERATOR,
+        evaluation=read_json(paths.EVALUATION, "evaluate"),
+        tags=tracking.content_tags(config, data.train.digest),
+        rescore=rescore,
+    )
+    write_json(paths.REGISTRATION, registration.to_json())
+    say(f"register: {registration.reason}")
+
+
+if __name__ == "__main__":
+    run_stage("register", main)

@@ -1,0 +1,164 @@
+"""What all stages share: errors as one line, progress for people, figures as files."""
+
+import csv
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ganlib import events
+from ganlib.errors import UserError
+
+USER_ERROR = 2
+TERMINATED = 128 + signal.SIGTERM
+PLAIN_LINE_EVERY_S = 5.0
+
+
+def run_stage(name: str, function: Callable[[], None]) -> None:
+    """Run a stage's main function; a user's mistake becomes one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _terminate)
+    started = time.monotonic()
+    try:
+        function()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        sys.stderr.write(f"error: {name}: {error.strerror or error} ({error.filename or 'no file named'})\n")
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        sys.exit(128 + signal.SIGINT)
+    say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(TERMINATED)
+
+
+def say(text: str) -> None:
+    """One line to the person who watches."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write aside and rename, so that a reader never sees half a file."""
+    _write_aside(path, lambda partial: partial.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", "utf-8"))
+
+
+def write_png(path: Path, pixels: events.NDArray[Any]) -> None:
+    """uint8 [H, W, C] as PNG."""
+    from PIL import Image
+
+    squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    _write_aside(path, lambda partial: Image.fromarray(squeezed).save(partial, format="PNG"))
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Rows of figures; the columns are those that occur in any row."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    _write_aside(path, write)
+
+
+def read_json(path: Path, made_by: str) -> dict[str, Any]:
+    """Read what another stage wrote.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run the {made_by} stage") from None
+    return value
+
+
+def _write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class ProgressDisplay:
+    """An event sink for people: a live bar on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._last_line_s = 0.0
+        self._console = Console()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} images  {task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=None, rate=0.0, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        """Show notices and progress; other events are for other sinks."""
+        match event:
+            case events.Notice(text=text):
+                self._console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+            case events.Progress():
+                self._progress(event)
+            case _:
+                return
+
+    def _progress(self, event: events.Progress) -> None:
+        self._bar.update(
+            self._task,
+            total=event.total_images,
+            completed=event.seen_images,
+            rate=event.images_per_s,
+            visible=True,
+        )
+        now = time.monotonic()
+        if self._console.is_terminal or now - self._last_line_s < PLAIN_LINE_EVERY_S:
+            return
+        self._last_line_s = now
+        rate = f", {event.images_per_s:.0f} images/s" if event.images_per_s else ""
+        left_s = (event.total_images - event.seen_images) / event.images_per_s if event.images_per_s else 0.0
+        left = f", {left_s:.0f} s left" if event.images_per_s else ""
+        say(f"{self.name}: {event.seen_images} of {event.total_images} images{rate}{left}")
+
+
+def chain(*sinks: events.EventSink) -> events.EventSink:
+    """One sink that hands each event to all."""
+
+    def send(event: events.Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return send
