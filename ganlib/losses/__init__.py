@@ -1,0 +1,12 @@
+"""Adversarial losses and penalties as per-sample functions."""
+
+from ganlib.losses.adversarial import AdversarialLoss, critic_loss, generator_loss, generator_needs_real_logits
+from ganlib.losses.penalties import zero_centered_penalty
+
+__all__ = [
+    "AdversarialLoss",
+    "critic_loss",
+    "generator_loss",
+    "generator_needs_real_logits",
+    "zero_centered_penalty",
+]

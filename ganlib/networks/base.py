@@ -1,0 +1,61 @@
+"""What every generator and critic promises; final classes live one family a file."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+
+class Generator(nn.Module, ABC):
+    """Latents to images.
+
+    `latent_dim` is Z; `num_classes` is 0 when the generator is unconditional.
+    """
+
+    def __init__(self, *, latent_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Latents [N, Z] and int64 labels [N] (None: unconditional) to images [N, C, H, W].
+
+        Images are nominally in [-1, 1] and have the dtype of the latents, under autocast too.
+        """
+
+    if TYPE_CHECKING:  # nn.Module's own __call__ is untyped
+
+        def __call__(self, latents: Tensor, labels: Tensor | None) -> Tensor: ...  # noqa: D102
+
+
+class Critic(nn.Module, ABC):
+    """Images to logits, high where they look real.
+
+    `couples_samples` is true when the logit of one image depends on its
+    neighbours in the batch (batch norm): then real and fake images must not
+    share a forward pass, and a gradient penalty per image has no meaning.
+    """
+
+    def __init__(self, *, num_classes: int, couples_samples: bool) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.couples_samples = couples_samples
+
+    @abstractmethod
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] and int64 labels [N] (None: unconditional) to logits [N].
+
+        Logits have the dtype of the images, under autocast too.
+        """
+
+    if TYPE_CHECKING:
+
+        def __call__(self, images: Tensor, labels: Tensor | None) -> Tensor: ...  # noqa: D102
+
+
+def assert_labels_match(labels: Tensor | None, num_classes: int) -> None:
+    """Programmer's check: labels are given exactly when the network has classes."""
+    assert (labels is None) == (num_classes == 0), (
+        "an unconditional network takes no labels" if labels is not None else "a conditional network needs labels"
+    )
