@@ -30,6 +30,11 @@ _MARKERS: dict[Status, re.Pattern[str]] = {
     "cached": re.compile(r"Stage '(.+)' is cached - skipping run, checking out outputs"),
     "unchanged": re.compile(r"Stage '(.+)' didn't change, skipping"),
 }
+# What DVC says about its own files; hints that a person who runs `dvc` by hand can use.
+_HOUSEKEEPING = re.compile(
+    r"(Updating|Generating) lock file '.*'|To track the changes with git, run:|\tgit add .*"
+    r"|To enable auto staging, run:|\tdvc config core\.autostage true|Use `dvc push` to send your updates.*|"
+)
 _FAILED = re.compile(r"ERROR: failed to reproduce '([^']+)': (.*)")
 _EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
 _BUSY = re.compile(r"ERROR: .*is busy, it is being blocked by:")
@@ -56,7 +61,7 @@ class StageOutcome:
     seconds: float
 
 
-class StageFailed(Exception):  # noqa: N818 - an outcome, like StageTimedOut
+class StageFailed(Exception):
     """A stage did not succeed; the message is one line.
 
     `exit_code` is the stage's own, or DVC's where the stage never ran;
@@ -82,12 +87,15 @@ class StageFailed(Exception):  # noqa: N818 - an outcome, like StageTimedOut
             if (refused := _FAILED.match(line)) and not _EXITED.search(line):
                 return f"stage {self.name}: {refused[2]}"
         said = [line for line in self.last_lines if line and not _FAILED.match(line)]
-        last = said[-1] if said else "it said nothing"
+        last = said[-1].removeprefix("error: ") if said else "it said nothing"
         return (
             f"stage {self.name}: {last}"
             if self.user_error
             else (f"stage {self.name} failed with exit code {self.exit_code}: {last}")
         )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class StageTimedOut(StageFailed):
@@ -112,38 +120,23 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
 
     with _repository(project) as repo:
         graph = repo.index.graph.reverse()
-        place = {stage.addressing: number for number, stage in enumerate(repo.index.stages)}
-        ordered = nx.lexicographical_topological_sort(graph, key=lambda stage: place[stage.addressing])
+        names = _names(repo)
+        place = list(names)
+        ordered = nx.lexicographical_topological_sort(graph, key=lambda stage: place.index(stage.addressing))
         return tuple(
             Stage(
-                name=stage.addressing,
+                name=names[stage.addressing],
                 description=stage.desc or "",
                 command=stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd),
                 deps=tuple(
                     _relative(dep, repo.root_dir) for dep in stage.deps if not isinstance(dep, ParamsDependency)
                 ),
                 outs=tuple(_relative(out, repo.root_dir) for out in stage.outs),
-                upstream=tuple(sorted(other.addressing for other in graph.predecessors(stage) if other.cmd)),
+                upstream=tuple(names[other.addressing] for other in graph.predecessors(stage) if other.cmd),
             )
             for stage in ordered
             if stage.cmd
         )
-
-
-def require_sources(project: Path, graph: tuple[Stage, ...]) -> None:
-    """Check that what the graph starts from is there: the dependencies that no stage makes.
-
-    Raises:
-        UserError: a file or folder is missing.
-    """
-    made = {out for stage in graph for out in stage.outs}
-    for stage in graph:
-        for dep in stage.deps:
-            if dep not in made and "://" not in dep and not (project / dep).exists():
-                raise UserError(
-                    f"{dep}: not there, but stage {stage.name} needs it; restore it (git checkout or dvc pull) "
-                    f"or correct its path in {paths.PARAMS} or {paths.DVC_FILE}"
-                )
 
 
 def changed_stages(project: Path) -> frozenset[str]:
@@ -153,7 +146,8 @@ def changed_stages(project: Path) -> frozenset[str]:
         UserError: as read_graph, or another DVC process holds the files.
     """
     with _repository(project) as repo:
-        return frozenset(repo.status())
+        names = _names(repo)
+        return frozenset(names[address] for address in repo.status())
 
 
 def run_stage(
@@ -187,7 +181,7 @@ def run_graph(
     project: Path,
     *,
     on_line: Callable[[str], None],
-    on_outcome: Callable[[StageOutcome], None],
+    on_outcome: Callable[[StageOutcome], None] = lambda _outcome: None,
     force: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> tuple[StageOutcome, ...]:
@@ -226,8 +220,9 @@ class _Transcript:
                 self.name, self._status, self._started = found[1], status, time.monotonic()
         if failed := _FAILED.match(line):
             self.name, self._status = failed[1], None
-        self.last_lines.append(line)
-        self._on_line(line)
+        if not _HOUSEKEEPING.fullmatch(line):
+            self.last_lines.append(line)
+            self._on_line(line)
 
     def close_stage(self) -> None:
         if self._status is not None:
@@ -286,6 +281,15 @@ def _repository(project: Path) -> "Iterator[Repo]":
         raise UserError(f"{project}: not a DVC project; expected a folder with .dvc and dvc.yaml") from None
     except DvcException as error:
         raise UserError(f"{project / paths.DVC_FILE}: {' '.join(str(error).split())}") from None
+
+
+def _names(repo: "Repo") -> dict[str, str]:
+    """From DVC's addresses, which depend on the working directory, to names that do not."""
+    inside = (os.path.relpath(stage.path, repo.root_dir) for stage in repo.index.stages)
+    return {
+        stage.addressing: stage.name if file == str(paths.DVC_FILE) else f"{file}:{stage.name}"
+        for stage, file in zip(repo.index.stages, inside, strict=True)
+    }
 
 
 def _relative(file: "Output", root: str) -> str:

@@ -65,7 +65,7 @@ def _chunks(process: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
     pending = b""
-    progress_shown = 0.0
+    progress_shown = time.monotonic()
     for chunk in chunks:
         *whole, pending = (pending + chunk).split(b"\n")
         yield from map(_last_state, whole)

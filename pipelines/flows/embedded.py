@@ -1,0 +1,119 @@
+"""The Prefect API a run talks to: the configured one, or a server of its own for as long as it lasts."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from ganlib.errors import UserError
+from pipelines import paths, supervisor
+from pipelines.environment import quiet_environment
+from pipelines.locking import hold
+
+START_TIMEOUT_S = 180.0
+PATIENCE_S = 15.0
+POLL_S = 0.2
+DRAIN_TIMEOUT_S = 20
+HOST = "127.0.0.1"
+
+
+@contextlib.contextmanager
+def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
+    """A Prefect API for the flows that run inside.
+
+    PREFECT_API_URL, from the environment or the active Prefect profile, wins.
+    Without it a server of our own runs on this machine, with its history in
+    the project's scratch folder; it is gone afterwards, whatever ends us.
+
+    Raises:
+        UserError: the configured server does not answer.
+    """
+    configured = PREFECT_API_URL.value()
+    if configured:
+        require_api(configured)
+        yield
+        return
+    with _own_server(project, say) as url, temporary_settings({PREFECT_API_URL: url}):
+        try:
+            yield
+        finally:  # what is still on its way to the server, before the server goes
+            for worker in (APILogWorker, EventsWorker):
+                worker.drain_all(timeout=DRAIN_TIMEOUT_S)
+
+
+def require_api(url: str) -> None:
+    """Check that a Prefect server answers.
+
+    Raises:
+        UserError: it does not.
+    """
+    from prefect.client.orchestration import get_client
+
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+    if problem is not None:
+        raise UserError(
+            f"PREFECT_API_URL={url}: no Prefect server answers ({problem}); "
+            "start one with `prefect server start`, or correct or unset the variable"
+        )
+
+
+@contextlib.contextmanager
+def _own_server(project: Path, say: Callable[[str], None]) -> Iterator[str]:
+    """Start a server on a free port of this machine; gives the URL of its API."""
+    home = (project / paths.PREFECT_HOME).resolve()
+    log_file = home / "server.log"
+    # One at a time: two servers that migrate one database destroy each other's work.
+    with hold(home / "server.lock", on_wait=say) as lock, log_file.open("wb") as log:
+        say("starting a Prefect server for this run")
+        port = _free_port()
+        server = supervisor.start(
+            [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
+            cwd=home,
+            env={
+                **os.environ,
+                **quiet_environment(),
+                "PREFECT_HOME": str(home),
+                "PREFECT_SERVER_UI_ENABLED": "false",
+            },
+            stdout=log,
+            keep_open=[lock.descriptor],
+        )
+        try:
+            url = f"http://{HOST}:{port}/api"
+            _wait_until_healthy(url, server, log_file, say)
+            yield url
+        finally:
+            supervisor.stop(server)
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_file: Path, say: Callable[[str], None]) -> None:
+    started = time.monotonic()
+    next_word_s = PATIENCE_S
+    while time.monotonic() - started < START_TIMEOUT_S:
+        with contextlib.suppress(httpx.TransportError):  # not listening yet
+            if httpx.get(f"{url}/health", timeout=POLL_S * 10).status_code == httpx.codes.OK:
+                return
+        if server.poll() is not None:
+            raise RuntimeError(f"Prefect's server ended with code {server.returncode} while it started; see {log_file}")
+        if time.monotonic() - started > next_word_s:
+            say(f"still waiting for Prefect's server ({next_word_s:.0f} of at most {START_TIMEOUT_S:.0f} s)")
+            next_word_s += PATIENCE_S
+        time.sleep(POLL_S)
+    raise RuntimeError(f"Prefect's server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,167 @@
+"""The DVC graph as a Prefect flow: one task per stage, generated from dvc.yaml.
+
+Prefect adds schedules, retries, time-outs, cancelling and a page to look at;
+DVC stays the judge of what has to run.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from prefect import Task, flow, get_run_logger, runtime, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from ganlib.config import FlowOptions
+from ganlib.errors import UserError
+from pipelines import dag
+from pipelines.flows.report import result_markdown
+from pipelines.locking import Lock, hold_pipeline
+from pipelines.preflight import check_project
+
+FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"
+# Marks the lines that people want to read among Prefect's own.
+FOR_PEOPLE = {"ganlib": True}
+
+
+@flow(name="pipeline", description="The stages of dvc.yaml, in their order; what has not changed is left alone.")
+def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutcome, ...]:
+    """Bring a project up to date; one run at a time drives a project, the next one waits.
+
+    Raises:
+        UserError: a mistake in parameters, data or dvc.yaml.
+        StageFailed: a stage failed, after the retries it is entitled to.
+    """
+    _log_expected_errors_without_traceback()
+    project = project.resolve()
+    options = check_project(project).flow
+    graph = dag.read_graph(project)
+    timeouts = _timeouts(graph, options)
+    with hold_pipeline(project, on_wait=_say) as lock:
+        changed = dag.changed_stages(project)
+        create_table_artifact(
+            key="plan",
+            table=_plan(graph, changed, options, timeouts, force=force),
+            description="What this run is going to do",
+        )
+        states: dict[str, State[dag.StageOutcome]] = {}
+        outcomes: dict[str, dag.StageOutcome] = {}
+        for stage in graph:
+            settled = not force and stage.name not in changed and all(_idle(outcomes[name]) for name in stage.upstream)
+            stage_task = _stage_task(project, stage, options, timeouts[stage.name], lock, settled=settled, force=force)
+            states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
+            outcomes[stage.name] = states[stage.name].result()
+    finished = tuple(outcomes.values())
+    create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description="What came of it")
+    return finished
+
+
+def _stage_task(
+    project: Path, stage: dag.Stage, options: FlowOptions, timeout_s: float, lock: Lock, *, settled: bool, force: bool
+) -> Task[[], dag.StageOutcome]:
+    """The task that brings a stage up to date; a `settled` one is known to DVC as unchanged."""
+
+    @task(
+        name=stage.name,
+        task_run_name=stage.name,
+        description=stage.description or None,
+        retries=options.retries,
+        retry_delay_seconds=options.retry_delay_s,
+        retry_condition_fn=_worth_another_try,
+        cache_policy=NO_CACHE,
+    )
+    def bring_up_to_date() -> dag.StageOutcome:
+        if settled:
+            _say("nothing has changed")
+            return dag.StageOutcome(stage.name, "unchanged", 0.0)
+        try:
+            outcome = dag.run_stage(
+                project,
+                stage.name,
+                lock=lock,
+                on_line=_say,
+                timeout_s=timeout_s,
+                force=force,
+                env={FLOW_RUN_VARIABLE: str(runtime.flow_run.id)},
+            )
+        except dag.StageFailed as error:
+            attempt, attempts = runtime.task_run.run_count, 1 if error.user_error else options.retries + 1
+            again = f"; again in {options.retry_delay_s} s" if attempt < attempts else ""
+            _say(f"{error} (attempt {attempt} of {attempts}{again})", logging.WARNING)
+            raise
+        _say(f"{outcome.status} in {outcome.seconds:.1f} s")
+        return outcome
+
+    return bring_up_to_date
+
+
+def _worth_another_try(_task: object, _run: TaskRun, state: State[object]) -> bool:
+    return not (isinstance(state.data, dag.StageFailed) and state.data.user_error)
+
+
+def _idle(outcome: dag.StageOutcome) -> bool:
+    return outcome.status == "unchanged"
+
+
+def _timeouts(graph: tuple[dag.Stage, ...], options: FlowOptions) -> dict[str, int]:
+    known: dict[str, int] = options.timeout_s.model_dump(by_alias=True)
+    for stage in graph:
+        if stage.name not in known:
+            raise UserError(f"flow.timeout_s: no entry for the stage {stage.name} of dvc.yaml; add its seconds")
+    return known
+
+
+def _plan(
+    graph: tuple[dag.Stage, ...],
+    changed: Collection[str],
+    options: FlowOptions,
+    timeouts: Mapping[str, int],
+    *,
+    force: bool,
+) -> list[dict[str, object]]:
+    """A row per stage; behind a stage that runs, the next run only if its outputs differ."""
+    rows: list[dict[str, object]] = []
+    waiting: set[str] = set()
+    for stage in graph:
+        if force:
+            intent = "runs (forced)"
+        elif stage.name in changed:
+            intent = "runs"
+        elif waiting.intersection(stage.upstream):
+            intent = "runs if its inputs change"
+        else:
+            intent = "unchanged"
+        if intent != "unchanged":
+            waiting.add(stage.name)
+        rows.append(
+            {
+                "stage": stage.name,
+                "description": stage.description,
+                "plan": intent,
+                "time-out (s)": timeouts[stage.name],
+                "retries": options.retries,
+            }
+        )
+    return rows
+
+
+def _say(line: str, level: int = logging.INFO) -> None:
+    get_run_logger().log(level, line, extra=FOR_PEOPLE)
+
+
+class _ExpectedErrors(logging.Filter):
+    """Takes the traceback off errors whose message says all there is to say."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], UserError | dag.StageFailed):
+            record.exc_info = None
+        return True
+
+
+_expected_errors = _ExpectedErrors()
+
+
+def _log_expected_errors_without_traceback() -> None:
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_expected_errors)

@@ -1,0 +1,64 @@
+"""The end of a run as Markdown: stages, metrics, the gate's verdict, links."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines import paths
+from pipelines.dag import StageOutcome
+
+
+def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:
+    """What a run left behind, read from the project's reports; parts that no stage wrote are left out."""
+    chapters = [_table("Stages", ("stage", "outcome", "seconds"), map(_stage_row, outcomes))]
+    metrics = _read(project / paths.METRICS)
+    if metrics is not None:
+        chapters.append(_table("Metrics", ("metric", "value", "spread"), _metric_rows(metrics)))
+    registration = _read(project / paths.REGISTRATION)
+    if registration is not None:
+        chapters.append(_verdict(registration))
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")):
+        chapters.append(f"[Runs and models in MLflow]({uri})\n")
+    else:
+        chapters.append("`gan ui` in the project's folder shows runs and models in MLflow.\n")
+    return "\n".join(chapters)
+
+
+def _stage_row(outcome: StageOutcome) -> tuple[str, ...]:
+    return outcome.name, outcome.status, f"{outcome.seconds:.1f}"
+
+
+def _metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ...]]:
+    """Nested numbers as `domain/fid`, each with its `…_std` as the spread."""
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _metric_rows(value, f"{prefix}{name}/")
+        elif not name.endswith("_std"):
+            spread = metrics.get(f"{name}_std")
+            yield f"{prefix}{name}", f"{value:.5g}", "" if spread is None else f"± {spread:.2g}"
+
+
+def _verdict(registration: Mapping[str, Any]) -> str:
+    rows = [(key.replace("_", " "), str(value)) for key, value in registration.items() if value is not None]
+    verdict = "promoted" if registration.get("promoted") else "not promoted"
+    return _table(f"Gate: {verdict}", ("", ""), rows)
+
+
+def _table(title: str, header: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+    lines = [f"## {title}", "", _row(header), _row(["---"] * len(header)), *map(_row, rows), ""]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return value

@@ -1,0 +1,85 @@
+"""`gan run`: the flow in this process, with a Prefect server or without one."""
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from ganlib.errors import UserError
+from pipelines import dag, summary
+from pipelines.flows.embedded import prefect_api
+from pipelines.flows.pipeline import FOR_PEOPLE, pipeline
+
+USER_ERROR = 2
+FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def run_pipeline(project: Path, *, force: bool = False) -> int:
+    """Run the flow and show what people want to see of it; returns the exit code.
+
+    0: done; 2: a mistake that the user can mend; 130: Ctrl-C; 1: anything else
+    that is expected to fail. However this process ends, no stage, no server
+    and no lock outlives it for more than the time of grace.
+    """
+    _show_only_what_people_want()
+    try:
+        with _signals_unwind(), prefect_api(project, say=_print):
+            outcomes = pipeline(project=project, force=force)
+    except UserError as error:
+        return _fail(str(error), USER_ERROR)
+    except dag.StageFailed as error:
+        return _fail(str(error), USER_ERROR if error.user_error else FAILED)
+    except KeyboardInterrupt:
+        return _fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+    summary.show(project, outcomes)
+    return 0
+
+
+@contextlib.contextmanager
+def _signals_unwind() -> Iterator[None]:
+    """SIGTERM and SIGHUP leave through the `finally` blocks, with the exit code 128 + n."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_only_what_people_want() -> None:
+    """The stages' output as plain lines; of Prefect itself only warnings.
+
+    What Prefect reports about runs is said by the flow itself or by the exit.
+    """
+    prefect = logging.getLogger("prefect")
+    prefect.propagate = False
+    if not any(isinstance(handler, _Terminal) for handler in prefect.handlers):
+        prefect.addHandler(_Terminal())
+
+
+class _Terminal(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line that was meant for people, or a warning from elsewhere."""
+        about_runs = record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
+        for_people = FOR_PEOPLE.items() <= vars(record).items()
+        if for_people or (record.levelno >= logging.WARNING and not about_runs):
+            stage = vars(record).get("task_run_name")
+            _print(f"{stage} | {record.getMessage()}" if stage else record.getMessage())
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code

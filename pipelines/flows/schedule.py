@@ -1,0 +1,123 @@
+"""`gan schedule`: the flow as a deployment that fires by itself on a Prefect server."""
+
+import os
+import sys
+import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.utilities.callables import parameter_schema
+from pydantic import ValidationError
+
+from ganlib.errors import UserError
+from pipelines.environment import quiet_environment
+from pipelines.flows.embedded import require_api
+from pipelines.flows.pipeline import pipeline
+
+WORK_POOL = "ganlib"
+DEPLOYMENT = "scheduled"
+ENTRYPOINT = "pipelines.flows.pipeline.pipeline"
+
+
+def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> None:
+    """Let the configured server run a project's flow at the times of a cron expression.
+
+    Makes the work pool and the deployment where they are missing and replaces
+    the schedule where there is one. One run at a time: a firing that meets a
+    run at work waits for it.
+
+    Raises:
+        UserError: no server, no such time zone, or no valid cron expression.
+    """
+    schedule = _cron(cron, timezone)
+    project = project.resolve()
+    with _server() as client:
+        _ensure_work_pool(client)
+        client.create_deployment(
+            flow_id=client.create_flow(pipeline),
+            name=DEPLOYMENT,
+            description=pipeline.description,
+            entrypoint=ENTRYPOINT,
+            path=str(project),
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(project)}}],
+            parameter_openapi_schema=parameter_schema(pipeline).model_dump_for_openapi(),
+            enforce_parameter_schema=True,
+            schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
+            work_pool_name=WORK_POOL,
+            job_variables={"env": _job_environment()},
+            concurrency_limit=1,
+            concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        )
+    _print(f"{project} runs at '{cron}' ({timezone}) from now on, as the deployment {pipeline.name}/{DEPLOYMENT}.")
+    _print(f"Next: keep a worker running in this environment: prefect worker start --pool {WORK_POOL}")
+    _print(f"To run it now: prefect deployment run {pipeline.name}/{DEPLOYMENT}")
+
+
+def remove_schedule(project: Path) -> None:
+    """Delete the deployment with its schedule; the history stays.
+
+    Raises:
+        UserError: no server, or nothing is scheduled for this project.
+    """
+    name = f"{pipeline.name}/{DEPLOYMENT}"
+    with _server() as client:
+        try:
+            deployment = client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            raise UserError(f"{name}: no such deployment on the server; nothing to remove") from None
+        if deployment.path != str(project.resolve()):
+            raise UserError(f"{name}: scheduled for {deployment.path}, not for this project; run --remove there")
+        client.delete_deployment(deployment.id)
+    _print(f"{name} is removed; {project.resolve()} no longer runs by itself.")
+
+
+def _cron(expression: str, timezone: str) -> CronSchedule:
+    if timezone not in zoneinfo.available_timezones():
+        raise UserError(f"--timezone {timezone}: unknown; expected a name such as UTC or Europe/Berlin")
+    try:
+        return CronSchedule(cron=expression, timezone=timezone)
+    except ValidationError:
+        raise UserError(
+            f"--cron '{expression}': not a cron expression; expected minute, hour, day of the month, month and "
+            "day of the week, such as '0 3 * * *' for every night at three"
+        ) from None
+
+
+@contextmanager
+def _server() -> Iterator[SyncPrefectClient]:
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise UserError(
+            "PREFECT_API_URL: not set, and a schedule needs a Prefect server that stays; start one with "
+            "`prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    require_api(url)
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def _ensure_work_pool(client: SyncPrefectClient) -> None:
+    try:
+        pool = client.read_work_pool(WORK_POOL)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        return
+    if pool.type != "process":
+        raise UserError(f"work pool {WORK_POOL}: found type {pool.type}, expected process; delete or rename that pool")
+
+
+def _job_environment() -> dict[str, str]:
+    """What a run needs on top of its worker's environment."""
+    here = str(Path(sys.executable).parent)
+    return quiet_environment() | {"PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)])}
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
