@@ -71,3 +71,16 @@ def test_two_training_passes_may_share_one_backward():
     images, labels = torch.randn(4, 1, 16, 16), torch.arange(4)
     (network(images, labels) - network(-images, labels)).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_batch_norm_follows_every_convolution_but_the_first():
+    kinds = [type(layer).__name__ for layer in critic(norm="batch").features]
+    assert kinds == ["Conv2d", "LeakyReLU"] + ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3
+
+
+@pytest.mark.parametrize("norm", ["spectral", "batch", "none"])
+def test_projection_starts_on_the_scale_of_the_features(norm):
+    torch.manual_seed(0)
+    network = critic(norm=norm)
+    row_norms = network.projected.weight.detach().norm(dim=1)
+    assert 0.7 < row_norms.min() < row_norms.max() < 1.3

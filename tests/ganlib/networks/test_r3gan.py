@@ -43,6 +43,9 @@ def test_published_initialisation():
     wide = TINY | {"widths": (256, 128, 64)}
     critic = R3ganCritic(**wide, num_classes=20)
     generator = R3ganGenerator(**wide, latent_dim=40, embedding_dim=24, num_classes=20)
+    gain = math.sqrt(2 / (1 + 0.2**2)) * 6**-0.25  # 3 stages of 2 blocks
+    for network in (generator, critic):
+        assert network.base[0].expand.weight.std().item() == pytest.approx(gain / 16, rel=0.05)
     assert generator.basis.std().item() == pytest.approx(1, rel=0.05)
     assert generator.scale.weight.std().item() == pytest.approx(1 / 8, rel=0.05)
     assert generator.embedding.weight.std().item() == pytest.approx(1 / math.sqrt(20), rel=0.15)
