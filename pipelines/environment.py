@@ -1,11 +1,39 @@
-"""What every child process is told by its environment."""
+"""Telemetry off, and bounded waiting: the environment of this process and of its children."""
+
+import os
+
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+# MLflow reads these at every request. Its own defaults (7 retries, 120 s) let one call to a dead
+# server block for minutes.
+REQUEST_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+REQUEST_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+REQUEST_TIMEOUT_S = 5
+
+_BOUNDED = {
+    REQUEST_TIMEOUT: str(REQUEST_TIMEOUT_S),
+    REQUEST_RETRIES: "0",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def quiet_environment() -> dict[str, str]:
-    """The variables that switch off telemetry in DVC, MLflow and Prefect."""
-    return {
-        "DO_NOT_TRACK": "true",
-        "DVC_NO_ANALYTICS": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
+    """The switches that keep every tool of the pipeline from phoning home, for a child's environment."""
+    return dict(_QUIET)
+
+
+def apply() -> None:
+    """Set the switches and limits for this process, before mlflow or prefect is imported.
+
+    What the user has set stays as it is.
+    """
+    for name, value in {**_QUIET, **_BOUNDED}.items():
+        os.environ.setdefault(name, value)
