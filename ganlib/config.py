@@ -284,7 +284,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """A safe loader that refuses a key written twice instead of keeping the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.YAMLError(f"{key} is written twice (line {node.start_mark.line + 1}); keep one")

@@ -61,7 +61,7 @@ def train_classifier(
         _, logits = model(shifted)
         loss = F.cross_entropy(logits, torch.from_numpy(labels))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % 100 == 0:

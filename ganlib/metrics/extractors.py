@@ -94,14 +94,14 @@ class InceptionExtractor(Extractor):
         return Features(torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]))
 
 
-def save_extractor(folder: Path, classifier: Classifier | None, image: ImageSpec, figures: dict[str, Any]) -> None:
+def save_extractor(folder: Path, classifier: Classifier | None, image: ImageSpec) -> None:
     """Write the trained classifier, or the fact that unlabelled data have none."""
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {"image": image.model_dump(mode="json"), "domain": None}
     if classifier is not None:
         save_file(classifier.state_dict(), folder / WEIGHTS)
         shape = {"width": classifier.trunk[0].out_channels, "feature_dim": classifier.head.in_features}
-        description["domain"] = {**shape, **figures}
+        description["domain"] = shape
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

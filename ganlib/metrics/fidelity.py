@@ -69,7 +69,7 @@ def coverage(generated: torch.Tensor, real: torch.Tensor, neighbours: int) -> fl
         neighbours: k; the sample itself does not count.
     """
     covered = 0
-    for rows in real.split(ROWS):
+    for rows in torch.split(real, ROWS):
         radius = torch.cdist(rows, real).kthvalue(neighbours + 1, dim=1).values
         nearest = torch.cdist(rows, generated).amin(dim=1)
         covered += int((nearest <= radius).sum())

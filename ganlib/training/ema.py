@@ -18,6 +18,7 @@ def decay_at(seen_images: int, *, batch_size: int, half_life_images: int, ramp: 
 @torch.no_grad()
 def update_ema(average: nn.Module, current: nn.Module, decay: float) -> None:
     """Move the average's parameters towards the current ones; copy the buffers."""
-    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(current.parameters()), 0)
+    average_all = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    average_all(list(average.parameters()), list(current.parameters()), 0)
     for mine, theirs in zip(average.buffers(), current.buffers(), strict=True):
         mine.copy_(theirs)

@@ -79,8 +79,8 @@ def initial_state(config: RunConfig, image: ImageSpec, device: torch.device) -> 
     """Freshly initialised networks and optimisers, a function of `train.seed`."""
     torch.manual_seed(config.train.seed)
     layout = MEMORY_FORMATS[config.train.memory_format]
-    generator = build_generator(config.network, image).to(device).to(memory_format=layout)  # type: ignore[call-overload]
-    critic = build_critic(config.network, image).to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    generator = build_generator(config.network, image).to(device).to(memory_format=layout)
+    critic = build_critic(config.network, image).to(device).to(memory_format=layout)
     options = config.train
     return TrainState(
         generator=generator,

@@ -28,7 +28,7 @@ def main() -> None:
         for name, chosen in (("train", config.train.extractor), ("evaluate", config.evaluate.extractor)):
             if chosen == "domain":
                 raise UserError(unlabelled_message(f"{name}.extractor"))
-        save_extractor(paths.EXTRACTOR, None, data.image, {})
+        save_extractor(paths.EXTRACTOR, None, data.image)
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
         say("extractor: the data are unlabelled; no domain classifier")
         return
@@ -37,7 +37,7 @@ def main() -> None:
             config.extractor, data.image, lambda at: _batch(data, config, at), on_event=display
         )
     accuracy = {f"{split.name}_accuracy": _accuracy(classifier, split) for split in (data.train, data.test)}
-    save_extractor(paths.EXTRACTOR, classifier, data.image, {})
+    save_extractor(paths.EXTRACTOR, classifier, data.image)
     write_json(paths.EXTRACTOR_REPORT, {"classifier": accuracy})
     say(f"extractor: accuracy on the held-out split {accuracy['test_accuracy']:.4f}")
 

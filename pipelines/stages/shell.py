@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -55,7 +57,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     _write_aside(path, lambda partial: partial.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", "utf-8"))
 
 
-def write_png(path: Path, pixels: events.NDArray[Any]) -> None:
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """uint8 [H, W, C] as PNG."""
     from PIL import Image
 

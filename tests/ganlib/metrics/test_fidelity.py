@@ -1,0 +1,120 @@
+"""Metrics against closed forms and constructed sets."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ganlib.errors import UserError
+from ganlib.metrics.extractors import Features
+from ganlib.metrics.fidelity import check_counts, check_finite, coverage, measure, spread
+from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
+from tests.configs import tiny_config
+
+OPTIONS = tiny_config({}).evaluate
+
+
+def gaussian(mean: list[float], scale: list[float]) -> FeatureStatistics:
+    return FeatureStatistics(np.array(mean), np.diag(np.square(scale)), 100)
+
+
+def test_frechet_distance_of_two_gaussians() -> None:
+    """Commuting covariances: |m1 - m2|^2 + sum (s1 - s2)^2 (Dowson & Landau 1982)."""
+    a, b = gaussian([0.0, 1.0, 2.0], [1.0, 2.0, 0.5]), gaussian([1.0, 1.0, 4.0], [3.0, 2.0, 1.0])
+    assert frechet_distance(a, b) == pytest.approx(1 + 4 + 4 + 0 + 0.25)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a))
+
+
+def test_frechet_distance_is_invariant_under_rotation() -> None:
+    draw = np.random.default_rng(0)
+    rotation, _ = np.linalg.qr(draw.normal(size=(3, 3)))
+    a, b = gaussian([0.0, 1.0, 2.0], [1.0, 2.0, 0.5]), gaussian([1.0, 1.0, 4.0], [3.0, 2.0, 1.0])
+
+    def rotated(s: FeatureStatistics) -> FeatureStatistics:
+        return FeatureStatistics(rotation @ s.mean, rotation @ s.covariance @ rotation.T, s.count)
+
+    assert frechet_distance(rotated(a), rotated(b)) == pytest.approx(frechet_distance(a, b))
+
+
+def test_statistics_are_float64_even_far_from_zero() -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(1e4, 1e-2, (500, 2)).astype(np.float32))
+    statistics = FeatureStatistics.of(values)
+    expected = np.cov(values.numpy().astype(np.longdouble), rowvar=False).astype(np.float64)
+    np.testing.assert_allclose(statistics.covariance, expected, rtol=1e-9)
+
+
+def brute_coverage(generated: np.ndarray, real: np.ndarray, neighbours: int) -> float:
+    covered = 0
+    for one in real:
+        radius = sorted(np.linalg.norm(real - one, axis=1))[neighbours]
+        covered += bool((np.linalg.norm(generated - one, axis=1) <= radius).any())
+    return covered / len(real)
+
+
+def test_coverage_equals_brute_force_and_sees_a_dropped_mode() -> None:
+    draw = np.random.default_rng(1)
+    modes = np.repeat([[0.0, 0.0], [50.0, 0.0]], 40, axis=0)
+    real, generated = modes + draw.normal(size=(80, 2)), modes + draw.normal(size=(80, 2))
+    for subset in (generated, generated[:40], generated[:3]):
+        found = coverage(torch.from_numpy(subset), torch.from_numpy(real), 5)
+        assert found == pytest.approx(brute_coverage(subset, real, 5))
+    assert coverage(torch.from_numpy(generated[:40]), torch.from_numpy(real), 5) <= 0.5
+
+
+def features(values: np.ndarray, logits: np.ndarray | None = None) -> Features:
+    made = np.eye(4)[np.arange(len(values)) % 4] * 9 if logits is None else logits
+    return Features(torch.from_numpy(values).float(), torch.from_numpy(made).float())
+
+
+def test_measure_on_equal_and_on_distant_sets() -> None:
+    draw = np.random.default_rng(2)
+    real = features(draw.normal(size=(200, 3)))
+    equal = measure(real, real, None, OPTIONS)
+    assert equal["fid"] == pytest.approx(0, abs=1e-6)
+    assert (equal["precision"], equal["recall"], equal["coverage"]) == (1, 1, 1)
+    distant = measure(features(draw.normal(100, 1, (200, 3))), real, None, OPTIONS)
+    assert (distant["precision"], distant["recall"], distant["coverage"]) == (0, 0, 0)
+    assert distant["fid"] == pytest.approx(3 * 100**2, rel=0.01)
+    assert distant["kid"] > equal["kid"]
+    assert "label_fidelity" not in equal
+
+
+def test_inception_score_of_a_known_table_and_label_fidelity() -> None:
+    """Uniform over K classes, each image certain of one: the score is K; all the same class: 1."""
+    values = np.random.default_rng(3).normal(size=(200, 3))
+    labels = torch.arange(200) % 4
+    certain = np.eye(4)[labels] * 1000.0
+    options = OPTIONS.model_copy(update={"is_splits": 1})
+    found = measure(features(values, certain), features(values), labels, options)
+    assert found["is"] == pytest.approx(4)
+    assert found["label_fidelity"] == 1
+    constant = np.tile([5.0, 1.0, 0.0, 0.0], (200, 1))
+    found = measure(features(values, constant), features(values), labels, options)
+    assert found["is"] == pytest.approx(1)
+    assert found["label_fidelity"] == 0.25
+
+
+def test_metrics_worsen_with_planted_noise() -> None:
+    draw = np.random.default_rng(4)
+    real = features(draw.normal(size=(300, 3)))
+    fids = [
+        measure(features(draw.normal(size=(300, 3)) + draw.normal(0, noise, (300, 3))), real, None, OPTIONS)["fid"]
+        for noise in (0.0, 0.5, 1.0, 2.0)
+    ]
+    assert fids == sorted(fids)
+
+
+def test_spread_is_the_sample_standard_deviation() -> None:
+    assert spread([{"fid": 1.0}, {"fid": 3.0}]) == {"fid": (2.0, pytest.approx(math.sqrt(2)))}
+    assert spread([{"fid": 1.0}]) == {"fid": (1.0, 0.0)}
+
+
+def test_too_few_images_and_dead_features_are_one_line() -> None:
+    with pytest.raises(UserError, match=r"evaluate\.kid_subset_size: needs at least 50 held-out images, found 30"):
+        check_counts(OPTIONS, 30)
+    with pytest.raises(UserError, match="not finite"):
+        check_finite(features(np.full((5, 3), np.nan)), "generated images")
+    with pytest.raises(UserError, match="collapsed"):
+        check_finite(features(np.ones((5, 3))), "generated images")

@@ -1,0 +1,117 @@
+"""params.yaml: what is refused, and that each refusal is one line with name, finding and expectation."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from ganlib.config import RunConfig, load_config
+from ganlib.errors import UserError
+from tests.configs import PRESET, ROOT, tiny_config, tiny_values
+
+
+def write(folder: Path, values: object) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def changed(name: str, value: object) -> dict:
+    values = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
+    section, _, key = name.partition(".")
+    values[section][key] = value
+    return values
+
+
+BROKEN = [
+    ("train.batch_size", 0, r"train\.batch_size: found 0; expected greater than or equal to 2"),
+    ("train.batch_size", "many", r"train\.batch_size: found 'many'; expected a valid integer"),
+    ("train.batch_size", 1.5, r"train\.batch_size: found 1\.5; expected a valid integer"),
+    ("train.bach_size", 64, r"train\.bach_size: unknown parameter; did you mean batch_size\?"),
+    ("train.beta2", 1.0, r"train\.beta2: found 1\.0; expected less than 1"),
+    ("train.generator_learning_rate", -1, r"train\.generator_learning_rate: found -1; expected greater than 0"),
+    ("train.generator_learning_rate", float("nan"), r"train\.generator_learning_rate: found nan; expected a finite"),
+    ("train.device", "tpu", r"train\.device: found 'tpu'; "),
+    ("train.precision", "fp8", r"train\.precision: found 'fp8'; expected 'fp32' or 'bf16'"),
+    ("train.extractor", "vgg", r"train\.extractor: found 'vgg'; expected 'domain' or 'inception'"),
+    ("train.total_images", None, r"train\.total_images: found None; expected a valid integer"),
+    ("data.image_size", 20, r"data\.image_size: found 20; expected 16, 32 or 64"),
+    ("data.channels", 2, r"data\.channels: found 2; expected 1 or 3"),
+    ("data.source", "", r"data\.source: found ''; "),
+    ("data.test_share", 1.0, r"data\.test_share: found 1\.0; expected less than 1"),
+    ("network.family", "stylegan", r"network\.family: found 'stylegan', expected one of dcgan, r3gan"),
+    ("network.generator_witdh", 8, r"network\.generator_witdh: unknown parameter; did you mean generator_width\?"),
+    ("network.latent_dim", 0, r"network\.latent_dim: found 0; expected greater than 0"),
+    ("loss.adversarial", "wasserstien", r"loss\.adversarial: found 'wasserstien'; expected 'hinge'"),
+    ("loss.r1_gamma", -0.1, r"loss\.r1_gamma: found -0\.1; expected greater than or equal to 0"),
+    ("evaluate.samples", 10, r"evaluate: samples=10 is fewer than kid_subset_size needs \(200\); raise samples"),
+    ("register.metric", "domain/fidd", r"register\.metric: found 'domain/fidd'; expected 'domain/fid'"),
+    ("register.metric", "inception/fid", r"register\.metric=inception/fid is not measured with evaluate\.extractor"),
+    ("register.model_name", "my model", r"register\.model_name: found 'my model'; "),
+    ("extractor.inception_sha256", "xyz", r"extractor\.inception_sha256: found 'xyz'; "),
+    ("flow.retries", -1, r"flow\.retries: found -1; expected greater than or equal to 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "line"), BROKEN, ids=[f"{n}={v}" for n, v, _ in BROKEN])
+def test_a_broken_value_is_one_clear_line(name: str, value: object, line: str, tmp_path: Path) -> None:
+    path = write(tmp_path, changed(name, value))
+    with pytest.raises(UserError, match=line) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("data: [", "not valid YAML"),
+        ("", "found NoneType, expected sections"),
+        ("- a\n- b\n", "found list, expected sections"),
+        (PRESET.read_text(encoding="utf-8") + "\ntrain: {}\n", "train is written twice"),
+        (PRESET.read_text(encoding="utf-8").replace("  seed: 0\n", "  seed: 0\n  seed: 1\n", 1), "seed is written twice"),
+    ],
+)
+def test_broken_files(text: str, line: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=line) as caught:
+        load_config(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_things_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.yaml: no such file"):
+        load_config(tmp_path / "absent.yaml")
+    values = tiny_values({})
+    del values["train"]["seed"], values["loss"]
+    with pytest.raises(UserError) as caught:
+        load_config(write(tmp_path, values))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert any("train.seed: missing" in line for line in lines)
+    assert any("loss: missing" in line for line in lines)
+
+
+def test_sections_must_agree() -> None:
+    with pytest.raises(ValidationError, match="critic whose samples are independent"):
+        tiny_config({"network.critic_norm": "batch", "loss.r1_gamma": 1.0})
+    with pytest.raises(ValidationError, match=r"widths has 3 entries, expected 4"):
+        tiny_config({"network": "r3gan", "data.image_size": 32})
+    with pytest.raises(ValidationError, match=r"group_width=3 must divide"):
+        tiny_config({"network": "r3gan", "network.group_width": 3})
+
+
+def test_the_preset_is_what_params_start_as_and_every_preset_is_valid() -> None:
+    for preset in sorted((ROOT / "presets").glob("*.yaml")):
+        assert isinstance(load_config(preset), RunConfig)
+    assert load_config(PRESET).network.family == "dcgan"
+
+
+def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path, PRESET.read_text(encoding="utf-8").replace("0.0008", "8e-4"))
+    assert load_config(path).train.generator_learning_rate == pytest.approx(8e-4)
+
+
+def test_the_object_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        tiny_config({}).train.seed = 1  # type: ignore[misc]

@@ -1,0 +1,41 @@
+"""Latents, labels, pixels, grids."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganlib.sampling import balanced_labels, beside, image_grid, seeded_latents, to_uint8
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
+def test_latents_of_a_longer_draw_begin_with_the_shorter(seed: int, count: int, more: int) -> None:
+    assert torch.equal(seeded_latents(count + more, 5, seed)[:count], seeded_latents(count, 5, seed))
+
+
+def test_latents_are_standard_normal() -> None:
+    draws = seeded_latents(20_000, 8, 0)
+    assert draws.dtype == torch.float32
+    assert abs(float(draws.mean())) < 0.01
+    assert abs(float(draws.std()) - 1) < 0.01
+
+
+@given(st.integers(1, 50), st.integers(1, 12))
+def test_balanced_labels_differ_by_at_most_one(count: int, classes: int) -> None:
+    counts = torch.bincount(balanced_labels(count, classes), minlength=classes)
+    assert int(counts.max() - counts.min()) <= 1
+
+
+def test_pixels_round_and_clamp() -> None:
+    values = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).view(1, 1, 1, 5)
+    np.testing.assert_array_equal(to_uint8(values)[0, 0, :, 0], [0, 0, 128, 255, 255])
+    every = torch.arange(256, dtype=torch.float32).view(1, 1, 16, 16) / 127.5 - 1
+    np.testing.assert_array_equal(to_uint8(every).ravel(), np.arange(256))
+
+
+def test_grid_puts_images_in_reading_order() -> None:
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
+    grid = image_grid(images, columns=2, scale=2)
+    assert grid.shape == (3 * 2 * 2, 2 * 3 * 2, 1)
+    np.testing.assert_array_equal(grid[::4, ::6, 0], [[0, 1], [2, 3], [4, 0]])
+    assert beside(grid, grid, gap=8).shape == (12, 32, 1)

@@ -1,0 +1,96 @@
+"""Checkpoints: damaged or foreign ones are passed over with a line, never used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import ganlib.losses
+import ganlib.networks
+from ganlib.config import ImageSpec
+from ganlib.training.checkpoint import CheckpointStore, code_digest, fingerprint
+from ganlib.training.state import TrainState, initial_state
+from tests.configs import tiny_config
+
+IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
+
+
+@pytest.fixture
+def state() -> TrainState:
+    return initial_state(tiny_config({}), IMAGE, torch.device("cpu"))
+
+
+@pytest.fixture
+def store(tmp_path: Path, state: TrainState) -> CheckpointStore:
+    store = CheckpointStore(tmp_path, "right", keep=2)
+    for state.seen_images in (100, 200, 300):
+        store.save(state)
+    return store
+
+
+def load(store: CheckpointStore) -> tuple[int | None, list[str]]:
+    fresh, notices = initial_state(tiny_config({}), IMAGE, torch.device("cpu")), []
+    found = store.load_latest(fresh, notify=notices.append)
+    return (fresh.seen_images if found else None), notices
+
+
+def test_the_newest_is_used_and_old_ones_go(store: CheckpointStore) -> None:
+    assert load(store) == (300, [])
+    assert [path.name for path in sorted(store.home.glob("[0-9]*"))] == ["000000000200", "000000000300"]
+
+
+def damage_truncated(path: Path) -> None:
+    content = (path / "state.pt").read_bytes()
+    (path / "state.pt").write_bytes(content[: len(content) // 2])
+
+
+def damage_flipped(path: Path) -> None:
+    content = bytearray((path / "state.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "state.pt").write_bytes(content)
+
+
+def damage_missing(path: Path) -> None:
+    (path / "state.pt").unlink()
+
+
+def damage_manifest(path: Path) -> None:
+    (path / "manifest.json").write_text("{", encoding="utf-8")
+
+
+def damage_foreign(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    (path / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": "other"}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_truncated, damage_flipped, damage_missing, damage_manifest, damage_foreign]
+)
+def test_a_bad_checkpoint_is_named_and_the_one_before_it_used(store: CheckpointStore, damage) -> None:
+    damage(store.home / "000000000300")
+    seen_images, notices = load(store)
+    assert seen_images == 200
+    assert len(notices) == 1
+    assert "000000000300" in notices[0]
+    assert "\n" not in notices[0]
+
+
+def test_half_written_leftovers_do_not_count(store: CheckpointStore) -> None:
+    shutil.copytree(store.home / "000000000300", store.home / "partial-1")
+    shutil.rmtree(store.home / "000000000300")
+    assert load(store) == (200, [])
+
+
+def test_run_key_lives_as_long_as_the_training(store: CheckpointStore) -> None:
+    key = store.run_key()
+    assert store.run_key() == key
+    store.clear()
+    assert load(store) == (None, [])
+    assert store.run_key() != key
+
+
+def test_fingerprint_and_code_digest_tell_differences() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+    assert code_digest(ganlib.losses) == code_digest(ganlib.losses) != code_digest(ganlib.networks)
