@@ -1,0 +1,87 @@
+"""What `pack` writes beside the shards, and `open_packed` reads."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ganlib.config import ImageSpec, Options
+from ganlib.errors import UserError
+
+MANIFEST = "manifest.json"
+QUARANTINE = "quarantine.csv"
+
+
+class SplitSummary(Options):
+    """One split: its size, classes, content and statistics.
+
+    `digest` is the SHA-256 of pixels and labels in order, whatever the shards'
+    size. Mean and standard deviation are per channel, of pixels in [0, 255].
+    """
+
+    images: int
+    per_class: dict[str, int]
+    digest: str
+    pixel_mean: tuple[float, ...]
+    pixel_std: tuple[float, ...]
+
+
+class Manifest(Options):
+    """The packed data described; a function of the images and `data` parameters alone."""
+
+    format_version: Literal[1]
+    image: ImageSpec
+    resizer: str
+    shard_images: int
+    train: SplitSummary
+    test: SplitSummary
+    quarantined: int
+
+    @property
+    def splits(self) -> dict[str, SplitSummary]:
+        """Both splits by name."""
+        return {"train": self.train, "test": self.test}
+
+    def shard_lengths(self, split: str) -> list[int]:
+        """Images in each shard of a split; all but the last are full."""
+        return shard_lengths(self.splits[split].images, self.shard_images)
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`; equal manifests give equal bytes."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read `manifest.json`.
+
+        Raises:
+            UserError: missing, damaged or of another format version.
+        """
+        path = folder / MANIFEST
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); run the preprocess stage") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f"{path}: damaged or of another version ({where}: {first['msg']}); run the preprocess stage"
+            ) from None
+
+
+def shard_lengths(images: int, shard_images: int) -> list[int]:
+    """How `images` are spread over shards of at most `shard_images`."""
+    return [min(shard_images, images - start) for start in range(0, images, shard_images)]
+
+
+def shard_name(split: str, index: int) -> str:
+    """File name of a shard: uint8 [N, H, W, C]."""
+    return f"{split}-{index:05d}.npy"
+
+
+def labels_name(split: str) -> str:
+    """File name of a split's labels: int64 [N]; absent when unlabelled."""
+    return f"{split}-labels.npy"
