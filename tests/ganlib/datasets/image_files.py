@@ -1,0 +1,61 @@
+"""Image files, folders and zips for the tests of the data room."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganlib.config import DataOptions
+
+
+def data_options(source: Path | str, **changes: Any) -> DataOptions:
+    values: dict[str, Any] = {
+        "source": str(source),
+        "image_size": 16,
+        "channels": 1,
+        "resizer": "bicubic",
+        "test_share": 0.3,
+        "shard_images": 7,
+        "max_pixels": 100_000,
+        "max_unreadable_share": 0.5,
+    }
+    return DataOptions(**values | changes)
+
+
+def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape or (16, 16), dtype=np.uint8)
+
+
+def encode(image: Image.Image | NDArray[Any], image_format: str = "PNG", **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, image_format, **how)
+    return buffer.getvalue()
+
+
+def noise_files(count: int, *, classes: int = 2, first: int = 0) -> dict[str, bytes]:
+    """Distinct images in class folders; the file of a number is always the same."""
+    return {f"class{n % classes}/{n:04d}.png": encode(noise(n)) for n in range(first, first + count)}
+
+
+def write_folder(root: Path, files: Mapping[str, bytes]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def write_zip(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
