@@ -89,17 +89,22 @@ def open_source(location: str, *, max_file_bytes: int) -> Iterator[Source]:
             zip, holds no images, or holds them both at the top and in folders.
     """
     path = Path(location)
+    location = printable(location)
     with ExitStack() as stack:
         container: _Container
         try:
-            if path.is_dir():
+            kind = path.stat().st_mode
+            if stat.S_ISDIR(kind):
                 container = _Folder(path)
-            elif path.is_file():
+            elif stat.S_ISREG(kind):
                 container = _Zip(stack.enter_context(zipfile.ZipFile(path)))
             else:
-                found = "neither a folder nor a regular file" if path.exists() else "no such folder or file"
-                raise UserError(f"data.source={location}: {found}; expected a folder or a .zip of images")
+                raise UserError(f"data.source={location}: neither a folder nor a regular file; expected one of them")
             source = _survey(location, container, max_file_bytes)
+        except FileNotFoundError:
+            raise UserError(
+                f"data.source={location}: no such folder or file; expected a folder or a .zip of images"
+            ) from None
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise UserError(
                 f"data.source={location}: not a zip, or a damaged one ({printable(str(error))}); "
@@ -154,10 +159,8 @@ class _Folder:
     def _refusal(self, entry: os.DirEntry[str]) -> str | None:
         if not entry.is_symlink():
             return None if entry.is_file(follow_symlinks=False) else "not a regular file"
-        try:
-            target = Path(entry.path).resolve()
-        except RuntimeError:
-            return "a link to itself"
+        # Unlike Path.resolve, this returns for a link to itself, in every version of Python.
+        target = Path(os.path.realpath(entry.path))
         if not target.is_relative_to(self._inside):
             return "a link that leads outside the folder"
         return None if target.is_file() else "a link to something that is no file"

@@ -84,18 +84,16 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
-DAMAGE: dict[str, Callable[[Path], None]] = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "no folder": lambda f: f.rename(f.with_name("elsewhere")),
     "no manifest": lambda f: (f / "manifest.json").unlink(),
     "manifest is no JSON": lambda f: truncate(f / "manifest.json"),
-    "another format": lambda f: (
-        (f / "manifest.json")
-        .write_text((f / "manifest.json").read_text().replace('"format_version": 1', '"format_version": 2'))
-        and None
+    "another format": lambda f: (f / "manifest.json").write_text(
+        (f / "manifest.json").read_text().replace('"format_version": 1', '"format_version": 2')
     ),
     "no shard": lambda f: (f / "train-00001.npy").unlink(),
     "a short shard": lambda f: truncate(f / "train-00001.npy"),
-    "an empty shard": lambda f: (f / "test-00000.npy").write_bytes(b"") and None,
+    "an empty shard": lambda f: (f / "test-00000.npy").write_bytes(b""),
     "a shard of another size": lambda f: np.save(f / "train-00000.npy", np.zeros((7, 8, 8, 1), np.uint8)),
     "a pickle": lambda f: np.save(f / "train-00000.npy", np.array([{}], dtype=object), allow_pickle=True),
     "no labels": lambda f: (f / "test-labels.npy").unlink(),
