@@ -142,6 +142,7 @@ class TrainOptions(Options):
     batch_size: Annotated[int, Field(ge=2)]
     generator_learning_rate: Annotated[float, Field(gt=0)]
     critic_learning_rate: Annotated[float, Field(gt=0)]
+    final_learning_rate_share: Share
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     ema_half_life_images: PositiveInt

@@ -42,7 +42,14 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
 
     project = Path.cwd()
     check_project(project)
-    outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
+    try:
+        outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
+    except dag.StageFailed as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(USER_ERROR if error.user_error else 1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; run again to go on from the last checkpoint\n")
+        raise typer.Exit(130) from None
     show(project, outcomes)
 
 
@@ -100,7 +107,7 @@ def sample(
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow's pages on this project's runs, on 127.0.0.1."""
-    from pipelines.tracking import serve_ui
+    from pipelines.ui import serve_ui
 
     raise typer.Exit(serve_ui(port))
 

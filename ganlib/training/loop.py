@@ -17,6 +17,7 @@ from ganlib.sampling import Images, balanced_labels, image_grid, render, seeded_
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.ema import decay_at, update_ema
 from ganlib.training.randomness import generator_at
+from ganlib.training.schedules import linear
 from ganlib.training.state import LOSS_NAMES, Snapshot, TrainState
 from ganlib.training.step import RealBatch, critic_step, generator_step
 
@@ -93,6 +94,7 @@ def sample_grid(state: TrainState, options: TrainOptions, image: ImageSpec, *, c
 
 
 def _step(state: TrainState, real: RealBatch, loss: LossOptions, options: TrainOptions) -> None:
+    _set_learning_rates(state, options)
     latents = [_latents(state, options, purpose) for purpose in ("critic", "generator")]
     critic_figures = critic_step(state, real, latents[0], loss, options)
     generator_figure = generator_step(state, real, latents[1], loss, options)
@@ -106,6 +108,18 @@ def _step(state: TrainState, real: RealBatch, loss: LossOptions, options: TrainO
     critic, penalty, real_logit, fake_logit = critic_figures
     state.sums += torch.stack([critic, generator_figure, penalty, real_logit, fake_logit])
     state.summed_steps += 1
+
+
+def _set_learning_rates(state: TrainState, options: TrainOptions) -> None:
+    """Both rates fall linearly to `final_learning_rate_share` of themselves at the end."""
+    for optimizer, start in (
+        (state.generator_optimizer, options.generator_learning_rate),
+        (state.critic_optimizer, options.critic_learning_rate),
+    ):
+        end = start * options.final_learning_rate_share
+        rate = linear(state.seen_images, start=start, end=end, over_images=options.total_images)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
 
 
 def _latents(state: TrainState, options: TrainOptions, purpose: str) -> Tensor:

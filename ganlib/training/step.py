@@ -24,20 +24,11 @@ def critic_step(
     state: TrainState, real: RealBatch, latents: Tensor, loss: LossOptions, options: TrainOptions
 ) -> Tensor:
     """Update the critic once; returns (loss, penalty, mean real logit, mean fake logit) detached, [4]."""
-    device = real.images.device
-    with autocast(options, device):
+    with autocast(options, real.images.device):
         with torch.no_grad():
             fake = state.generator(latents, real.labels)
-        penalised = loss.r1_gamma > 0 or loss.r2_gamma > 0
-        real_images = real.images.detach().requires_grad_(penalised)
-        fake_images = fake.detach().requires_grad_(penalised)
-        real_logits, fake_logits = _both_logits(state, real_images, fake_images, real.labels)
+        real_logits, fake_logits, penalty = _judge_both(state, real, fake, loss)
     adversarial = critic_loss(loss.adversarial, real_logits, fake_logits).mean()
-    penalty = torch.zeros((), device=device)
-    if loss.r1_gamma > 0:
-        penalty = penalty + loss.r1_gamma / 2 * zero_centered_penalty(real_logits, real_images).mean()
-    if loss.r2_gamma > 0:
-        penalty = penalty + loss.r2_gamma / 2 * zero_centered_penalty(fake_logits, fake_images).mean()
     state.critic_optimizer.zero_grad(set_to_none=True)
     (adversarial + penalty).backward()  # type: ignore[no-untyped-call]
     state.critic_optimizer.step()
@@ -64,10 +55,17 @@ def generator_step(
     return adversarial.detach()
 
 
-def _both_logits(state: TrainState, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Real and fake logits: one pass, unless batch statistics would mix the two."""
+def _judge_both(state: TrainState, real: RealBatch, fake: Tensor, loss: LossOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Real and fake logits [N] and the weighted penalty []: one pass, unless batch statistics would mix the two."""
+    nothing = torch.zeros((), device=fake.device)
     if state.critic.couples_samples:
-        return state.critic(real, labels), state.critic(fake, labels)
-    both = None if labels is None else torch.cat([labels, labels])
-    real_logits, fake_logits = state.critic(torch.cat([real, fake]), both).chunk(2)
-    return real_logits, fake_logits
+        return state.critic(real.images, real.labels), state.critic(fake, real.labels), nothing
+    penalised = loss.r1_gamma > 0 or loss.r2_gamma > 0
+    images = torch.cat([real.images, fake]).requires_grad_(penalised)
+    logits = state.critic(images, None if real.labels is None else real.labels.repeat(2))
+    real_logits, fake_logits = logits.chunk(2)
+    if not penalised:
+        return real_logits, fake_logits, nothing
+    # One backward for both penalties: halves of one pass would each go through the whole batch.
+    r1, r2 = zero_centered_penalty(logits, images).chunk(2)
+    return real_logits, fake_logits, loss.r1_gamma / 2 * r1.mean() + loss.r2_gamma / 2 * r2.mean()

@@ -1,5 +1,6 @@
 """Stage: the gate, and the model registry."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -9,7 +10,8 @@ from ganlib.datasets.packed import open_packed
 from ganlib.evaluation import evaluate
 from ganlib.metrics.extractors import load_extractor
 from ganlib.packaging import ImageGenerator
-from pipelines import paths, registry, tracking
+from pipelines import paths, registry
+from pipelines.lineage import version_tags
 from pipelines.stages.shell import read_json, run_stage, say, write_json
 
 
@@ -37,10 +39,10 @@ def main() -> None:
         experiment=config.tracking.experiment,
         generator_folder=paths.GENERATOR,
         evaluation=read_json(paths.EVALUATION, "evaluate"),
-        tags=tracking.content_tags(config, data.train.digest),
+        tags=version_tags(config, data.train.digest),
         rescore=rescore,
     )
-    write_json(paths.REGISTRATION, registration.to_json())
+    write_json(paths.REGISTRATION, json.loads(registration.to_json()))
     say(f"register: {registration.reason}")
 
 

@@ -24,6 +24,7 @@ from ganlib.training.device import prepare_device
 from ganlib.training.loop import Objective, sample_grid, train
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths, tracking
+from pipelines.lineage import content_tags
 from pipelines.stages.shell import ProgressDisplay, chain, run_stage, say, write_csv, write_png
 
 MEASURE_BATCH_SIZE = 250
@@ -57,7 +58,7 @@ def main() -> None:
             run_key=checkpoints.run_key(),
             run_name=f"{config.network.family}-{checkpoints.fingerprint[:8]}",
             params=config.model_dump(mode="json", by_alias=True, exclude={"flow", "tracking"}),
-            tags=tracking.content_tags(config, data.train.digest),
+            tags=content_tags(config, data.train.digest),
             dataset=_dataset(config, data),
         ) as log,
     ):

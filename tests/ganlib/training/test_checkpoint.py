@@ -65,9 +65,7 @@ def damage_foreign(path: Path) -> None:
     (path / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": "other"}), encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_truncated, damage_flipped, damage_missing, damage_manifest, damage_foreign]
-)
+@pytest.mark.parametrize("damage", [damage_truncated, damage_flipped, damage_missing, damage_manifest, damage_foreign])
 def test_a_bad_checkpoint_is_named_and_the_one_before_it_used(store: CheckpointStore, damage) -> None:
     damage(store.home / "000000000300")
     seen_images, notices = load(store)

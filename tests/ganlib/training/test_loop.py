@@ -90,7 +90,7 @@ RECIPES = {
         "loss.r1_gamma": 0.3,
         "loss.r2_gamma": 0.3,
     },
-    "dcgan channels last bf16": {"train.memory_format": "channels_last", "train.precision": "bf16"},
+    "dcgan contiguous bf16": {"train.memory_format": "contiguous", "train.precision": "bf16"},
     "r3gan": {"network": "r3gan", "loss.adversarial": "relativistic", "loss.r1_gamma": 1.0, "loss.r2_gamma": 1.0},
 }
 

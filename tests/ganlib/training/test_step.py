@@ -75,14 +75,16 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     assert generator_losses[-1] < generator_losses[0]
 
 
-def test_ema_is_the_closed_form_and_copies_buffers() -> None:
+def test_ema_is_the_closed_form_for_weights_and_buffers() -> None:
     average, current = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     with torch.no_grad():
         current.weight.fill_(3.0)
         current.running_mean.fill_(7.0)
+        current.num_batches_tracked.fill_(5)
     update_ema(average, current, 0.9)
     np.testing.assert_allclose(average.weight.detach(), 0.9 * 1 + 0.1 * 3, rtol=1e-6)
-    np.testing.assert_allclose(average.running_mean, 7.0)
+    np.testing.assert_allclose(average.running_mean, 0.1 * 7, rtol=1e-6)
+    assert int(average.num_batches_tracked) == 5
 
 
 def test_ema_decay_is_a_half_life_in_images_with_ramp() -> None:

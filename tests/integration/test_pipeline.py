@@ -1,0 +1,222 @@
+"""The real pipeline on a tiny configuration: `dvc repro` as users run it. Tests build on each other's runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines import paths
+from tests.pipeline_project import STAGES, Project, make_project, outcomes
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make_project(tmp_path_factory.mktemp("pipeline") / "project")
+    done = made.gan("repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(done.stdout) == dict.fromkeys(STAGES, "ran")
+    assert "Gate: " in done.stdout
+    assert "domain/fid" in done.stdout
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference_hash(project: Project) -> str:
+    return project.generator_hash()
+
+
+def test_a_first_run_leaves_everything_a_user_expects(project: Project) -> None:
+    for path in (paths.SAMPLES, paths.REAL_AND_GENERATED, paths.TRAINING_SAMPLES, paths.CURVES, paths.SNAPSHOTS):
+        assert (project.root / path).stat().st_size > 0
+    record = json.loads((project.root / paths.EVALUATION).read_text())
+    fid = record["metrics"]["domain/fid"]
+    assert {"extractor", "weights_sha256", "count", "reference", "resizer", "std"} <= fid.keys()
+    assert (fid["reference"], fid["count"], fid["extractor"]) == ("test", 200, "domain")
+    decision = json.loads((project.root / paths.REGISTRATION).read_text())
+    assert decision["promoted"] is True
+    assert decision["version"] == "1"
+
+
+def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -> None:
+    done = project.gan("repro")
+    assert outcomes(done.stdout) == dict.fromkeys(STAGES, "unchanged")
+    assert "Nothing has changed" in done.stdout
+    assert "up to date" in project.run("dvc", "status").stdout
+    changed = {line[3:] for line in project.git("status", "--porcelain", "-uall").splitlines()}
+    assert all(name == "dvc.lock" or name.startswith("reports/") for name in changed), changed
+
+
+def test_forced_again_gives_the_same_generator(project: Project, reference_hash: str) -> None:
+    done = project.run("dvc", "repro", "-f", "train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resumed" not in done.stdout
+    assert project.generator_hash() == reference_hash
+
+
+@pytest.mark.parametrize("target", ["everything", "the stage"])
+def test_killed_training_resumes_to_the_same_generator(project: Project, reference_hash: str, target: str) -> None:
+    process = subprocess.Popen(
+        ["dvc", "repro", "-f", "-s", "train"],
+        cwd=project.root,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    checkpoints = project.root / paths.CHECKPOINTS
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*/0*/manifest.json")):
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        time.sleep(0.01)
+    if target == "everything":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if "pipelines.stages.train" in child.cmdline():
+                child.kill()
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not (project.root / paths.GENERATOR / "generator.json").exists()
+
+    done = project.run("dvc", "repro", "-s", "train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resumed at" in done.stdout
+    assert project.generator_hash() == reference_hash
+    assert not list(checkpoints.glob("*/0*"))
+
+
+def test_editing_a_metric_runs_evaluate_and_register_only(project: Project) -> None:
+    path = project.root / "ganlib" / "metrics" / "fidelity.py"
+    path.write_text(path.read_text(encoding="utf-8") + "# A comment.\n", encoding="utf-8")
+    done = project.gan("repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = outcomes(done.stdout)
+    assert found == dict.fromkeys(STAGES[:3], "unchanged") | {"evaluate": "ran", "register": found["register"]}
+    # The metrics came out the same, so DVC sees no reason to register again.
+    assert found["register"] in {"ran", "unchanged"}
+    decision = json.loads((project.root / paths.REGISTRATION).read_text())
+    assert decision["version"] == "1"
+
+
+def test_push_wipe_pull_restores_without_running(project: Project, reference_hash: str, tmp_path: Path) -> None:
+    assert project.run("dvc", "remote", "add", "--local", "-d", "store", str(tmp_path / "store")).returncode == 0
+    assert project.run("dvc", "push").returncode == 0
+    for command in (
+        ["rm", "-rf", ".dvc/cache", "data/processed", "models/generator", "models/extractor", "reports/samples.png"],
+        ["dvc", "pull"],
+    ):
+        done = project.run(*command)
+        assert done.returncode == 0, done.stderr
+    assert project.generator_hash() == reference_hash
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_an_experiment_changes_a_parameter_and_diffs(project: Project, reference_hash: str) -> None:
+    project.git("add", "-A")
+    project.git("commit", "-qm", "results")
+    done = project.run("dvc", "exp", "run", "-S", "train.seed=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.generator_hash() != reference_hash
+    difference = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    assert difference["reports/metrics.json"]["domain.fid"]["diff"] != 0
+    decision = json.loads((project.root / paths.REGISTRATION).read_text())
+    assert decision["version"] == "2"
+    plots = project.run("dvc", "plots", "show")
+    assert plots.returncode == 0, plots.stderr
+    page = (project.root / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page
+    assert "vegaEmbed" in page
+
+
+def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(project: Project) -> None:
+    archive = project.root / "data" / "raw" / "digits.zip"
+    with zipfile.ZipFile(archive) as old:
+        names = old.namelist()
+        inverted = old.read(names[0]) + b" "  # other bytes, hence a new image of the same class
+    with zipfile.ZipFile(archive, "a") as new:
+        new.writestr("0/new.png", inverted)
+    done = project.gan("repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(done.stdout) == dict.fromkeys(STAGES, "ran")
+    assert "measuring it again" in done.stdout
+    decision = json.loads((project.root / paths.REGISTRATION).read_text())
+    assert decision["version"] == "3"
+    assert decision["champion_score"] is not None
+
+
+BROKEN_DATA = {
+    "absent": (lambda folder: None, "no such file or folder"),
+    "empty": (lambda folder: folder.mkdir(), "the folder is empty"),
+    "not images": (lambda folder: _write(folder, {"a/x.txt": b"text", "b/y.txt": b"text"}), "no readable image"),
+    "one image": (lambda folder: _write(folder, {"a/x.png": PNG}), "images"),
+}
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _png() -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PNG = _png()
+
+
+@pytest.mark.parametrize("kind", BROKEN_DATA)
+def test_broken_data_is_one_line_and_leaves_the_last_results(project: Project, kind: str) -> None:
+    build, expected = BROKEN_DATA[kind]
+    folder = project.root / "data" / "raw" / kind.replace(" ", "_")
+    build(folder)
+    project.set_params({"data.source": f"data/raw/{folder.name}"})
+    before = (project.root / paths.REGISTRATION).read_bytes()
+    done = project.gan("repro")
+    assert done.returncode == 2, done.stdout + done.stderr
+    errors = [line for line in done.stderr.splitlines() if line]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (project.root / paths.REGISTRATION).read_bytes() == before
+
+
+def test_a_typo_in_params_and_a_registry_that_is_not_there(project: Project) -> None:
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("batch_size", "bach_size", 1), encoding="utf-8")
+    done = project.gan("repro")
+    assert done.returncode == 2
+    assert "did you mean batch_size?" in done.stderr
+    project.set_params({"train.seed": 2})
+    project.git("checkout", "-q", "--", "data")
+    started = time.monotonic()
+    done = project.gan("repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "MLFLOW_TRACKING_URI=http://127.0.0.1:9" in done.stderr
+    assert time.monotonic() - started < 120
+    # The training itself was not disturbed, and what the dead server missed waits in the spool.
+    assert outcomes(done.stdout)["train"] == "ran"
+    assert list((project.root / paths.SPOOL).iterdir())
+
+
+def test_the_command_line_starts_without_heavy_libraries() -> None:
+    code = "import sys, pipelines.cli; print([m for m in ('torch', 'mlflow', 'prefect', 'dvc') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
