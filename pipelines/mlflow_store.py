@@ -1,24 +1,22 @@
-"""Where the MLflow store is, whether it answers, and how journal entries get into it.
+"""Where the MLflow store is, whether it answers, and what its failures mean.
 
 mlflow is imported when the store is first contacted: it takes more than a second.
 """
 
-import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import numpy as np
 from filelock import FileLock
 
 from ganlib.errors import UserError
 from pipelines import environment, paths
-from pipelines.journal import Op, Refused, Unreachable
+from pipelines.journal import Refused, Unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,14 +24,12 @@ if TYPE_CHECKING:
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCAL_DATABASE = "mlflow.db"
 LOCAL_ARTIFACTS = "mlruns"
-RUN_KEY = "ganlib.run_key"
-GENERATOR_SHA256 = "generator_sha256"
-RESTORED = "ganlib.restored"
-
 _SQLITE = "sqlite:///"
-_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_PARAMS_PER_REQUEST = 100
-_DIGEST_LENGTH = 36  # MLflow's limit
+_DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+class StoreError(OSError):
+    """A database cannot be opened."""
 
 
 class Ailing(Unreachable):
@@ -52,40 +48,50 @@ def redact(text: str) -> str:
 
 
 def ensure_store() -> None:
-    """Create the database's tables once, before anything fans out; nothing to do for a server.
+    """Create a database's tables once, before anything fans out; nothing to do for a server.
 
     Raises:
-        mlflow.exceptions.MlflowException: the database cannot be opened.
-        OSError: the database's host does not answer.
+        mlflow.exceptions.MlflowException, StoreError: the store cannot be opened.
     """
     connect()
 
 
 def connect() -> "MlflowClient":
-    """A client of the store, which is initialised under a lock when it is a database."""
+    """A client of the store. A database is initialised first, under a lock: two at once would fail.
+
+    Raises:
+        mlflow.exceptions.MlflowException, StoreError: the store cannot be opened; a server is not asked yet.
+    """
     environment.apply()
     from mlflow import MlflowClient
 
     uri = store_uri()
-    client = MlflowClient(tracking_uri=uri)
-    if not uri.startswith(("http://", "https://")):
+    if urlsplit(uri).scheme.partition("+")[0] not in _DATABASE_PORTS:
+        return MlflowClient(tracking_uri=uri)
+    with FileLock((database_folder(uri) or Path.cwd()) / paths.STORE_LOCK):
         _knock(uri)
-        folder = _database_folder(uri) or Path.cwd()
-        with FileLock(folder / paths.STORE_LOCK):
-            client.search_experiments(max_results=1)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
     return client
 
 
 def _knock(uri: str) -> None:
-    """Fail within seconds when a database server is away: MLflow itself retries for an hour."""
+    """Fail within seconds where a database cannot be opened: MLflow itself would retry for an hour."""
+    from sqlalchemy import NullPool, create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
     address = urlsplit(uri)
-    port = _DATABASE_PORTS.get(address.scheme.partition("+")[0])
-    if address.hostname and port:
-        timeout_s = environment.REQUEST_TIMEOUT_S
-        socket.create_connection((address.hostname, address.port or port), timeout=timeout_s).close()
+    try:
+        if address.hostname:
+            port = address.port or _DATABASE_PORTS[address.scheme.partition("+")[0]]
+            socket.create_connection((address.hostname, port), timeout=environment.REQUEST_TIMEOUT_S).close()
+        inspect(create_engine(uri, poolclass=NullPool)).get_table_names()
+    except (SQLAlchemyError, ImportError, OSError) as error:
+        raise StoreError(f"cannot be opened: {error}") from error
 
 
-def _database_folder(uri: str) -> Path | None:
+def database_folder(uri: str) -> Path | None:
+    """Where a SQLite file lies; None for every other store."""
     if not uri.startswith(_SQLITE):
         return None
     return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute().parent
@@ -109,13 +115,14 @@ def reachable() -> Iterator[None]:
         UserError: with the store's address (without secrets), the reason and what to do.
     """
     environment.apply()
+    import requests
     from mlflow.exceptions import MlflowException
 
     try:
         yield
-    except (MlflowException, OSError) as error:
-        what_to_do = _advice() if _broken_contact(error) else "see the store's own log"
-        raise UserError(f"{_shown_store()}: {reason(error)}; {what_to_do}") from None
+    except (MlflowException, StoreError, requests.RequestException) as error:
+        told = "; ".join(part for part in (reason(error), _advice(error)) if part)
+        raise UserError(f"{_shown_store()}: {told}") from None
 
 
 def _shown_store() -> str:
@@ -123,9 +130,12 @@ def _shown_store() -> str:
     return f"{URI_VARIABLE}={uri}" if os.environ.get(URI_VARIABLE, "").strip() else uri
 
 
-def _advice() -> str:
+def _advice(error: BaseException) -> str:
+    """What to do when the store is away; nothing where its own words have to be enough."""
     if not os.environ.get(URI_VARIABLE, "").strip():
-        return f"mend or move away {LOCAL_DATABASE}"
+        return f"mend or move away {LOCAL_DATABASE}" if isinstance(error, StoreError) else ""
+    if not isinstance(error, StoreError) and _broken_contact(error) is None:
+        return ""
     address = urlsplit(store_uri())
     start = "check that it runs"
     if address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost"}:
@@ -140,7 +150,7 @@ def reason(error: BaseException) -> str:
     contact = _broken_contact(error)
     if contact is None:
         return redact(" ".join(str(error).split()))[:300]
-    if isinstance(contact, requests.Timeout | TimeoutError):
+    if isinstance(contact, requests.Timeout | TimeoutError) or "timed out" in str(contact):
         return f"no answer within {os.environ[environment.REQUEST_TIMEOUT]} s"
     known = {"refused": "connection refused", "resolve": "unknown host name", "not known": "unknown host name"}
     return f"no answer ({next((words for mark, words in known.items() if mark in str(contact)), 'connection broken')})"
@@ -161,7 +171,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextmanager
-def _judged() -> Iterator[None]:
+def judged() -> Iterator[None]:
     """Sort failures into `Unreachable` (with `Ailing`) and `Refused`."""
     environment.apply()
     import requests
@@ -191,161 +201,3 @@ def _judged() -> Iterator[None]:
         raise Refused(why) from None
     except (ValueError, TypeError) as error:
         raise Refused(reason(error)) from None
-
-
-class MlflowStore:
-    """Journal entries into MLflow; made cheaply, connected at first use."""
-
-    def __init__(self) -> None:
-        self._uri = store_uri()
-        self._client: MlflowClient | None = None
-
-    @property
-    def name(self) -> str:
-        """The address without secrets."""
-        return redact(self._uri)
-
-    def _connected(self) -> "MlflowClient":
-        if self._client is None:
-            self._client = connect()
-        return self._client
-
-    def open_run(self, op: Op) -> str:
-        """Find or create the run of an `open` entry."""
-        with _judged():
-            client = self._connected()
-            if op["by"] == GENERATOR_SHA256:
-                return attach(client, op["experiment"], op[GENERATOR_SHA256], op["tags"])
-            return _training(client, op)
-
-    def write(self, run_id: str, ops: Sequence[Op], folder: Path) -> None:
-        """Deliver one entry, or several metrics in one request."""
-        with _judged():
-            client = self._connected()
-        if _attempt(client, run_id, ops, folder) is None:
-            return
-        # Ill, or choking on this entry? A harmless write tells, and then the entry has a second chance.
-        with _judged():
-            client.set_tag(run_id, "ganlib.journal", "delivering")
-        ailment = _attempt(client, run_id, ops, folder)
-        if ailment is not None:
-            raise Refused(str(ailment))
-
-
-def _attempt(client: "MlflowClient", run_id: str, ops: Sequence[Op], folder: Path) -> Ailing | None:
-    try:
-        with _judged():
-            _write(client, run_id, ops, folder)
-    except Ailing as error:
-        return error
-    return None
-
-
-def _write(client: "MlflowClient", run_id: str, ops: Sequence[Op], folder: Path) -> None:
-    from mlflow.entities import Metric, RunTag
-
-    op = ops[0]
-    match op["op"]:
-        case "metrics":
-            metrics = [
-                Metric(key, value, entry["time_ms"], entry["step"])
-                for entry in ops
-                for key, value in entry["values"].items()
-            ]
-            client.log_batch(run_id, metrics=metrics)
-        case "tags":
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in op["values"].items()])
-        case "picture":
-            pixels = np.load(folder / op["file"], allow_pickle=False)
-            client.log_image(run_id, pixels, key=op["name"], step=op["step"], timestamp=op["time_ms"], synchronous=True)
-        case "artifact":
-            path = folder / op["file"] / op["name"]
-            if path.is_dir():
-                client.log_artifacts(run_id, str(path), f"{op['folder']}/{op['name']}".lstrip("/"))
-            else:
-                client.log_artifact(run_id, str(path), op["folder"] or None)
-        case "finish":
-            client.set_terminated(run_id, op["status"], end_time=op["time_ms"])
-        case other:
-            raise ValueError(f"unknown entry {other}")
-
-
-def _training(client: "MlflowClient", op: Op) -> str:
-    """The run with this key, running again, or a new one; parameters it lacks are added."""
-    from mlflow.entities import Param
-
-    experiment_id = find_or_create_experiment(client, op["experiment"])
-    run = _newest(client, experiment_id, RUN_KEY, op[RUN_KEY])
-    tags = {**op["tags"], RUN_KEY: op[RUN_KEY]}
-    if run is None:
-        run = client.create_run(experiment_id, start_time=op["time_ms"], tags=tags, run_name=op["run_name"])
-    else:
-        client.update_run(run.info.run_id, status="RUNNING")
-        _set_tags(client, run.info.run_id, tags)
-    run_id: str = run.info.run_id
-    missing = [Param(key, value) for key, value in op["params"].items() if key not in run.data.params]
-    for start in range(0, len(missing), _PARAMS_PER_REQUEST):
-        client.log_batch(run_id, params=missing[start : start + _PARAMS_PER_REQUEST])
-    if op["dataset"] is not None:
-        _log_dataset(client, run_id, op["dataset"])
-    return run_id
-
-
-def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags: Mapping[str, str]) -> str:
-    """The newest run that made this generator; where the store has none, a new one marked as restored."""
-    experiment_id = find_or_create_experiment(client, experiment)
-    run = _newest(client, experiment_id, GENERATOR_SHA256, generator_sha256)
-    if run is not None:
-        _set_tags(client, run.info.run_id, tags)
-        return str(run.info.run_id)
-    identity = {**tags, GENERATOR_SHA256: generator_sha256, RESTORED: "true"}
-    created = client.create_run(experiment_id, tags=identity, run_name=f"restored-{generator_sha256[:8]}")
-    client.set_terminated(created.info.run_id, "FINISHED")
-    return str(created.info.run_id)
-
-
-def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
-    """The experiment's id. Artifacts of a SQLite store lie beside the database, whoever writes from where."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        folder = _database_folder(client.tracking_uri)
-        location = None if folder is None else (folder / LOCAL_ARTIFACTS / re.sub(r"[^\w.-]", "_", name)).as_uri()
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException:
-            found = client.get_experiment_by_name(name)  # another process was quicker
-            if found is None:
-                raise
-    return str(found.experiment_id)
-
-
-def _newest(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> Any:
-    found = client.search_runs(
-        [experiment_id],
-        filter_string=f"tags.`{tag}` = '{value}'",
-        max_results=1,
-        order_by=["attributes.start_time DESC"],
-    )
-    return found[0] if found else None
-
-
-def _set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
-    from mlflow.entities import RunTag
-
-    if tags:
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-def _log_dataset(client: "MlflowClient", run_id: str, dataset: Mapping[str, Any]) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    entity = Dataset(
-        name=dataset["name"],
-        digest=dataset["digest"][:_DIGEST_LENGTH],
-        source_type="local",
-        source=json.dumps({"uri": dataset["source"]}),
-        profile=json.dumps(dataset["profile"]),
-    )
-    client.log_inputs(run_id, datasets=[DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])])

@@ -40,6 +40,14 @@ class SampleRequest(BaseModel):
         return self
 
 
+class Samples(BaseModel):
+    """The answer: class names (none when the generator is unconditional) and PNG files in base64."""
+
+    seed: int
+    labels: list[str]
+    images: list[str]
+
+
 class Sampler(PythonModel):
     """Draws images; the same request gives the same bytes."""
 
@@ -49,11 +57,11 @@ class Sampler(PythonModel):
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[SampleRequest], params: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
-        """Answer each request with `{"seed", "labels", "images"}`: class names (if any) and PNG files in base64."""
+    ) -> list[Samples]:
+        """Answer each request; the same request gives the same images."""
         return [self._draw(request) for request in model_input]
 
-    def _draw(self, request: SampleRequest) -> dict[str, Any]:
+    def _draw(self, request: SampleRequest) -> Samples:
         names = self.generator.image.classes
         count = request.count or 1
         try:
@@ -71,11 +79,11 @@ class Sampler(PythonModel):
             )
         except UserError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
-        return {
-            "seed": request.seed,
-            "labels": [names[index] for index in labels or []],
-            "images": [_png(image) for image in images],
-        }
+        return Samples(
+            seed=request.seed,
+            labels=[names[index] for index in labels or []],
+            images=[_png(image) for image in images],
+        )
 
     def _indices(self, wanted: list[str]) -> list[int]:
         names = self.generator.image.classes

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ from ganlib.errors import UserError
 from ganlib.packaging import generator_sha256
 from pipelines import environment, paths
 from pipelines.gate import Verdict, decide
-from pipelines.mlflow_store import GENERATOR_SHA256, attach, connect, find_or_create_experiment, reachable, store_uri
+from pipelines.mlflow_delivery import GENERATOR_SHA256, attach, find_or_create_experiment
+from pipelines.mlflow_store import connect, reachable, store_uri
 from pipelines.tracking import deliver_pending
 
 if TYPE_CHECKING:
@@ -181,17 +183,20 @@ def _find_or_log_model(
         params=client.get_run(run_id).data.params,
     )
     mlflow.set_tracking_uri(store_uri())  # Model.log knows no client
-    Model.log(
-        artifact_path=None,
-        flavor=mlflow.pyfunc,
-        run_id=run_id,
-        model_id=model.model_id,
-        python_model=str(MODEL_CODE),
-        artifacts={"generator": str(folder.absolute())},
-        code_paths=[str(Path(ganlib.__file__).parent)],
-        pip_requirements=_requirements(),
-        input_example=_INPUT_EXAMPLE,
-    )
+    with warnings.catch_warnings():
+        # MLflow's own types provoke this when mlflow.pyfunc is imported.
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
+        Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            model_id=model.model_id,
+            python_model=str(MODEL_CODE),
+            artifacts={"generator": str(folder)},
+            code_paths=[str(Path(ganlib.__file__).parent)],
+            pip_requirements=_requirements(),
+            input_example=_INPUT_EXAMPLE,
+        )
     return client.get_logged_model(model.model_id)
 
 

@@ -17,7 +17,8 @@ from ganlib.errors import UserError
 from ganlib.events import Event, Picture, Scalars
 from pipelines import paths
 from pipelines.journal import Journal, Op, Patience, Unreachable, deliver_orphans
-from pipelines.mlflow_store import GENERATOR_SHA256, RUN_KEY, MlflowStore, check_store, ensure_store
+from pipelines.mlflow_delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
+from pipelines.mlflow_store import check_store, ensure_store
 
 __all__ = [
     "DatasetInfo",

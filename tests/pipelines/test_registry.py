@@ -1,0 +1,373 @@
+import asyncio
+import base64
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganlib.config import DcganOptions, ImageSpec, RegisterOptions
+from ganlib.errors import UserError
+from ganlib.networks import build_generator
+from ganlib.packaging import ImageGenerator, generator_sha256
+from pipelines import mlflow_delivery, mlflow_store
+from pipelines.registry import Registration, download_generator, register
+from pipelines.tracking import training_run
+from tests.mlflow_server import MlflowServer, free_port
+
+pytestmark = pytest.mark.integration
+TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
+
+
+def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path:
+    network = DcganOptions(
+        family="dcgan", conditional=conditional, latent_dim=8, generator_width=4, critic_width=4,
+        critic_norm="none", conditional_batch_norm=conditional, projection=conditional,
+    )  # fmt: skip
+    image = ImageSpec(size=16, channels=1, classes=("zero", "one", "two") if conditional else ())
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator = build_generator(network, image)
+    ImageGenerator(generator, network, image, {"seed": seed}).save(folder)
+    return folder
+
+
+def uncalled(folder: Path) -> float:
+    raise AssertionError("the champion was measured alike and need not be measured again")
+
+
+def submit(
+    folder: Path,
+    score: float,
+    *,
+    name: str = "digits",
+    measured_on: str = "ref1",
+    rescore: Callable[[Path], float] = uncalled,
+) -> Registration:
+    return register(
+        options=RegisterOptions(model_name=name, metric="domain/fid", margin=0.05),
+        experiment=name,
+        generator_folder=folder,
+        evaluation={"measured_on": measured_on, "metrics": {"domain/fid": {"value": score, "std": 0.1}}},
+        tags=TAGS,
+        rescore=rescore,
+    )
+
+
+def state(name: str) -> dict[str, Any]:
+    """All that the registry holds about a model, without random ids and dates."""
+    client = mlflow_store.connect()
+    experiment = client.get_experiment_by_name(name)
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    models = client.search_logged_models([experiment.experiment_id]) if experiment else []
+    registered = client.search_registered_models(f"name = '{name}'")
+    versions = client.search_model_versions(f"name = '{name}'")
+    return {
+        "runs": sorted(run.data.tags.get("ganlib.restored", "original") for run in runs),
+        "models": sorted(str(model.status) for model in models),
+        "aliases": {key: str(value) for key, value in registered[0].aliases.items()} if registered else {},
+        "versions": {
+            str(version.version): {
+                "description": version.description,
+                "tags": {key: value for key, value in version.tags.items() if key != "generator_sha256"},
+            }
+            for version in versions
+        },
+    }
+
+
+def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    digest = generator_sha256(folder)
+    with training_run(experiment="digits", run_key="k", run_name="r", params={"lr": 1}, tags={}, dataset=None) as log:
+        log.metrics({"domain/fid": 3.0}, 64)
+        log.tags({"generator_sha256": digest})
+    registration = submit(folder, 3.0)
+    assert registration == Registration(
+        model_name="digits", version="1", aliases=("challenger", "champion"), metric="domain/fid",
+        challenger_score=3.0, champion_score=None, champion_version=None, margin=0.05, promoted=True,
+        reason="First champion: domain/fid 3; there was none to beat (margin 0.05).", generator_sha256=digest,
+    )  # fmt: skip
+    assert json.loads(registration.to_json())["champion_score"] is None
+    found = state("digits")
+    assert found["runs"] == ["original"]
+    assert found["aliases"] == {"challenger": "1", "champion": "1"}
+    client = mlflow_store.connect()
+    version = client.get_model_version("digits", "1")
+    assert version.tags.items() >= {
+        **TAGS, "generator_sha256": digest, "score": "3.0", "metric": "domain/fid", "measured_on": "ref1",
+    }.items()  # fmt: skip
+    assert client.get_run(version.run_id).data.tags["generator_sha256"] == digest
+    assert "First champion" in version.description
+
+
+def test_contest(project: Path) -> None:
+    one, two, three = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2, 3))
+    submit(one, 3.0)
+    before = state("digits")
+    again = submit(one, 3.0)
+    assert state("digits") == before
+    assert again.version == "1"
+    assert again.reason.startswith("Already the champion.")
+
+    worse = submit(two, 2.96)
+    assert (worse.version, worse.promoted, worse.champion_score, worse.champion_version) == ("2", False, 3.0, "1")
+    assert state("digits")["aliases"] == {"challenger": "2", "champion": "1"}
+    assert state("digits")["versions"]["2"]["description"] == worse.reason
+    assert submit(two, 2.96) == worse
+
+    better = submit(three, 2.0)
+    assert (better.version, better.promoted) == ("3", True)
+    assert state("digits")["aliases"] == {"challenger": "3", "champion": "3"}
+    assert better.aliases == ("challenger", "champion")
+
+    back = submit(one, 3.0)
+    assert (back.version, back.promoted, back.aliases) == ("1", False, ("challenger",))
+    assert state("digits")["aliases"] == {"challenger": "1", "champion": "3"}
+
+    no_score = submit(two, math.nan)
+    assert not no_score.promoted
+    assert json.loads(no_score.to_json())["challenger_score"] is None
+
+
+def test_champion_measured_on_something_else_is_measured_again(project: Path) -> None:
+    one, two, three = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2, 3))
+    submit(one, 1.0)
+    measured = []
+
+    def rescore(folder: Path) -> float:
+        measured.append(generator_sha256(folder))
+        return 5.0
+
+    second = submit(two, 4.0, measured_on="ref2", rescore=rescore)
+    assert measured == [generator_sha256(one)]
+    assert (second.promoted, second.champion_score) == (True, 5.0)
+
+    def refuse(folder: Path) -> float:
+        raise UserError("images are 16 pixels a side, expected 32")
+
+    third = submit(three, 0.1, measured_on="ref3", rescore=refuse)
+    assert not third.promoted
+    assert third.champion_score is None
+    assert "Not comparable with version 2: images are 16 pixels" in third.reason
+    assert "alias champion" in third.reason
+    assert state("digits")["aliases"] == {"challenger": "3", "champion": "2"}
+
+
+def test_report_without_the_metric(project: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    with pytest.raises(UserError, match=r"register.metric=inception/fid: not in .*found: domain/fid"):
+        register(
+            options=RegisterOptions(model_name="m", metric="inception/fid", margin=0),
+            experiment="m",
+            generator_folder=folder,
+            evaluation={"measured_on": "r", "metrics": {"domain/fid": {"value": 1.0}}},
+            tags={},
+            rescore=uncalled,
+        )
+
+
+def test_two_at_once_make_one_version(server: MlflowServer, project: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: submit(folder, 3.0, name="at-once"), range(2)))
+    assert [result.version for result in results] == ["1", "1"]
+    assert list(state("at-once")["versions"]) == ["1"]
+
+
+def test_a_registry_that_is_away(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UserError, match=r"no answer \(connection refused\); start it with"):
+        submit(make_generator(project / "generator", 1), 3.0)
+
+
+class Proxy:
+    """A way to the server that breaks for good after a number of writes."""
+
+    def __init__(self, target: str) -> None:
+        self.writes: list[str] = []
+        self.limit: int | None = None
+        self.broken = False
+        proxy = self
+        self._client = httpx.Client(base_url=target, timeout=30)
+
+        class Handler(BaseHTTPRequestHandler):
+            def forward(self) -> None:
+                if not proxy.may_pass(self.command, self.path):
+                    self.connection.close()
+                    return
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
+                answer = proxy._client.request(self.command, self.path, content=body, headers=headers)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.uri = f"http://127.0.0.1:{self._server.server_port}"
+
+    def may_pass(self, method: str, path: str) -> bool:
+        reads = method == "GET" or "search" in path
+        if self.limit is not None and (self.broken or (not reads and len(self.writes) >= self.limit)):
+            self.broken = True
+            return False
+        if not reads:
+            self.writes.append(f"{method} {path}")
+        return True
+
+    def break_after(self, writes: int) -> None:
+        self.writes, self.limit, self.broken = [], writes, False
+
+    def mend(self) -> None:
+        self.limit = None
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._client.close()
+
+
+@pytest.fixture
+def proxy(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    proxy = Proxy(server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+    yield proxy
+    proxy.stop()
+
+
+def test_broken_off_at_any_write_and_run_again_ends_in_the_same_state(proxy: Proxy, project: Path) -> None:
+    submit(make_generator(project / "whole", 0), 3.0, name="whole")
+    expected = state("whole")
+    kinds: dict[str, int] = {}
+    for index, write in enumerate(proxy.writes):
+        kinds.setdefault(re.sub(r"m-[0-9a-f]{32}|[0-9a-f]{32}|artifacts/.*", "*", write), index)
+    assert len(kinds) > 10
+    for number, limit in enumerate(sorted({*kinds.values(), len(proxy.writes) - 1})):
+        name = f"broken-{number}"
+        folder = make_generator(project / name, number + 1)
+        proxy.break_after(limit)
+        with pytest.raises(UserError, match="no answer") as caught:
+            submit(folder, 3.0, name=name)
+        assert "\n" not in str(caught.value)
+        proxy.mend()
+        for version in state(name)["versions"].values():
+            assert version["tags"].items() >= {**TAGS, "score": "3.0", "metric": "domain/fid"}.items()
+        registration = submit(folder, 3.0, name=name)
+        assert registration.aliases == ("challenger", "champion")
+        assert state(name) == expected, f"broken off at {limit}"
+
+
+FRESH = """
+import sys
+sys.path.append(sys.argv[1])
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[2])
+(answer,) = model.predict([{"labels": ["two", "zero"], "seed": 7}])
+import ganlib
+unwanted = {"torchvision", "torch_fidelity", "dvc", "prefect", "pipelines"} & set(sys.modules)
+print("answer", answer.model_dump_json())
+print("ganlib", ganlib.__file__)
+print("unwanted", sorted(unwanted))
+"""
+
+
+def decoded(png: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+
+
+def test_the_model_alone_draws_the_same_images(project: Path, tmp_path: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    submit(folder, 3.0)
+    generator = download_generator("models:/digits@champion", tmp_path)
+    assert generator_sha256(generator) == generator_sha256(folder)
+    model_folder = next(path for path in (generator, *generator.parents) if (path / "MLmodel").exists())
+    for path in project.iterdir():
+        if path.name.startswith(("generator", "mlruns", "mlflow")):
+            path.rename(tmp_path / f"away-{path.name}")
+    # Isolated, and without .pth files: an editable install of the repository cannot be seen.
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", FRESH, sysconfig.get_path("purelib"), str(model_folder)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = dict(line.split(" ", 1) for line in ran.stdout.splitlines() if " " in line)
+    assert told["ganlib"].startswith(str(model_folder))
+    assert told["unwanted"] == "[]"
+    answer = json.loads(told["answer"])
+    assert answer["labels"] == ["two", "zero"]
+    expected = ImageGenerator.load(generator).sample(seed=7, labels=[2, 0])
+    for png, image in zip(answer["images"], expected, strict=True):
+        np.testing.assert_array_equal(decoded(png), image[:, :, 0])
+    requirements = (model_folder / "requirements.txt").read_text().split()
+    assert all(re.fullmatch(r"[a-z]+==[0-9.a-z]+", each) for each in requirements)
+    assert {each.partition("==")[0] for each in requirements} == {
+        "mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "torch",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_served_model(project: Path, conditional: bool) -> None:
+    import mlflow
+    from mlflow.pyfunc import scoring_server
+
+    submit(make_generator(project / "generator", 1, conditional=conditional), 3.0)
+    app = scoring_server.init(mlflow.pyfunc.load_model("models:/digits@champion"))
+
+    def ask(request: dict[str, Any]) -> httpx.Response:
+        async def post() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+                return await client.post("/invocations", json={"inputs": [request]})
+
+        return asyncio.run(post())
+
+    many = ask({"count": 256, "seed": 3})
+    (answer,) = many.json()["predictions"]
+    assert answer["labels"][:4] == (["zero", "one", "two", "zero"] if conditional else [])
+    assert len(answer["images"]) == 256
+    assert decoded(answer["images"][0]).shape == (16, 16)
+    assert ask({"count": 256, "seed": 3}).json() == many.json()
+    assert ask({"count": 256, "seed": 4}).json() != many.json()
+    for request, words in (
+        ({"count": 257}, "less than or equal to 256"),
+        ({"count": 0}, "greater than or equal to 1"),
+        ({"truncation": 0.0}, "greater than 0"),
+        ({"count": 1, "labels": ["one"]}, "either count or labels"),
+        ({"cuont": 1}, "Extra inputs"),
+        ({"labels": ["nine"]}, "no class 'nine'; expected some of zero" if conditional else "unconditional"),
+    ):
+        refused = ask(request)
+        assert refused.status_code == 400
+        assert words in refused.json()["message"]
+
+
+def test_experiments_are_found_again(project: Path) -> None:
+    client = mlflow_store.connect()
+    first = mlflow_delivery.find_or_create_experiment(client, "odd name/with: signs")
+    assert mlflow_delivery.find_or_create_experiment(client, "odd name/with: signs") == first

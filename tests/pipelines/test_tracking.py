@@ -1,0 +1,407 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ganlib.errors import UserError
+from ganlib.events import Notice, Picture, Progress, Scalars
+from pipelines import mlflow_delivery, mlflow_store, paths
+from pipelines.journal import Patience
+from pipelines.tracking import (
+    DatasetInfo,
+    RunLog,
+    attach_run,
+    check_store,
+    deliver_pending,
+    surroundings,
+    training_run,
+)
+from tests.mlflow_server import MlflowServer, free_port, wait_until
+
+pytestmark = pytest.mark.integration
+DATASET = DatasetInfo("digits", "data/raw/digits.zip", "0123456789abcdef" * 4, {"train": 1000, "test": 400})
+PARAMS = {"network": {"family": "dcgan", "width": 16, "widths": (1, 2)}, "inception": None, "deterministic": True}
+PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+
+
+def training(key: str, experiment: str = "tests", **changes: Any) -> Any:
+    settings: dict[str, Any] = {
+        "experiment": experiment,
+        "run_key": key,
+        "run_name": "a run",
+        "params": PARAMS,
+        "tags": {"data_sha256": "d1"},
+        "dataset": DATASET,
+        "patience": Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6),
+    }
+    return training_run(**{**settings, **changes})
+
+
+def client() -> Any:
+    return mlflow_store.connect()
+
+
+def run_of(key: str, experiment: str = "tests") -> Any:
+    experiment_id = mlflow_delivery.find_or_create_experiment(client(), experiment)
+    runs = client().search_runs([experiment_id], filter_string=f"tags.`ganlib.run_key` = '{key}'")
+    assert len(runs) == 1
+    return runs[0]
+
+
+def steps(run: Any, metric: str = "loss/critic") -> list[int]:
+    history = client().get_metric_history(run.info.run_id, metric)
+    return [entry.step for entry in sorted(history, key=lambda entry: entry.timestamp)]
+
+
+def spooled() -> list[Path]:
+    return [path for path in paths.SPOOL.glob("*") if path.is_dir()]
+
+
+def test_whole_run_in_the_default_store(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "flow-7")
+    curve = project / "curves.csv"
+    curve.write_text("step,loss\n")
+    with training("k1") as log:
+        log.sink(Scalars(64, {"loss/critic": 0.5, "loss/generator": 1.0}))
+        log.sink(Picture(64, "samples", PIXELS))
+        log.sink(Picture(64, "gray/samples", PIXELS[:, :, :1]))
+        log.sink(Progress(64, 128, 10.0))
+        log.sink(Notice("nothing to track"))
+        log.metrics({"loss/critic": 0.25}, 128)
+        log.artifact(curve, "reports")
+        curve.write_text("changed after it was logged")
+        log.tags({"generator_sha256": "abc"})
+    run = run_of("k1")
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "a run"
+    assert run.data.params == {
+        "network.family": "dcgan", "network.width": "16", "network.widths": "[1, 2]",
+        "inception": "null", "deterministic": "true",
+    }  # fmt: skip
+    assert run.data.tags["data_sha256"] == "d1"
+    assert run.data.tags["generator_sha256"] == "abc"
+    assert run.data.tags["prefect.flow_run_id"] == "flow-7"
+    assert run.data.metrics == {"loss/critic": 0.25, "loss/generator": 1.0}
+    assert steps(run) == [64, 128]
+    (dataset,) = [each.dataset for each in run.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("digits", DATASET.digest[:36])
+    names = [Path(item.path).name for item in client().list_artifacts(run.info.run_id, "images")]
+    assert sum(name.startswith("samples+step+64") and name.endswith(".png") for name in names) == 1
+    assert sum(name.startswith("gray~samples+step+64") and name.endswith(".png") for name in names) == 1
+    assert run.info.artifact_uri.startswith((project / "mlruns").as_uri())
+    kept = client().download_artifacts(run.info.run_id, "reports/curves.csv", str(project))
+    assert Path(kept).read_text() == "step,loss\n"
+    assert spooled() == []
+
+
+def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    code = """
+        import sys
+        from pipelines.tracking import training_run
+        key = sys.argv[1]
+        with training_run(experiment="e", run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
+            log.metrics({"loss/critic": 1.0}, 1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    children = [
+        subprocess.Popen([*command, f"k{number}"], stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        for number in range(2)
+    ]
+    told = [child.communicate()[1] for child in children]
+    assert told == [b"", b""]
+    deliver_pending()
+    assert [steps(run_of(f"k{number}", "e")) for number in range(2)] == [[1], [1]]
+
+
+def test_a_training_taken_up_again_continues_its_run(project: Path) -> None:
+    def interrupted(error: BaseException, params: dict[str, object], step: int) -> None:
+        with training("k1", params=params) as log:
+            log.metrics({"loss/critic": 1.0}, step)
+            raise error
+
+    with pytest.raises(RuntimeError):
+        interrupted(RuntimeError(), {"lr": 1}, 1)
+    assert run_of("k1").info.status == "FAILED"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(KeyboardInterrupt(), {"lr": 2, "late": 3}, 2)
+    assert run_of("k1").info.status == "KILLED"
+    with training("k1") as log:
+        log.metrics({"loss/critic": 1.0}, 3)
+    run = run_of("k1")
+    assert run.info.status == "FINISHED"
+    assert steps(run) == [1, 2, 3]
+    assert run.data.params["lr"] == "1"
+    assert run.data.params["late"] == "3"
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "FINISHED"), (None, "FINISHED"), (1, "FAILED"), (143, "KILLED")])
+def test_status_of_a_process_that_exits(project: Path, code: int | None, status: str) -> None:
+    with pytest.raises(SystemExit), training("k1"):
+        raise SystemExit(code)
+    assert run_of("k1").info.status == status
+
+
+def test_attached_entries_go_to_the_run_that_made_the_generator(project: Path) -> None:
+    with training("k1") as log:
+        log.tags({"generator_sha256": "cafe"})
+    with attach_run(experiment="tests", generator_sha256="cafe", tags={"evaluated": "yes"}) as log:
+        log.metrics({"domain/fid": 3.0}, 128)
+    run = run_of("k1")
+    assert run.data.metrics["domain/fid"] == 3.0
+    assert run.data.tags["evaluated"] == "yes"
+    assert run.info.status == "FINISHED"
+
+
+def test_a_generator_without_a_run_gets_one_marked_as_restored(project: Path) -> None:
+    for score in (3.0, 2.0):
+        with attach_run(experiment="tests", generator_sha256="beef") as log:
+            log.metrics({"domain/fid": score}, 128)
+    experiment_id = mlflow_delivery.find_or_create_experiment(client(), "tests")
+    (run,) = client().search_runs([experiment_id])
+    assert run.data.tags["ganlib.restored"] == "true"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["domain/fid"] == 2.0
+
+
+@pytest.mark.parametrize("store", ["sqlite", "http"])
+def test_values_that_are_no_numbers_are_kept(store: str, project: Path, request: pytest.FixtureRequest) -> None:
+    if store == "http":
+        request.getfixturevalue("server")
+    with training(f"nan-{store}") as log:
+        for step, value in enumerate((math.nan, math.inf, -math.inf, 1.0)):
+            log.metrics({"loss/critic": value}, step)
+    history = client().get_metric_history(run_of(f"nan-{store}").info.run_id, "loss/critic")
+    values = {entry.step: entry.value for entry in history}
+    assert math.isnan(values[0])
+    assert values[1] > 1e308
+    assert values[2] < -1e308
+    assert values[3] == 1.0
+
+
+def test_refused_entries_do_not_hold_up_the_rest(server: MlflowServer, caplog: pytest.LogCaptureFixture) -> None:
+    with training("refusals") as log:
+        log.metrics({"loss/critic": 1.0}, 1)
+        log.metrics({"loss/critic": 2.0, "not allowed: $%": 2.0}, 2)
+        log.picture("not allowed: $%", PIXELS, 2)
+        log.metrics({"loss/critic": 3.0}, 3)
+        log.metrics({"loss/critic": 4.0}, 2**70)
+        log.metrics({"loss/critic": 4.0}, 4)
+    run = run_of("refusals")
+    assert steps(run) == [1, 3, 4]
+    assert run.info.status == "FINISHED"
+    assert caplog.text.count("dropped one") == 3
+
+
+class Watch:
+    """Logs steps and remembers the slowest call."""
+
+    def __init__(self, log: RunLog) -> None:
+        self.log, self.slowest_s, self.step = log, 0.0, 0
+
+    def __call__(self, count: int) -> None:
+        for _ in range(count):
+            self.step += 1
+            started = time.perf_counter()
+            self.log.metrics({"loss/critic": float(self.step), "loss/generator": 0.0}, self.step)
+            if self.step % 50 == 0:
+                self.log.picture("samples", PIXELS, self.step)
+            self.slowest_s = max(self.slowest_s, time.perf_counter() - started)
+            time.sleep(0.001)
+
+
+def test_server_killed_in_mid_training_and_back(server: MlflowServer) -> None:
+    with training("killed") as log:
+        watch = Watch(log)
+        watch(50)
+        wait_until(lambda: bool(steps(run_of("killed"))), "the first steps arrive")
+        server.kill()
+        try:
+            watch(400)
+            time.sleep(0.5)
+            watch(400)
+        finally:
+            server.start()
+        watch(50)
+    assert watch.slowest_s < 0.05
+    wait_until(lambda: deliver_pending() or not spooled(), "everything is delivered")
+    run = run_of("killed")
+    assert run.info.status == "FINISHED"
+    assert steps(run) == list(range(1, 901))
+    assert steps(run, "loss/generator") == list(range(1, 901))
+    names = [Path(item.path).name for item in client().list_artifacts(run.info.run_id, "images")]
+    assert {int(name.split("+")[2]) for name in names if name.endswith(".png")} == set(range(50, 901, 50))
+
+
+def test_frozen_server_delays_nothing(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    client()  # the import of mlflow is not what is measured
+    server.freeze()
+    try:
+        started = time.monotonic()
+        with training("frozen") as log:
+            watch = Watch(log)
+            watch(500)
+        took_s = time.monotonic() - started
+        with pytest.raises(UserError, match=r"no answer within 1 s; start it with `mlflow server"):
+            check_store()
+    finally:
+        server.thaw()
+    assert watch.slowest_s < 0.05
+    assert took_s < 5
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    deliver_pending()
+    assert steps(run_of("frozen")) == list(range(1, 501))
+
+
+CHILD = """
+    import time
+    from pipelines.tracking import training_run
+    with training_run(experiment="tests", run_key="child", run_name="child", params={}, tags={}, dataset=None) as log:
+        for step in range(100):
+            log.metrics({"loss/critic": 1.0}, step)
+        print("logged", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_killed_training_is_delivered_at_the_next_contact(
+    server: MlflowServer, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CHILD)],
+        env={**os.environ, "MLFLOW_TRACKING_URI": server.uri, "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "logged\n"
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert len(spooled()) == 1
+    with training("next", patience=Patience()) as log:
+        log.metrics({"loss/critic": 1.0}, 1)
+    assert spooled() == []
+    run = run_of("child")
+    assert steps(run) == list(range(100))
+    assert run.info.status == "KILLED"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", dead)
+    with pytest.raises(UserError, match="connection refused"):
+        deliver_pending()
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """A server that accepts connections and never answers."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in accepted:
+            connection.close()
+
+
+def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client()
+    port = free_port()
+    for uri, words in {
+        f"http://127.0.0.1:{port}": f"no answer (connection refused); start it with `mlflow server --host 127.0.0.1 "
+        f"--port {port}` or unset the variable to use the local store",
+        mute: "no answer within 5 s; start it with",
+        f"postgresql://user:secret@127.0.0.1:{port}/db": "no answer (connection refused); check that it runs or unset",
+    }.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        started = time.monotonic()
+        with pytest.raises(UserError) as caught:
+            check_store()
+        assert time.monotonic() - started < 7
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_damaged_local_store_is_told_in_one_line(project: Path) -> None:
+    (project / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(UserError, match=r"mlflow\.db: cannot be opened: .*file is not a database.*; mend or move away"):
+        check_store()
+
+
+def test_passwords_are_neither_spooled_nor_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:hunter2@127.0.0.1:{free_port()}")
+    with training("k1") as log:
+        log.metrics({"loss/critic": 1.0}, 1)
+        wait_until(lambda: "no answer" in caplog.text, "the outage is noticed")
+    with pytest.raises(UserError) as caught:
+        check_store()
+    (journal,) = spooled()
+    told = caplog.text + str(caught.value) + "".join(capfd.readouterr())
+    kept = "".join(path.read_text() for path in journal.iterdir() if path.is_file())
+    assert "hunter2" not in told + kept
+    assert "someone" not in told + kept
+    assert "http://***@127.0.0.1" in told
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("postgresql://u:p@ss@host/db", "postgresql://***@host/db"),
+        ("https://host/x?token=abc&a=b", "https://host/x?token=***&a=b"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////some/where.db", "sqlite:////some/where.db"),
+    ],
+)
+def test_redact(secret: str, shown: str) -> None:
+    assert mlflow_store.redact(f"at {secret} or so") == f"at {shown} or so"
+
+
+def test_surroundings_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(project))
+    assert "mlflow.source.git.commit" not in surroundings()
+
+
+def test_surroundings_tell_commit_and_changes(project: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    Path("a").write_text("1")
+    git("add", "a")
+    git("commit", "-qm", "one")
+    found = surroundings()
+    assert found["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    assert found["mlflow.source.git.branch"] == "main"
+    assert found["ganlib.git_dirty"] == "false"
+    Path("a").write_text("2")
+    assert surroundings()["ganlib.git_dirty"] == "true"
+
+
+def test_importing_is_cheap() -> None:
+    code = "import sys, pipelines.tracking; sys.exit(bool({'mlflow', 'torch', 'requests'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
