@@ -1,6 +1,8 @@
 """A DVC project with the stages of ours, each a line of Python, made in a temporary folder."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +33,14 @@ if behaviour.exists():
 pathlib.Path(output).write_text("".join(pathlib.Path(file).read_text() for file in inputs) + name)
 """
 SLEEP_WITH_CHILD = "import subprocess; subprocess.Popen(['sleep', '300']); print('asleep', flush=True); time.sleep(300)"
+RUN = (
+    "import sys; from pathlib import Path; from pipelines.flows.run import run_pipeline; "
+    "sys.exit(run_pipeline(Path.cwd()))"
+)
+SCHEDULE = (
+    "from pathlib import Path; from pipelines.flows.schedule import schedule_pipeline; "
+    "schedule_pipeline(Path.cwd(), cron='{cron}')"
+)
 
 
 @dataclass(frozen=True)
@@ -98,3 +108,10 @@ def wait_until(condition: Callable[[], object], *, timeout_s: float, what: str) 
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(0.1)
+
+
+def run_in(folder: Path, code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run some Python in a folder, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )

@@ -1,6 +1,7 @@
 """The Prefect API a run talks to: the configured one, or a server of its own for as long as it lasts."""
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -40,14 +41,24 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
     configured = PREFECT_API_URL.value()
     if configured:
         require_api(configured)
-        yield
-        return
-    with _own_server(project, say) as url, temporary_settings({PREFECT_API_URL: url}):
-        try:
+        with _drained():
             yield
-        finally:  # what is still on its way to the server, before the server goes
-            for worker in (APILogWorker, EventsWorker):
-                worker.drain_all(timeout=DRAIN_TIMEOUT_S)
+    else:
+        with _own_server(project, say) as url, temporary_settings({PREFECT_API_URL: url}), _drained():
+            yield
+
+
+@contextlib.contextmanager
+def _drained() -> Iterator[None]:
+    """Afterwards, what is still on its way to the server has arrived."""
+    workers = (APILogWorker, EventsWorker)
+    for worker in workers:  # they warn that they have work left when they are asked to finish it
+        logging.getLogger(worker.__name__).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.drain_all(timeout=DRAIN_TIMEOUT_S)
 
 
 def require_api(url: str) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
@@ -23,7 +24,9 @@ from pipelines.flows.pipeline import pipeline
 
 WORK_POOL = "ganlib"
 DEPLOYMENT = "scheduled"
+NAME = f"{pipeline.name}/{DEPLOYMENT}"
 ENTRYPOINT = "pipelines.flows.pipeline.pipeline"
+PULL_STEP = "prefect.deployments.steps.set_working_directory"
 
 
 def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> None:
@@ -34,19 +37,20 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
     run at work waits for it.
 
     Raises:
-        UserError: no server, no such time zone, or no valid cron expression.
+        UserError: no server, no such time zone, no valid cron expression, or
+            the server already has another project's schedule.
     """
     schedule = _cron(cron, timezone)
     project = project.resolve()
     with _server() as client:
         _ensure_work_pool(client)
+        _find(client, project)
         client.create_deployment(
             flow_id=client.create_flow(pipeline),
             name=DEPLOYMENT,
             description=pipeline.description,
             entrypoint=ENTRYPOINT,
-            path=str(project),
-            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(project)}}],
+            pull_steps=[{PULL_STEP: {"directory": str(project)}}],
             parameter_openapi_schema=parameter_schema(pipeline).model_dump_for_openapi(),
             enforce_parameter_schema=True,
             schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
@@ -55,9 +59,9 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
             concurrency_limit=1,
             concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         )
-    _print(f"{project} runs at '{cron}' ({timezone}) from now on, as the deployment {pipeline.name}/{DEPLOYMENT}.")
+    _print(f"{project} runs at '{cron}' ({timezone}) from now on, as the deployment {NAME}.")
     _print(f"Next: keep a worker running in this environment: prefect worker start --pool {WORK_POOL}")
-    _print(f"To run it now: prefect deployment run {pipeline.name}/{DEPLOYMENT}")
+    _print(f"To run it now: prefect deployment run {NAME}")
 
 
 def remove_schedule(project: Path) -> None:
@@ -66,16 +70,28 @@ def remove_schedule(project: Path) -> None:
     Raises:
         UserError: no server, or nothing is scheduled for this project.
     """
-    name = f"{pipeline.name}/{DEPLOYMENT}"
+    project = project.resolve()
     with _server() as client:
-        try:
-            deployment = client.read_deployment_by_name(name)
-        except ObjectNotFound:
-            raise UserError(f"{name}: no such deployment on the server; nothing to remove") from None
-        if deployment.path != str(project.resolve()):
-            raise UserError(f"{name}: scheduled for {deployment.path}, not for this project; run --remove there")
+        deployment = _find(client, project)
+        if deployment is None:
+            raise UserError(f"{NAME}: no such deployment on the server; nothing to remove")
         client.delete_deployment(deployment.id)
-    _print(f"{name} is removed; {project.resolve()} no longer runs by itself.")
+    _print(f"{NAME} is removed; {project} no longer runs by itself.")
+
+
+def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None:
+    """The deployment, if there is one; another project's is not ours to change."""
+    try:
+        deployment = client.read_deployment_by_name(NAME)
+    except ObjectNotFound:
+        return None
+    folders = [step[PULL_STEP]["directory"] for step in deployment.pull_steps or [] if PULL_STEP in step]
+    if folders != [str(project)]:
+        raise UserError(
+            f"{NAME}: on this server it belongs to {folders or 'an unknown folder'}, not to {project}; "
+            f"remove it there, or with `prefect deployment delete {NAME}`"
+        )
+    return deployment
 
 
 def _cron(expression: str, timezone: str) -> CronSchedule:
@@ -105,12 +121,13 @@ def _server() -> Iterator[SyncPrefectClient]:
 
 def _ensure_work_pool(client: SyncPrefectClient) -> None:
     try:
-        pool = client.read_work_pool(WORK_POOL)
-    except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        return
-    if pool.type != "process":
-        raise UserError(f"work pool {WORK_POOL}: found type {pool.type}, expected process; delete or rename that pool")
+    except ObjectAlreadyExists:  # made earlier, or at this moment by a worker
+        pool = client.read_work_pool(WORK_POOL)
+        if pool.type != "process":
+            raise UserError(
+                f"work pool {WORK_POOL}: found type {pool.type}, expected process; delete or rename that pool"
+            ) from None
 
 
 def _job_environment() -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""`gan run` without a server: it brings its own, and leaves nothing behind however it ends."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import paths
+from tests.toy_project import RUN, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, run_in, wait_until
+
+# The cron schedule of another test comes round while these run.
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("cron_project")]
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+
+
+@pytest.fixture(scope="module")
+def environment(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """No server is configured."""
+    alone = {name: value for name, value in prefect_environment.items() if not name.startswith("PREFECT_")}
+    return alone | {"PREFECT_HOME": str(tmp_path_factory.mktemp("home"))}
+
+
+@pytest.fixture(scope="module")
+def finished(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ToyProject, subprocess.CompletedProcess[str]]:
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    return project, run_in(project.root, RUN, environment)
+
+
+def test_a_run_brings_its_own_server_and_takes_it_away(
+    finished: tuple[ToyProject, subprocess.CompletedProcess[str]],
+) -> None:
+    project, done = finished
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in STAGES:
+        assert f"{name} | {name} works" in done.stdout
+        assert (project.root / f"{name}.txt").exists()
+    assert "prefect" not in done.stdout.replace("Prefect server", "").lower(), "no noise"
+    assert project.processes() == []
+
+
+def test_however_it_is_killed_nothing_is_left(
+    environment: dict[str, str], tmp_path: Path, finished: tuple[ToyProject, subprocess.CompletedProcess[str]]
+) -> None:
+    runs = {}
+    for number in EXIT_CODES:
+        project = make_project(tmp_path / number.name)
+        project.behave("preprocess", SLEEP_WITH_CHILD)
+        # The server's database is there already, as after a first run: it starts faster.
+        shutil.copytree(finished[0].root / paths.PREFECT_HOME, project.root / paths.PREFECT_HOME)
+        runs[number] = project, start_run(project, environment)
+    for number, (project, process) in runs.items():
+        log = project.root / "output.log"
+        wait_until(lambda log=log: "| asleep" in log.read_text(), timeout_s=120, what=f"the stage runs ({number.name})")
+        assert len(project.processes()) >= 6, "run, two supervisors, server, dvc, stage and its child"
+        os.kill(process.pid, number)
+    for number, (project, process) in runs.items():
+        assert process.wait(timeout=30) == EXIT_CODES[number]
+        wait_until(lambda project=project: not project.processes(), timeout_s=15, what=f"all end ({number.name})")
+        assert "Traceback" not in (project.root / "output.log").read_text()
+    # The locks are free again: the next run goes straight to work.
+    project = runs[signal.SIGKILL][0]
+    project.behave_well()
+    done = run_in(project.root, RUN, environment)
+    assert done.returncode == 0
+    assert "waiting" not in done.stdout
+    assert (project.root / paths.PIPELINE_LOCK).exists()
+
+
+def start_run(project: ToyProject, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A shell in the background would have its children ignore Ctrl-C.
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}"
+    with (project.root / "output.log").open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=project.root,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )

@@ -1,0 +1,113 @@
+"""The flow against a real server, run as `gan run` does where a server is configured."""
+
+import re
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import FlowRunSort
+
+from pipelines import dag
+from tests.toy_project import RUN, STAGES, ToyProject, make_project, run_in
+
+# The cron schedule of another test comes round while these run.
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("cron_project"),
+    pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ToyProject:
+    return make_project(tmp_path / "project", retries=1)
+
+
+def last_run(client: SyncPrefectClient, project: ToyProject) -> FlowRun:
+    by_hand = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(is_null_=True))
+    runs = client.read_flow_runs(flow_run_filter=by_hand, sort=FlowRunSort.START_TIME_DESC)
+    return next(run for run in runs if run.parameters.get("project") == str(project.root))
+
+
+def task_runs(client: SyncPrefectClient, run_id: UUID) -> dict[str, TaskRun]:
+    found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+    return {task_run.name: task_run for task_run in found}
+
+
+def log_lines(client: SyncPrefectClient, run_id: UUID) -> list[str]:
+    return [log.message for log in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))]
+
+
+def test_one_task_per_stage_with_the_edges_of_the_graph(
+    project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient
+) -> None:
+    project.behave("evaluate", "import os; print('run', os.environ['GANLIB_FLOW_RUN_ID'])")
+    (project.root / "reports").mkdir()
+    (project.root / "reports/metrics.json").write_text('{"domain": {"fid": 2.9, "fid_std": 0.1}}')
+    (project.root / "reports/registration.json").write_text(
+        '{"model_name": "digits", "version": 3, "promoted": true, "reason": "better by 0.4"}'
+    )
+    done = run_in(project.root, RUN, prefect_environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    run = last_run(prefect_client, project)
+    tasks = task_runs(prefect_client, run.id)
+    names = {str(task_run.id): name for name, task_run in tasks.items()}
+    edges = {name: {names[str(up.id)] for up in task.task_inputs.get("wait_for", [])} for name, task in tasks.items()}
+    assert edges == {stage.name: set(stage.upstream) for stage in dag.read_graph(project.root)}
+    assert {task.state.name for task in tasks.values() if task.state} == {"Completed"}
+
+    logs = prefect_client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+    for name in STAGES:
+        assert [log for log in logs if log.message == f"{name} works" and log.task_run_id == tasks[name].id]
+    assert f"run {run.id}" in [log.message for log in logs]
+
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    artifacts = {found.key: str(found.data) for found in prefect_client.read_artifacts(artifact_filter=of_run)}
+    assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
+    assert "| domain/fid | 2.9 | ± 0.1 |" in artifacts["result"]
+    assert "promoted" in artifacts["result"]
+
+
+def test_a_failing_stage_is_tried_again_and_then_stops_the_flow(
+    project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient
+) -> None:
+    project.behave("extractor", "open('tries', 'a').write('x'); sys.exit('boom')")
+    done = run_in(project.root, RUN, prefect_environment)
+    assert done.returncode == 1
+    assert done.stderr == "error: stage extractor failed with exit code 1: boom\n"
+    assert (project.root / "tries").read_text() == "xx"
+    tasks = task_runs(prefect_client, last_run(prefect_client, project).id)
+    assert {name: (task.state_name, task.run_count) for name, task in tasks.items()} == {
+        "preprocess": ("Completed", 1),
+        "extractor": ("Failed", 2),
+    }
+
+
+def test_a_users_mistake_is_told_once_and_in_one_line(
+    project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient
+) -> None:
+    project.behave("preprocess", "open('tries', 'a').write('x'); print('error: too few images'); sys.exit(2)")
+    done = run_in(project.root, RUN, prefect_environment)
+    assert (done.returncode, done.stderr) == (2, "error: stage preprocess: too few images\n")
+    assert (project.root / "tries").read_text() == "x"
+
+    (project.root / "params.yaml").write_text("flow: [")
+    done = run_in(project.root, RUN, prefect_environment)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*params\.yaml: not valid YAML: .*\n", done.stderr)
+    run = last_run(prefect_client, project)
+    assert run.state_name == "Failed"
+    assert run.state is not None
+    assert "params.yaml: not valid YAML" in str(run.state.message)
+    assert not [line for line in log_lines(prefect_client, run.id) if "Traceback" in line]

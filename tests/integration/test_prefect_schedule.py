@@ -1,0 +1,132 @@
+"""A real server and a real worker: schedule, nothing to do, cancel, remove."""
+
+import shutil
+import subprocess
+import sys
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+
+from ganlib.errors import UserError
+from pipelines.flows.schedule import NAME, PULL_STEP, remove_schedule, schedule_pipeline
+from tests.toy_project import REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
+
+pytestmark = pytest.mark.integration
+NOTHING_TO_DO_S = 15
+NEVER = "0 3 29 2 *"
+
+
+def runs_of(client: SyncPrefectClient, deployment_id: UUID) -> list[FlowRun]:
+    return client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])))
+
+
+def wait_for_end(client: SyncPrefectClient, run_id: UUID, timeout_s: float) -> FlowRun:
+    def ended() -> bool:
+        state = client.read_flow_run(run_id).state
+        return state is not None and state.is_final()
+
+    wait_until(ended, timeout_s=timeout_s, what="the flow run ends")
+    return client.read_flow_run(run_id)
+
+
+def test_the_schedule_fires_by_itself_then_finds_nothing_to_do(
+    cron_project: ToyProject, prefect_client: SyncPrefectClient
+) -> None:
+    deployment = prefect_client.read_deployment_by_name(NAME)
+
+    def completed() -> list[FlowRun]:
+        return [run for run in runs_of(prefect_client, deployment.id) if run.state and run.state.is_completed()]
+
+    # A minute until it fires, and the run.
+    wait_until(completed, timeout_s=100, what="the schedule fires")
+    assert completed()[0].auto_scheduled
+    assert all((cron_project.root / f"{name}.txt").exists() for name in STAGES)
+
+    schedule_pipeline(cron_project.root, cron=NEVER)
+    again = prefect_client.create_flow_run_from_deployment(deployment.id)
+    again = wait_for_end(prefect_client, again.id, timeout_s=60)
+    assert again.state_name == "Completed"
+    assert again.total_run_time.total_seconds() < NOTHING_TO_DO_S
+
+
+def test_cancelling_ends_the_children(cron_project: ToyProject, prefect_client: SyncPrefectClient) -> None:
+    schedule_pipeline(cron_project.root, cron=NEVER)
+    deployment = prefect_client.read_deployment_by_name(NAME)
+    cron_project.behave("preprocess", SLEEP_WITH_CHILD)
+    cron_project.change_data("new")
+    run = prefect_client.create_flow_run_from_deployment(deployment.id)
+
+    def asleep() -> bool:
+        return any(process.name() == "sleep" for process in cron_project.processes())
+
+    wait_until(asleep, timeout_s=60, what="the stage is at work")
+    prefect_client.set_flow_run_state(run.id, Cancelling())
+    wait_until(lambda: not cron_project.processes(), timeout_s=15, what="all processes end")
+    assert wait_for_end(prefect_client, run.id, timeout_s=30).state_name == "Cancelled"
+    cron_project.behave_well()
+
+
+def test_prefect_yaml_deploys_the_same(
+    cron_project: ToyProject, prefect_client: SyncPrefectClient, prefect_environment: dict[str, str]
+) -> None:
+    schedule_pipeline(cron_project.root, cron="0 3 * * *")
+    ours = prefect_client.read_deployment_by_name(NAME)
+    shutil.copy(REPOSITORY / "prefect.yaml", cron_project.root)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    subprocess.run(command, cwd=cron_project.root, env=prefect_environment, check=True, capture_output=True)
+    theirs = prefect_client.read_deployment_by_name(NAME)
+    assert theirs.id == ours.id
+    for deployment in (ours, theirs):
+        assert [entry.schedule.model_dump() for entry in deployment.schedules] == [
+            {"cron": "0 3 * * *", "timezone": "UTC", "day_or": True}
+        ]
+        assert deployment.pull_steps == [{PULL_STEP: {"directory": str(cron_project.root)}}]
+    for field in ("entrypoint", "work_pool_name", "concurrency_options", "description", "parameters"):
+        assert getattr(theirs, field) == getattr(ours, field)
+    assert theirs.job_variables["env"].keys() == ours.job_variables["env"].keys()
+    assert theirs.global_concurrency_limit is not None
+    assert theirs.global_concurrency_limit.limit == 1
+
+
+def test_another_project_does_not_take_the_schedule_over(
+    cron_project: ToyProject, prefect_client: SyncPrefectClient, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    schedule_pipeline(cron_project.root, cron=NEVER)
+    other = make_project(tmp_path_factory.mktemp("other") / "project")
+    for attempt in (lambda: schedule_pipeline(other.root, cron=NEVER), lambda: remove_schedule(other.root)):
+        with pytest.raises(UserError, match=str(cron_project.root)):
+            attempt()
+
+
+def test_removing(cron_project: ToyProject, prefect_client: SyncPrefectClient) -> None:
+    schedule_pipeline(cron_project.root, cron=NEVER)
+    remove_schedule(cron_project.root)
+    with pytest.raises(ObjectNotFound):
+        prefect_client.read_deployment_by_name(NAME)
+    with pytest.raises(UserError, match="nothing to remove"):
+        remove_schedule(cron_project.root)
+
+
+@pytest.mark.parametrize("cron", ["0 3 * *", "61 * * * *", "every night", ""])
+def test_an_invalid_cron_expression_is_one_line(cron: str, cron_project: ToyProject) -> None:
+    with pytest.raises(UserError, match="not a cron expression") as caught:
+        schedule_pipeline(cron_project.root, cron=cron)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_time_zone_and_a_missing_server_are_one_line(cron_project: ToyProject) -> None:
+    with pytest.raises(UserError, match="--timezone Mars/Base: unknown"):
+        schedule_pipeline(cron_project.root, cron=NEVER, timezone="Mars/Base")
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
+        pytest.raises(UserError, match="no Prefect server answers"),
+    ):
+        schedule_pipeline(cron_project.root, cron=NEVER)
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(UserError, match="PREFECT_API_URL: not set"):
+        schedule_pipeline(cron_project.root, cron=NEVER)
