@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 from ganlib.errors import UserError
 from pipelines import paths, supervisor
@@ -44,7 +44,12 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
         with _drained():
             yield
     else:
-        with _own_server(project, say) as url, temporary_settings({PREFECT_API_URL: url}), _drained():
+        storage = project / paths.PREFECT_HOME / "storage"
+        with (
+            _own_server(project, say) as url,
+            temporary_settings({PREFECT_API_URL: url, PREFECT_LOCAL_STORAGE_PATH: storage}),
+            _drained(),
+        ):
             yield
 
 
