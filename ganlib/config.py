@@ -204,22 +204,15 @@ class TrackingOptions(Options):
     experiment: Annotated[str, Field(min_length=1)]
 
 
-class StageTimeouts(Options):
-    """Seconds a stage may take under Prefect."""
-
-    preprocess: PositiveInt
-    extractor: PositiveInt
-    train: PositiveInt
-    evaluate: PositiveInt
-    register_: Annotated[PositiveInt, Field(alias="register")]
-
-
 class FlowOptions(Options):
-    """How Prefect drives the stages; changes no result."""
+    """How Prefect drives the stages; changes no result.
+
+    `timeout_s` are the seconds that each stage of dvc.yaml may take.
+    """
 
     retries: Annotated[int, Field(ge=0)]
     retry_delay_s: Annotated[int, Field(ge=0)]
-    timeout_s: StageTimeouts
+    timeout_s: dict[str, PositiveInt]
 
 
 class RunConfig(Options):

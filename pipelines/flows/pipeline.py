@@ -105,11 +105,10 @@ def _idle(outcome: dag.StageOutcome) -> bool:
 
 
 def _timeouts(graph: tuple[dag.Stage, ...], options: FlowOptions) -> dict[str, int]:
-    known: dict[str, int] = options.timeout_s.model_dump(by_alias=True)
     for stage in graph:
-        if stage.name not in known:
+        if stage.name not in options.timeout_s:
             raise UserError(f"flow.timeout_s: no entry for the stage {stage.name} of dvc.yaml; add its seconds")
-    return known
+    return options.timeout_s
 
 
 def _plan(

@@ -70,7 +70,7 @@ def test_a_broken_value_is_one_clear_line(name: str, value: object, line: str, t
         ("", "found NoneType, expected sections"),
         ("- a\n- b\n", "found list, expected sections"),
         (PRESET.read_text(encoding="utf-8") + "\ntrain: {}\n", "train is written twice"),
-        (PRESET.read_text(encoding="utf-8").replace("  seed: 0\n", "  seed: 0\n  seed: 1\n", 1), "seed is written twice"),
+        (PRESET.read_text(encoding="utf-8").replace("  seed: 0\n", "  seed: 0\n  seed: 1\n"), "seed is written twice"),
     ],
 )
 def test_broken_files(text: str, line: str, tmp_path: Path) -> None:

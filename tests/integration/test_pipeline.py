@@ -62,6 +62,16 @@ def test_forced_again_gives_the_same_generator(project: Project, reference_hash:
     assert project.generator_hash() == reference_hash
 
 
+def test_the_flow_gives_the_same_outputs(project: Project, reference_hash: str) -> None:
+    metrics = (project.root / paths.METRICS).read_bytes()
+    done = project.gan("run", "--force")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.generator_hash() == reference_hash
+    assert (project.root / paths.METRICS).read_bytes() == metrics
+    assert json.loads((project.root / paths.REGISTRATION).read_text())["version"] == "1"
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
 @pytest.mark.parametrize("target", ["everything", "the stage"])
 def test_killed_training_resumes_to_the_same_generator(project: Project, reference_hash: str, target: str) -> None:
     process = subprocess.Popen(

@@ -127,9 +127,9 @@ def test_inception_weights_that_are_wrong_or_not_to_be_had(
     random_inception: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, digest = random_inception
-    with pytest.raises(UserError, match="SHA-256 is .* expected 6726825d"):
+    with pytest.raises(UserError, match=r"SHA-256 is .* expected 6726825d"):
         load_inception(str(path), "6726825d", tmp_path)
-    with pytest.raises(UserError, match="no such file; download weights-inception-2015-12-05-6726825d.pth"):
+    with pytest.raises(UserError, match="no such file; download weights-inception-2015-12-05-6726825d"):
         load_inception(str(tmp_path / "absent.pth"), digest, tmp_path)
     tensor_file = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, tensor_file)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from ganlib.config import ImageSpec
 from ganlib.training.ema import decay_at, update_ema
