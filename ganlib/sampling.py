@@ -11,6 +11,7 @@ from torch import Tensor
 from ganlib.networks.base import Generator
 
 Images = NDArray[np.uint8]
+GAP_GREY = 64
 
 
 def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
@@ -59,13 +60,16 @@ def render(generator: Generator, latents: Tensor, labels: Tensor | None, *, batc
 
 
 def image_grid(images: Images, *, columns: int, scale: int = 1) -> Images:
-    """Tile images [N, H, W, C] row by row into one [H', W', C], each pixel repeated `scale` times."""
+    """Tile images [N, H, W, C] row by row into one [H', W', C].
+
+    Each pixel is repeated `scale` times; grey lines of `scale` pixels part the images.
+    """
     count, height, width, channels = images.shape
     rows = -(-count // columns)
-    canvas = np.zeros((rows * columns, height, width, channels), dtype=np.uint8)
-    canvas[:count] = images
-    tiled = canvas.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    grid = tiled.reshape(rows * height, columns * width, channels)
+    canvas = np.full((rows * columns, height + 1, width + 1, channels), GAP_GREY, dtype=np.uint8)
+    canvas[:count, :height, :width] = images
+    tiled = canvas.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
+    grid = tiled.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]
     return grid.repeat(scale, axis=0).repeat(scale, axis=1)
 
 

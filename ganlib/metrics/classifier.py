@@ -43,7 +43,7 @@ def to_input(images: Images, device: torch.device) -> Tensor:
 def train_classifier(
     options: ExtractorOptions, image: ImageSpec, batches: Batches, *, on_event: EventSink = ignore
 ) -> Classifier:
-    """Train on batches(seen_images) with Adam, a cosine rate and random shifts of one pixel in eight.
+    """Train on batches(seen_images) with Adam and a cosine rate, without augmentation.
 
     Deterministic on CPU for a given seed, thread count and sequence of batches.
     """
@@ -53,12 +53,10 @@ def train_classifier(
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     steps = -(-options.total_images // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(options.seed)
     for step in range(steps):
         seen_images = step * options.batch_size
         images, labels = batches(seen_images)
-        shifted = _random_shift(to_input(images, device), image.size // 8, generator)
-        _, logits = model(shifted)
+        _, logits = model(to_input(images, device))
         loss = F.cross_entropy(logits, torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -68,14 +66,3 @@ def train_classifier(
             on_event(Scalars(seen_images, {"loss/classifier": loss.item()}))
             on_event(Progress(seen_images, options.total_images, 0.0))
     return model.eval().requires_grad_(False)
-
-
-def _random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Translate each image by up to `most` pixels; edges repeat."""
-    count, _, height, width = images.shape
-    padded = F.pad(images, (most, most, most, most), mode="replicate")
-    offsets = torch.randint(0, 2 * most + 1, (2, count), generator=generator)
-    rows = offsets[0, :, None] + torch.arange(height)
-    columns = offsets[1, :, None] + torch.arange(width)
-    every = torch.arange(count)[:, None, None]
-    return padded[every, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib.sampling import balanced_labels, beside, image_grid, seeded_latents, to_uint8
+from ganlib.sampling import GAP_GREY, balanced_labels, beside, image_grid, seeded_latents, to_uint8
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
@@ -36,6 +36,7 @@ def test_pixels_round_and_clamp() -> None:
 def test_grid_puts_images_in_reading_order() -> None:
     images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
     grid = image_grid(images, columns=2, scale=2)
-    assert grid.shape == (3 * 2 * 2, 2 * 3 * 2, 1)
-    np.testing.assert_array_equal(grid[::4, ::6, 0], [[0, 1], [2, 3], [4, 0]])
-    assert beside(grid, grid, gap=8).shape == (12, 32, 1)
+    assert grid.shape == ((3 * 3 - 1) * 2, (2 * 4 - 1) * 2, 1)
+    np.testing.assert_array_equal(grid[::6, ::8, 0], [[0, 1], [2, 3], [4, GAP_GREY]])
+    assert set(grid[4:6].ravel()) == {GAP_GREY}
+    assert beside(grid, grid, gap=8).shape == (16, 36, 1)

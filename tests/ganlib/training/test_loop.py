@@ -155,7 +155,7 @@ def test_best_snapshot_is_the_lowest_score_and_events_tell_everything(tmp_path: 
     assert [row["domain/fid"] for row in state.history if "domain/fid" in row] == scores
     pictures = [e for e in events if isinstance(e, Picture)]
     assert pictures[-1].pixels.dtype == np.uint8
-    assert pictures[-1].pixels.shape == (8 * 32, 3 * 32, 1)
+    assert pictures[-1].pixels.shape == ((8 * 17 - 1) * 2, (3 * 17 - 1) * 2, 1)
     logged = [e for e in events if isinstance(e, Scalars) and "speed/images_per_s" in e.values]
     assert logged[-1].seen_images == config.train.total_images
     assert logged[-1].values["speed/images_per_s"] > 0
