@@ -1,5 +1,7 @@
 """Where and how precisely the arithmetic is done."""
 
+import os
+
 import torch
 
 from ganlib.config import TrainOptions
@@ -24,6 +26,8 @@ def prepare_device(options: TrainOptions) -> torch.device:
         if (device.index or 0) >= found:
             raise UserError(f"train.device={options.device}: found {found} CUDA devices; set it to auto or cpu")
         torch.backends.cudnn.benchmark = not options.deterministic
+        # cuBLAS repeats its bits only with a fixed workspace; it reads this when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(options.deterministic)
     return device
 

@@ -24,6 +24,7 @@ from ganlib.training.step import RealBatch, critic_step, generator_step
 Batches = Callable[[int], tuple[Images, NDArray[np.int64] | None]]
 GRID_ROWS, GRID_COLUMNS = 8, 10
 PROGRESS_EVERY_S = 0.5
+RATE_WEIGHT = 0.2  # of the newest interval in the smoothed rate
 RENDER_BATCH_SIZE = 250
 
 
@@ -205,6 +206,7 @@ class _Clock:
     def tick(self, seen_images: int) -> None:
         now, (then, seen_then) = time.monotonic(), self._last
         if now - then >= PROGRESS_EVERY_S or seen_images >= self.total_images:
-            self.images_per_s = (seen_images - seen_then) / max(now - then, 1e-9)
+            rate = (seen_images - seen_then) / max(now - then, 1e-9)
+            self.images_per_s += (rate - self.images_per_s) * (RATE_WEIGHT if self.images_per_s else 1.0)
             self._last = (now, seen_images)
             self.on_event(Progress(seen_images, self.total_images, self.images_per_s))

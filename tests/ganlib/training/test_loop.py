@@ -125,6 +125,18 @@ def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_the_deterministic_switch_repeats_the_bits(precision: str, tmp_path: Path) -> None:
+    digests = []
+    for run in range(2):
+        config = tiny_config({"train.device": "cuda", "train.precision": precision})
+        state = start(config)
+        go_on(state, config, tmp_path / str(run))
+        digests.append(digest(state))
+    assert digests[0] == digests[1]
+
+
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     config = tiny_config({})
     state = start(config)
