@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from ganlib.errors import UserError
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Whole numbers and switches are taken as written; `true` is no 1 and "64" no 64.
+# Real numbers may be text: YAML 1.1 reads 1e-4 as such.
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ExtractorName = Literal["domain", "inception"]
 BASE_SIZE = 4
@@ -62,7 +64,7 @@ class ExtractorOptions(Options):
     """The classifier behind the `domain` features, and the Inception weights."""
 
     width: PositiveInt
-    feature_dim: Annotated[int, Field(ge=2)]
+    feature_dim: Annotated[int, Field(ge=2, strict=True)]
     total_images: PositiveInt
     batch_size: PositiveInt
     learning_rate: Annotated[float, Field(gt=0)]
@@ -82,13 +84,13 @@ class DcganOptions(Options):
     """
 
     family: Literal["dcgan"]
-    conditional: bool
+    conditional: StrictBool
     latent_dim: PositiveInt
     generator_width: PositiveInt
     critic_width: PositiveInt
     critic_norm: Literal["spectral", "batch", "none"]
-    conditional_batch_norm: bool
-    projection: bool
+    conditional_batch_norm: StrictBool
+    projection: StrictBool
 
 
 class R3ganOptions(Options):
@@ -100,7 +102,7 @@ class R3ganOptions(Options):
     """
 
     family: Literal["r3gan"]
-    conditional: bool
+    conditional: StrictBool
     latent_dim: PositiveInt
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     blocks_per_stage: PositiveInt
@@ -137,9 +139,9 @@ class TrainOptions(Options):
     threads: PositiveInt
     memory_format: Literal["contiguous", "channels_last"]
     precision: Literal["fp32", "bf16"]
-    deterministic: bool
+    deterministic: StrictBool
     total_images: PositiveInt
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2, strict=True)]
     generator_learning_rate: Annotated[float, Field(gt=0)]
     critic_learning_rate: Annotated[float, Field(gt=0)]
     final_learning_rate_share: Share
@@ -153,7 +155,7 @@ class TrainOptions(Options):
     keep_checkpoints: PositiveInt
     extractor: ExtractorName
     measure_every_images: PositiveInt
-    measure_samples: Annotated[int, Field(ge=2)]
+    measure_samples: Annotated[int, Field(ge=2, strict=True)]
 
 
 class EvaluateOptions(Options):
@@ -163,10 +165,10 @@ class EvaluateOptions(Options):
     seed: Seed
     threads: PositiveInt
     batch_size: PositiveInt
-    samples: Annotated[int, Field(ge=2)]
+    samples: Annotated[int, Field(ge=2, strict=True)]
     repeats: PositiveInt
     kid_subsets: PositiveInt
-    kid_subset_size: Annotated[int, Field(ge=2)]
+    kid_subset_size: Annotated[int, Field(ge=2, strict=True)]
     is_splits: PositiveInt
     neighbours: PositiveInt
 
@@ -210,8 +212,8 @@ class FlowOptions(Options):
     `timeout_s` are the seconds that each stage of dvc.yaml may take.
     """
 
-    retries: Annotated[int, Field(ge=0)]
-    retry_delay_s: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0, strict=True)]
+    retry_delay_s: Annotated[int, Field(ge=0, strict=True)]
     timeout_s: dict[str, PositiveInt]
 
 
@@ -247,6 +249,10 @@ class RunConfig(Options):
                 f"register.metric={self.register_.metric} is not measured with "
                 f"evaluate.extractor={self.evaluate.extractor}; choose a metric of that extractor"
             )
+        if self.register_.metric == "domain/label_fidelity" and not self.network.conditional:
+            raise ValueError(
+                "register.metric=domain/label_fidelity needs network.conditional=true; choose another metric"
+            )
         return self
 
 
@@ -264,7 +270,7 @@ def load_config(path: Path) -> RunConfig:
         raise UserError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8") from None
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: found {type(values).__name__}, expected sections such as data, network and train")
@@ -278,7 +284,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """A safe loader that refuses a key written twice instead of keeping the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.YAMLError(f"{key} is written twice (line {node.start_mark.line + 1}); keep one")

@@ -1,6 +1,8 @@
 """How good a generator is, on which features, against which images."""
 
 import hashlib
+import importlib.metadata
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 
+import ganlib.metrics
 from ganlib.config import EvaluateOptions
 from ganlib.datasets.packed import PackedData, Split
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
+from ganlib.metrics.checks import check_counts, check_generated, check_real
 from ganlib.metrics.extractors import Extractor, Features
-from ganlib.metrics.fidelity import check_counts, check_finite, measure, spread
+from ganlib.metrics.fidelity import measure, spread
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, beside, image_grid
+from ganlib.source_digest import source_digest
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What was measured, on what, and how widely it spreads over independent draws.
 
-    `measured_on` is a digest of extractor weights, reference split and counts:
+    `measured_on` is a digest of extractor, reference split, counts and metric code:
     two scores compare only where it is equal.
     """
 
@@ -66,9 +71,9 @@ def evaluate(
     check_comparable(generator, data)
     check_counts(options, len(data.test))
     torch.set_num_threads(options.threads)
-    real = _split_features(extractor, data.test, options, cache, notify)
-    train = _split_features(extractor, data.train, options, cache, notify)
-    check_finite(real, "held-out images")
+    real = split_features(extractor, data.test, cache, notify)
+    train = split_features(extractor, data.train, cache, notify)
+    check_real(real, data.test.name)
     draws = [_measure_draw(generator, extractor, real, options, repeat) for repeat in range(options.repeats)]
     common = {
         "extractor": extractor.name,
@@ -78,7 +83,12 @@ def evaluate(
         "reference_count": len(data.test),
         "resizer": data.manifest.resizer,
     }
-    measured_on = hashlib.sha256(repr(sorted((common | options.model_dump()).items())).encode()).hexdigest()
+    instrument = {
+        "code": source_digest(ganlib.metrics, sys.modules[__name__]),
+        "torch_fidelity": importlib.metadata.version("torch-fidelity"),
+    }
+    everything = sorted((common | options.model_dump() | instrument).items())
+    measured_on = hashlib.sha256(repr(everything).encode()).hexdigest()
     generated = {"count": options.samples, "repeats": options.repeats}
     metrics: dict[str, dict[str, Any]] = {
         f"{extractor.name}/{name}": {"value": mean, "std": deviation, **generated, **common}
@@ -140,21 +150,18 @@ def _measure_draw(
     seed = int(np.random.SeedSequence([options.seed, repeat]).generate_state(1)[0])
     images = generator.sample(seed=seed, count=options.samples, batch_size=options.batch_size)
     generated = extractor.extract_all(_pieces(images, options.batch_size))
-    check_finite(generated, "generated images")
+    check_generated(generated)
     labels = None
     if generator.conditional and extractor.name == "domain":
         labels = balanced_labels(options.samples, generator.image.num_classes)
     return measure(generated, real, labels, options)
 
 
-def _split_features(
-    extractor: Extractor, split: Split, options: EvaluateOptions, cache: Path, notify: Callable[[str], None]
-) -> Features:
-    def read() -> Iterator[Images]:
-        for start in range(0, len(split), options.batch_size):
-            yield split.take(np.arange(start, min(start + options.batch_size, len(split))))
-
-    return cached_features(extractor, split.digest, read, cache, notify=notify)
+def split_features(extractor: Extractor, split: Split, cache: Path, notify: Callable[[str], None]) -> Features:
+    """The features of a whole split, from the cache where they are known."""
+    return cached_features(
+        extractor, digest=split.digest, count=len(split), take=split.take, folder=cache, notify=notify
+    )
 
 
 def _pieces(images: Images, size: int) -> Iterator[Images]:

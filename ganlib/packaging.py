@@ -29,7 +29,7 @@ _NETWORK: TypeAdapter[NetworkOptions] = TypeAdapter(NetworkOptions)
 class ImageGenerator:
     """A trained generator with what is needed to use it.
 
-    `provenance` says what it was made from: digests, images shown, score.
+    `provenance` says what it was made from: digests, score, and always `seen_images`.
     """
 
     generator: Generator
@@ -112,6 +112,8 @@ class ImageGenerator:
                 raise UserError(f"{folder / DESCRIPTION}: format {found}, expected {FORMAT_VERSION}; train it again")
             network = _NETWORK.validate_python(description["network"])
             image = ImageSpec.model_validate(description["image"])
+            provenance = dict(description["provenance"])
+            int(provenance["seen_images"])
             weights = load_file(folder / WEIGHTS)
             with torch.device("meta"):
                 generator = build_generator(network, image)
@@ -122,7 +124,7 @@ class ImageGenerator:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{folder}: damaged generator ({reason}); restore it or train it again") from None
         generator.requires_grad_(False).eval().to(device)
-        return cls(generator=generator, network=network, image=image, provenance=description["provenance"])
+        return cls(generator=generator, network=network, image=image, provenance=provenance)
 
 
 def generator_sha256(folder: Path) -> str:

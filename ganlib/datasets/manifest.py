@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ganlib.config import ImageSpec, Options
+from ganlib.config import ImageSpec, Options, PositiveInt
 from ganlib.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -20,7 +20,7 @@ class SplitSummary(Options):
     size. Mean and standard deviation are per channel, of pixels in [0, 255].
     """
 
-    images: int
+    images: PositiveInt
     per_class: dict[str, int]
     digest: str
     pixel_mean: tuple[float, ...]
@@ -33,7 +33,7 @@ class Manifest(Options):
     format_version: Literal[1]
     image: ImageSpec
     resizer: str
-    shard_images: int
+    shard_images: PositiveInt
     train: SplitSummary
     test: SplitSummary
     quarantined: int

@@ -28,10 +28,10 @@ from ganlib.datasets.manifest import (
     shard_lengths,
     shard_name,
 )
-from ganlib.datasets.replacing import replacing
 from ganlib.datasets.sources import Rejected, Source, Unreadable, open_source, printable
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice, Progress, ignore
+from ganlib.replacing import replacing
 
 FEWEST_IMAGES = 2
 UNLABELLED = -1

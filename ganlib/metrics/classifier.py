@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganlib.config import ExtractorOptions, ImageSpec
+from ganlib.errors import UserError
 from ganlib.events import EventSink, Progress, Scalars, ignore
 
 Images = NDArray[np.uint8]
@@ -46,6 +47,9 @@ def train_classifier(
     """Train on batches(seen_images) with Adam and a cosine rate, without augmentation.
 
     Deterministic on CPU for a given seed, thread count and sequence of batches.
+
+    Raises:
+        UserError: the loss is not finite at the end.
     """
     torch.manual_seed(options.seed)
     device = torch.device("cpu")
@@ -65,4 +69,6 @@ def train_classifier(
         if step % 100 == 0:
             on_event(Scalars(seen_images, {"loss/classifier": loss.item()}))
             on_event(Progress(seen_images, options.total_images, 0.0))
+    if not bool(torch.isfinite(loss)):
+        raise UserError(f"extractor: the classifier's loss is {loss.item()}; lower extractor.learning_rate")
     return model.eval().requires_grad_(False)

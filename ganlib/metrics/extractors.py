@@ -2,23 +2,23 @@
 
 import hashlib
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+import ganlib.metrics.classifier
 from ganlib.config import ExtractorName, ExtractorOptions, ImageSpec
 from ganlib.errors import UserError
-from ganlib.metrics.classifier import Classifier, to_input
+from ganlib.metrics.classifier import Classifier, Images, to_input
+from ganlib.source_digest import source_digest
 
-Images = NDArray[np.uint8]
 WEIGHTS = "classifier.safetensors"
 DESCRIPTION = "extractor.json"
 INCEPTION_BATCH_SIZE = 32
@@ -40,6 +40,13 @@ class Extractor(ABC):
 
     name: ExtractorName
     weights_sha256: str
+    device: torch.device
+
+    @property
+    def identity(self) -> str:
+        """Everything that the bits of the features depend on, but for the images."""
+        code = source_digest(sys.modules[__name__], ganlib.metrics.classifier)
+        return f"{self.name} {self.weights_sha256} {self.device.type} {torch.__version__} {code}"
 
     @abstractmethod
     def extract(self, images: Images) -> Features:

@@ -9,7 +9,6 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ganlib.config import EvaluateOptions
-from ganlib.errors import UserError
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 
@@ -76,41 +75,12 @@ def coverage(generated: torch.Tensor, real: torch.Tensor, neighbours: int) -> fl
     return covered / len(real)
 
 
-def spread(draws: list[dict[str, float]]) -> Mapping[str, tuple[float, float]]:
-    """Mean and standard deviation of each metric over independent draws (0 for a single one)."""
+def spread(draws: list[dict[str, float]]) -> Mapping[str, tuple[float, float | None]]:
+    """Mean and standard deviation of each metric over independent draws (None for a single one)."""
     return {
         name: (
             float(np.mean([draw[name] for draw in draws])),
-            float(np.std([draw[name] for draw in draws], ddof=1)) if len(draws) > 1 else 0.0,
+            float(np.std([draw[name] for draw in draws], ddof=1)) if len(draws) > 1 else None,
         )
         for name in draws[0]
     }
-
-
-def check_counts(options: EvaluateOptions, real_count: int) -> None:
-    """Refuse a reference split too small for the metrics asked for.
-
-    Raises:
-        UserError: naming the parameter that asks for more than there is.
-    """
-    needs = {"kid_subset_size": options.kid_subset_size, "neighbours": options.neighbours + 1}
-    for name, least in needs.items():
-        if real_count < least:
-            raise UserError(
-                f"evaluate.{name}: needs at least {least} held-out images, found {real_count}; "
-                f"lower evaluate.{name} or provide more images"
-            )
-
-
-def check_finite(features: Features, what: str) -> None:
-    """Refuse features that no statistic can be made of.
-
-    Raises:
-        UserError: not finite, or the same for all images.
-    """
-    if not bool(torch.isfinite(features.values).all() and torch.isfinite(features.logits).all()):
-        raise UserError(f"{what}: features are not finite; the generator or the extractor is broken, train it again")
-    if not bool(features.values.std(dim=0).any()):
-        raise UserError(
-            f"{what}: all images have the same features; the generator has collapsed or the data are one image"
-        )

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Mean [D] and covariance [D, D] in float64 of `count` feature vectors."""
+    """Mean [D] and covariance [D, D] in float64 of feature vectors."""
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
-    count: int
 
     @classmethod
     def of(cls, features: torch.Tensor) -> "FeatureStatistics":
@@ -21,7 +20,7 @@ class FeatureStatistics:
         assert features.ndim == 2
         assert len(features) >= 2
         values = features.numpy().astype(np.float64)
-        return cls(values.mean(axis=0), np.cov(values, rowvar=False), len(values))
+        return cls(values.mean(axis=0), np.cov(values, rowvar=False))
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-import os
+import pickle
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
+from ganlib.replacing import replacing
 from ganlib.training.state import TrainState
 
 FORMAT_VERSION = 1
@@ -21,18 +22,9 @@ MANIFEST = "manifest.json"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
-    """A digest of all that the bits of a training depend on, the versions of format and torch included."""
-    whole = {"format_version": FORMAT_VERSION, "torch": torch.__version__, **parts}
+    """A digest of all that the bits of a training depend on, the versions of format and libraries included."""
+    whole = {"format_version": FORMAT_VERSION, "torch": torch.__version__, "numpy": np.__version__, **parts}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def code_digest(*packages: ModuleType) -> str:
-    """A digest of the packages' source files, so that a checkpoint never meets other code than its own."""
-    digest = hashlib.sha256()
-    for package in packages:
-        for path in sorted(Path(package.__path__[0]).glob("*.py")):
-            digest.update(f"{package.__name__}/{path.name}".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -51,20 +43,12 @@ class CheckpointStore:
     def save(self, state: TrainState) -> Path:
         """Write aside, flush, rename, then drop the oldest."""
         final = self.home / f"{state.seen_images:012d}"
-        partial = self.home / f"partial-{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        torch.save(state.state_dict(), partial / STATE)
-        with (partial / STATE).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        manifest = {"fingerprint": self.fingerprint, "seen_images": state.seen_images, "sha256": digest}
-        (partial / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        for path in (partial / STATE, partial / MANIFEST, partial):
-            _flush(path)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-        _flush(self.home)
+        with replacing(final) as partial:
+            torch.save(state.state_dict(), partial / STATE)
+            with (partial / STATE).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            manifest = {"fingerprint": self.fingerprint, "sha256": digest}
+            (partial / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         for old in self._newest_first()[self.keep :]:
             shutil.rmtree(old)
         return final
@@ -74,16 +58,18 @@ class CheckpointStore:
 
         A damaged or foreign one is named through `notify`, and the one before it is used.
         """
+        passed_over = 0
         for path in self._newest_first():
             try:
                 values = self._read(path)
-            except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
-                notify(
-                    f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]}); using the one before it"
-                )
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                passed_over += 1
+                notify(f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]}")
                 continue
             state.load_state_dict(values)
             return True
+        if passed_over:
+            notify("no sound checkpoint is left; starting from the beginning")
         return False
 
     def run_key(self) -> str:
@@ -91,7 +77,9 @@ class CheckpointStore:
         path = self.home / "run_key"
         if not path.exists():
             self.home.mkdir(parents=True, exist_ok=True)
-            path.write_text(uuid.uuid4().hex, encoding="utf-8")
+            partial = path.with_suffix(".partial")
+            partial.write_text(uuid.uuid4().hex, encoding="utf-8")
+            partial.replace(path)
         return path.read_text(encoding="utf-8")
 
     def clear(self) -> None:
@@ -111,11 +99,3 @@ class CheckpointStore:
             raise ValueError(f"damaged: SHA-256 {found[:12]}…, expected {manifest['sha256'][:12]}…")
         values: dict[str, Any] = torch.load(path / STATE, map_location="cpu", weights_only=True)
         return values
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -139,7 +139,7 @@ def _to_device(
 
 
 def _log(state: TrainState, clock: "_Clock", checkpoints: CheckpointStore, on_event: EventSink) -> None:
-    """Mean figures since the last log point; the only place where the device is waited for."""
+    """Mean figures since the last log point; between log points, no step waits for the device."""
     if not state.summed_steps:
         return
     means = (state.sums / state.summed_steps).tolist()

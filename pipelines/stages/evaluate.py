@@ -5,9 +5,9 @@ import torch
 from ganlib.config import load_config
 from ganlib.datasets.packed import open_packed
 from ganlib.evaluation import Evaluation, evaluate, real_beside_generated, sample_grid
-from ganlib.metrics.extractors import load_extractor
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths, tracking
+from pipelines.stages.extraction import project_extractor
 from pipelines.stages.shell import run_stage, say, write_json, write_png
 
 ROWS = 10
@@ -20,13 +20,7 @@ def main() -> None:
     config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
     generator = ImageGenerator.load(paths.GENERATOR)
-    extractor = load_extractor(
-        config.evaluate.extractor,
-        config.extractor,
-        folder=paths.EXTRACTOR,
-        weights_cache=paths.WEIGHTS,
-        device=torch.device("cpu"),
-    )
+    extractor = project_extractor(config.evaluate.extractor, config, torch.device("cpu"))
     result = evaluate(generator, data, extractor, config.evaluate, cache=paths.FEATURES, notify=say)
     seed, scale = config.evaluate.seed, max(1, PICTURE_SIDE_PX // data.image.size)
     columns = data.image.num_classes if generator.conditional and data.image.num_classes <= COLUMNS else COLUMNS

@@ -10,8 +10,8 @@ from ganlib.config import RunConfig, load_config
 from ganlib.datasets.order import batch_indices
 from ganlib.datasets.packed import PackedData, Split, open_packed
 from ganlib.errors import UserError
-from ganlib.metrics.classifier import Classifier, train_classifier
-from ganlib.metrics.extractors import DomainExtractor, Images, save_extractor, unlabelled_message
+from ganlib.metrics.classifier import Classifier, Images, train_classifier
+from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message
 from pipelines import paths
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 

@@ -7,11 +7,12 @@ import torch
 
 from ganlib.config import load_config
 from ganlib.datasets.packed import open_packed
+from ganlib.errors import UserError
 from ganlib.evaluation import evaluate
-from ganlib.metrics.extractors import load_extractor
 from ganlib.packaging import ImageGenerator
 from pipelines import paths, registry
 from pipelines.lineage import version_tags
+from pipelines.stages.extraction import project_extractor
 from pipelines.stages.shell import read_json, run_stage, say, write_json
 
 
@@ -23,16 +24,13 @@ def main() -> None:
     def rescore(folder: Path) -> float:
         """The champion's score on today's data and extractor."""
         say("register: the champion was measured on other data or features; measuring it again")
-        extractor = load_extractor(
-            config.evaluate.extractor,
-            config.extractor,
-            folder=paths.EXTRACTOR,
-            weights_cache=paths.WEIGHTS,
-            device=torch.device("cpu"),
-        )
+        extractor = project_extractor(config.evaluate.extractor, config, torch.device("cpu"))
         champion = ImageGenerator.load(folder)
         result = evaluate(champion, data, extractor, config.evaluate, cache=paths.FEATURES, notify=say)
-        return float(result.metrics[config.register_.metric]["value"])
+        metric = config.register_.metric
+        if metric not in result.metrics:
+            raise UserError(f"the champion is unconditional, so it has no {metric}")
+        return float(result.metrics[metric]["value"])
 
     registration = registry.register(
         options=config.register_,

@@ -36,10 +36,26 @@ def run_stage(name: str, function: Callable[[], None]) -> None:
     except OSError as error:
         sys.stderr.write(f"error: {name}: {error.strerror or error} ({error.filename or 'no file named'})\n")
         sys.exit(USER_ERROR)
+    except (RuntimeError, MemoryError) as error:
+        line = _scarcity(error)
+        if line is None:
+            raise
+        sys.stderr.write(f"error: {name}: {line}\n")
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(128 + signal.SIGINT)
     say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+def _scarcity(error: RuntimeError | MemoryError) -> str | None:
+    """What to say where torch ran out of memory or disk, which it reports as plain RuntimeErrors."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
+        return "out of memory; lower the widths in network or train.batch_size"
+    if "PytorchStreamWriter" in text or "file write failed" in text:
+        return f"a file could not be written, most likely because the disk is full; make room ({text.splitlines()[0]})"
+    return None
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -85,9 +101,11 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
         UserError: missing or damaged.
     """
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run the {made_by} stage") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: found {type(value).__name__}, expected an object; run the {made_by} stage")
     return value
 
 

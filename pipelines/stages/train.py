@@ -1,13 +1,17 @@
 """Stage: train the generator; the best snapshot is the output."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import ganlib.datasets.order
+import ganlib.datasets.packed
 import ganlib.losses
+import ganlib.metrics.classifier
+import ganlib.metrics.extractors
+import ganlib.metrics.frechet
 import ganlib.networks
+import ganlib.sampling
 import ganlib.training
 from ganlib.config import RunConfig, load_config
 from ganlib.datasets.order import batch_indices
@@ -15,19 +19,34 @@ from ganlib.datasets.packed import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice
 from ganlib.metrics.cache import cached_features
-from ganlib.metrics.extractors import Extractor, load_extractor
+from ganlib.metrics.checks import check_counts, check_real
+from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
-from ganlib.training.checkpoint import CheckpointStore, code_digest, fingerprint
+from ganlib.source_digest import source_digest
+from ganlib.training.checkpoint import CheckpointStore, fingerprint
 from ganlib.training.device import prepare_device
 from ganlib.training.loop import Objective, sample_grid, train
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths, tracking
 from pipelines.lineage import content_tags
+from pipelines.stages.extraction import project_extractor
 from pipelines.stages.shell import ProgressDisplay, chain, run_stage, say, write_csv, write_png
 
 MEASURE_BATCH_SIZE = 250
+# The code that a generator's bits depend on: the score picks the snapshot.
+BITS = (
+    ganlib.datasets.order,
+    ganlib.datasets.packed,
+    ganlib.losses,
+    ganlib.metrics.classifier,
+    ganlib.metrics.extractors,
+    ganlib.metrics.frechet,
+    ganlib.networks,
+    ganlib.sampling,
+    ganlib.training,
+)
 
 
 def main() -> None:
@@ -39,14 +58,9 @@ def main() -> None:
             f"train.batch_size={config.train.batch_size}: more than the {len(data.train)} training images; "
             "lower it or provide more images"
         )
+    check_counts(config.evaluate, len(data.test))
     device = prepare_device(config.train)
-    extractor = load_extractor(
-        config.train.extractor,
-        config.extractor,
-        folder=paths.EXTRACTOR,
-        weights_cache=paths.WEIGHTS,
-        device=device,
-    )
+    extractor = project_extractor(config.train.extractor, config, device)
     state = initial_state(config, data.image, device)
     checkpoints = CheckpointStore(
         paths.CHECKPOINTS, _fingerprint(config, data, extractor, device), config.train.keep_checkpoints
@@ -93,16 +107,17 @@ def _train(
         )
         return data.train.take(chosen), None if data.train.labels is None else data.train.labels[chosen]
 
-    def real_batches() -> Iterator[Images]:
-        for start in range(0, len(data.train), MEASURE_BATCH_SIZE):
-            yield data.train.take(np.arange(start, min(start + MEASURE_BATCH_SIZE, len(data.train))))
-
     # The training split picks the snapshot; the held-out split stays unseen until evaluate.
-    real = FeatureStatistics.of(
-        cached_features(
-            extractor, data.train.digest, real_batches, paths.FEATURES, notify=lambda text: sink(Notice(text))
-        ).values
+    features = cached_features(
+        extractor,
+        digest=data.train.digest,
+        count=len(data.train),
+        take=data.train.take,
+        folder=paths.FEATURES,
+        notify=lambda text: sink(Notice(text)),
     )
+    check_real(features, data.train.name)
+    real = FeatureStatistics.of(features.values)
 
     def measure(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
@@ -151,7 +166,7 @@ def _fingerprint(config: RunConfig, data: PackedData, extractor: Extractor, devi
             "data": data.train.digest,
             "extractor": extractor.weights_sha256,
             "device": device.type,
-            "code": code_digest(ganlib.networks, ganlib.losses, ganlib.training),
+            "code": source_digest(*BITS),
         }
     )
 

@@ -28,6 +28,10 @@ BROKEN = [
     ("train.batch_size", 0, r"train\.batch_size: found 0; expected greater than or equal to 2"),
     ("train.batch_size", "many", r"train\.batch_size: found 'many'; expected a valid integer"),
     ("train.batch_size", 1.5, r"train\.batch_size: found 1\.5; expected a valid integer"),
+    ("train.batch_size", "64", r"train\.batch_size: found '64'; expected a valid integer"),
+    ("train.total_images", True, r"train\.total_images: found True; expected a valid integer"),
+    ("train.deterministic", "perhaps", r"train\.deterministic: found 'perhaps'; expected a valid boolean"),
+    ("network.conditional", 1, r"network\.conditional: found 1; expected a valid boolean"),
     ("train.bach_size", 64, r"train\.bach_size: unknown parameter; did you mean batch_size\?"),
     ("train.beta2", 1.0, r"train\.beta2: found 1\.0; expected less than 1"),
     ("train.generator_learning_rate", -1, r"train\.generator_learning_rate: found -1; expected greater than 0"),
@@ -67,6 +71,7 @@ def test_a_broken_value_is_one_clear_line(name: str, value: object, line: str, t
     ("text", "line"),
     [
         ("data: [", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
         ("", "found NoneType, expected sections"),
         ("- a\n- b\n", "found list, expected sections"),
         (PRESET.read_text(encoding="utf-8") + "\ntrain: {}\n", "train is written twice"),
@@ -95,6 +100,8 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
 def test_sections_must_agree() -> None:
     with pytest.raises(ValidationError, match="critic whose samples are independent"):
         tiny_config({"network.critic_norm": "batch", "loss.r1_gamma": 1.0})
+    with pytest.raises(ValidationError, match=r"label_fidelity needs network\.conditional"):
+        tiny_config({"register.metric": "domain/label_fidelity", "network.conditional": False})
     with pytest.raises(ValidationError, match=r"widths has 3 entries, expected 4"):
         tiny_config({"network": "r3gan", "data.image_size": 32})
     with pytest.raises(ValidationError, match=r"group_width=3 must divide"):
@@ -107,9 +114,14 @@ def test_the_preset_is_what_params_start_as_and_every_preset_is_valid() -> None:
     assert load_config(PRESET).network.family == "dcgan"
 
 
+def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
+    text = PRESET.read_text(encoding="utf-8").replace("loss:\n", "loss:\n  <<: {r1_gamma: 9.0}\n", 1)
+    assert load_config(write(tmp_path, text)).loss.r1_gamma == 0.0
+
+
 def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
-    path = write(tmp_path, PRESET.read_text(encoding="utf-8").replace("0.0008", "8e-4"))
-    assert load_config(path).train.generator_learning_rate == pytest.approx(8e-4)
+    path = write(tmp_path, PRESET.read_text(encoding="utf-8").replace("0.0004", "4e-4"))
+    assert load_config(path).train.critic_learning_rate == pytest.approx(4e-4)
 
 
 def test_the_object_is_frozen() -> None:

@@ -64,25 +64,26 @@ def test_real_features_are_extracted_once_by_content_and_damage_is_mended(tmp_pa
     extractor = DomainExtractor(Classifier(image=IMAGE, width=2, feature_dim=4).eval(), "weights", torch.device("cpu"))
     calls: list[str] = []
 
-    def read(tag: str):
-        def images():
-            calls.append(tag)
-            yield batches(0)[0]
-
-        return images
-
     notices: list[str] = []
-    first = cached_features(extractor, "digest", read("a"), tmp_path, notify=notices.append)
-    again = cached_features(extractor, "digest", read("b"), tmp_path, notify=notices.append)
-    assert torch.equal(first.values, again.values)
-    cached_features(extractor, "other", read("c"), tmp_path, notify=notices.append)
+
+    def features(tag: str, digest: str, count: int = 16):
+        def take(indices: np.ndarray) -> np.ndarray:
+            calls.append(tag)
+            return batches(0)[0][indices]
+
+        return cached_features(extractor, digest=digest, count=count, take=take, folder=tmp_path, notify=notices.append)
+
+    first = features("a", "digest")
+    assert torch.equal(first.values, features("b", "digest").values)
+    features("c", "other")
     assert calls == ["a", "c"]
     for path in tmp_path.iterdir():
         path.write_bytes(b"rubbish")
-    mended = cached_features(extractor, "digest", read("d"), tmp_path, notify=notices.append)
-    assert torch.equal(first.values, mended.values)
+    assert torch.equal(first.values, features("d", "digest").values)
     assert calls[-1] == "d"
     assert len(notices) == 1
+    assert len(features("e", "digest", count=8)) == 8
+    assert "holds 16 features, expected 8" in notices[-1]
 
 
 def load_inception(weights: str | None, sha256: str, cache: Path):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ganlib.errors import UserError
+from ganlib.metrics.checks import check_counts, check_generated, check_real
 from ganlib.metrics.extractors import Features
-from ganlib.metrics.fidelity import check_counts, check_finite, coverage, measure, spread
+from ganlib.metrics.fidelity import coverage, measure, spread
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from tests.configs import tiny_config
 
@@ -16,7 +17,7 @@ OPTIONS = tiny_config({}).evaluate
 
 
 def gaussian(mean: list[float], scale: list[float]) -> FeatureStatistics:
-    return FeatureStatistics(np.array(mean), np.diag(np.square(scale)), 100)
+    return FeatureStatistics(np.array(mean), np.diag(np.square(scale)))
 
 
 def test_frechet_distance_of_two_gaussians() -> None:
@@ -33,7 +34,7 @@ def test_frechet_distance_is_invariant_under_rotation() -> None:
     a, b = gaussian([0.0, 1.0, 2.0], [1.0, 2.0, 0.5]), gaussian([1.0, 1.0, 4.0], [3.0, 2.0, 1.0])
 
     def rotated(s: FeatureStatistics) -> FeatureStatistics:
-        return FeatureStatistics(rotation @ s.mean, rotation @ s.covariance @ rotation.T, s.count)
+        return FeatureStatistics(rotation @ s.mean, rotation @ s.covariance @ rotation.T)
 
     assert frechet_distance(rotated(a), rotated(b)) == pytest.approx(frechet_distance(a, b))
 
@@ -108,13 +109,15 @@ def test_metrics_worsen_with_planted_noise() -> None:
 
 def test_spread_is_the_sample_standard_deviation() -> None:
     assert spread([{"fid": 1.0}, {"fid": 3.0}]) == {"fid": (2.0, pytest.approx(math.sqrt(2)))}
-    assert spread([{"fid": 1.0}]) == {"fid": (1.0, 0.0)}
+    assert spread([{"fid": 1.0}]) == {"fid": (1.0, None)}
 
 
 def test_too_few_images_and_dead_features_are_one_line() -> None:
     with pytest.raises(UserError, match=r"evaluate\.kid_subset_size: needs at least 50 held-out images, found 30"):
         check_counts(OPTIONS, 30)
     with pytest.raises(UserError, match="not finite"):
-        check_finite(features(np.full((5, 3), np.nan)), "generated images")
+        check_generated(features(np.full((5, 3), np.nan)))
     with pytest.raises(UserError, match="collapsed"):
-        check_finite(features(np.ones((5, 3))), "generated images")
+        check_generated(features(np.ones((5, 3))))
+    with pytest.raises(UserError, match=r"test split.*lower extractor\.learning_rate"):
+        check_real(features(np.ones((5, 3))), "test")

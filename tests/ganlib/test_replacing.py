@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ganlib.datasets.replacing import replacing
+from ganlib.replacing import replacing
 from tests.ganlib.datasets.image_files import contents
 
 
