@@ -3,6 +3,7 @@
 One folder per journal, `<time_ns>-<pid>/`, with `ops.jsonl` (one JSON object a line, the first being
 `open`), the pictures and files it names, and `delivered.json`: how far the delivery got. The lock file
 beside the folder is held for as long as its process lives, so whoever can take it may deliver the rest.
+A journal that cannot be read is moved aside, to `<time_ns>-<pid>.damaged/`, and stays there.
 """
 
 import json
@@ -23,6 +24,7 @@ Op = dict[str, Any]
 MAX_METRICS = 1000
 _OPS = "ops.jsonl"
 _CURSOR = "delivered.json"
+_DAMAGED = ".damaged"
 _log = logging.getLogger(__name__)
 
 
@@ -75,9 +77,13 @@ class _Cursor:
     @classmethod
     def load(cls, folder: Path) -> "_Cursor":
         try:
-            return cls(**json.loads((folder / _CURSOR).read_text(encoding="utf-8")))
+            cursor = cls(**json.loads((folder / _CURSOR).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return cls()
+        # A place that is not in the journal would pass for "all is delivered", no run for "all is refused".
+        if not 0 < cursor.offset <= (folder / _OPS).stat().st_size or not isinstance(cursor.run_id, str):
+            raise ValueError(f"{_CURSOR}: offset {cursor.offset} and run {cursor.run_id!r} do not fit {_OPS}")
+        return cursor
 
     def save(self, folder: Path) -> None:
         aside = folder / f"{_CURSOR}.new"
@@ -121,6 +127,7 @@ def deliver(folder: Path, store: Store) -> None:
 
     Raises:
         Unreachable: the store went away, or cannot open the journal's run (`Undeliverable`); the rest is kept.
+        ValueError, KeyError, TypeError, AttributeError: the journal is damaged.
     """
     cursor = _Cursor.load(folder)
     for group, end in _groups(folder, cursor.offset):
@@ -166,17 +173,32 @@ def _discard(folder: Path) -> None:
 def deliver_orphans(root: Path, store: Store) -> None:
     """Deliver the journals of dead processes to the store they were written for, oldest first.
 
+    One that is damaged is moved aside; one that cannot be delivered stays. Neither keeps the others waiting.
+
     Raises:
         Unreachable: the store does not answer.
     """
-    for folder in sorted(path for path in root.glob("*-*") if path.is_dir()):
+    for folder in sorted(path for path in root.glob("*-*") if path.is_dir() and path.suffix != _DAMAGED):
         try:
             with _lock(folder).acquire(timeout=0):
-                _deliver_orphan(folder, store)
+                try:
+                    _deliver_orphan(folder, store)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    _set_aside(folder, error)
         except Timeout:
             continue  # its process lives and delivers by itself
         except Undeliverable as error:
             _log.warning("tracking: %s; mend the store, or delete %s", error, folder)
+        except OSError as error:
+            _log.warning("tracking: %s cannot be delivered: %s", folder, error)
+
+
+def _set_aside(folder: Path, error: Exception) -> None:
+    aside = folder.with_suffix(_DAMAGED)
+    folder.rename(aside)
+    folder.with_suffix(".lock").unlink(missing_ok=True)
+    why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    _log.warning("tracking: %s is damaged (%s); not delivered but moved to %s", folder, why, aside.name)
 
 
 def _deliver_orphan(folder: Path, store: Store) -> None:
@@ -243,7 +265,11 @@ class Journal:
         self._courier.start()
 
     def append(self, op: Op, payload: Callable[[Path], None] | None = None) -> None:
-        """Write one entry and return; `payload` writes the file or folder that belongs to it."""
+        """Write one entry and return; `payload` writes the file or folder that belongs to it.
+
+        Whatever becomes of the store or the courier, this works until `close`; an entry
+        for which the disk has no room is lost with a warning.
+        """
         op = {**op, "time_ms": time.time_ns() // 1_000_000}
         with self._writing:
             assert not self._closing.is_set(), "the journal is closed"
@@ -272,32 +298,39 @@ class Journal:
         return delivered
 
     def _run(self) -> None:
-        pause_s, greeted, reported = self._patience.first_pause_s, False, False
         try:
-            while True:
-                self._wake.clear()
-                last_time = self._closing.is_set()  # read before the delivery: nothing is written after it
-                try:
-                    if not greeted:
-                        deliver_orphans(self.folder.parent, self._store)
-                        greeted = True
-                    deliver(self.folder, self._store)
-                except Unreachable as error:
-                    self._cut_off.set()
-                    if not reported:
-                        _log.warning("tracking: %s; entries are kept in %s until it answers", error, self.folder)
-                        reported = True
-                    if self._closing.wait(pause_s):
-                        return
-                    pause_s = min(2 * pause_s, self._patience.longest_pause_s)
-                    continue
-                self._cut_off.clear()
-                pause_s, reported = self._patience.first_pause_s, False
-                if last_time:
-                    _discard(self.folder)
-                    return
-                self._wake.wait()
-                self._closing.wait(self._patience.gather_s)
+            self._deliver_until_closed()
+        except Exception as error:  # a fault of ours or of a library: the work that is tracked must not suffer
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            _log.warning("tracking: the delivery broke off (%s); entries are kept in %s", why, self.folder)
+            self._closing.wait()
         finally:
             self._writer.close()
             self._alone.release()
+
+    def _deliver_until_closed(self) -> None:
+        pause_s, greeted, reported = self._patience.first_pause_s, False, False
+        while True:
+            self._wake.clear()
+            last_time = self._closing.is_set()  # read before the delivery: nothing is written after it
+            try:
+                if not greeted:
+                    deliver_orphans(self.folder.parent, self._store)
+                    greeted = True
+                deliver(self.folder, self._store)
+            except Unreachable as error:
+                self._cut_off.set()
+                if not reported:
+                    _log.warning("tracking: %s; entries are kept in %s until it answers", error, self.folder)
+                    reported = True
+                if self._closing.wait(pause_s):
+                    return
+                pause_s = min(2 * pause_s, self._patience.longest_pause_s)
+                continue
+            self._cut_off.clear()
+            pause_s, reported = self._patience.first_pause_s, False
+            if last_time:
+                _discard(self.folder)
+                return
+            self._wake.wait()
+            self._closing.wait(self._patience.gather_s)

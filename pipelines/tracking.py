@@ -157,7 +157,7 @@ def attach_run(
 
 
 def deliver_pending() -> None:
-    """Deliver what dead processes left behind for this store.
+    """Deliver what dead processes left behind for this store; a damaged journal is moved aside with a warning.
 
     Raises:
         UserError: the store does not answer.

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -276,6 +276,111 @@ def test_full_disk_loses_the_entry_not_the_run(spool: Path, store: FileStore, ca
     assert journal.close()
     assert [op["op"] for op in store.kept] == ["open", "metrics"]
     assert "No space left" in caplog.text
+
+
+def leave_orphan(spool: Path, store: FileStore) -> Path:
+    """A journal with three entries that were not delivered, its process gone."""
+    store.away = True
+    journal = Journal(spool, store, OPENING, QUICK)
+    for step in range(2):
+        journal.append(metrics(step))
+        journal.append({"op": "tags", "values": {}})
+    time.sleep(0.1)
+    journal.close()
+    store.away = False
+    return journal.folder
+
+
+def spoil_line(number: int, text: str) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        lines = (folder / "ops.jsonl").read_text().splitlines(keepends=True)
+        lines[number] = text + "\n"
+        (folder / "ops.jsonl").write_text("".join(lines))
+
+    return spoil
+
+
+def spoil_cursor(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "delivered.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_line(2, "\0" * 40),
+        spoil_line(0, "garbage"),
+        spoil_line(0, "[]"),
+        spoil_line(0, '{"op": "open", "time_ms": 1}'),
+        spoil_line(0, '{"op": "open", "time_ms": 1, "store": "file-store", "by": "run_key"}'),
+        spoil_line(1, '{"op": "metrics", "time_ms": 1}'),
+        spoil_line(1, "7"),
+        spoil_cursor(""),
+        spoil_cursor("[1]"),
+        spoil_cursor('{"offset": 7, "run_id": "run-of-k"}'),
+        spoil_cursor('{"offset": "x", "run_id": "run-of-k"}'),
+        spoil_cursor('{"offset": 1000000, "run_id": "run-of-k"}'),
+        spoil_cursor('{"place": 7}'),
+    ],
+)
+def test_a_damaged_journal_is_moved_aside_and_the_others_are_delivered(
+    spoil: Callable[[Path], object], spool: Path, store: FileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, sound = leave_orphan(spool, store), leave_orphan(spool, store)
+    spoil(damaged)
+    before = (damaged / "ops.jsonl").read_bytes()
+    caplog.clear()
+    journal = Journal(spool, store, {**OPENING, "key": "new"}, QUICK)
+    journal.append(metrics(9))
+    assert journal.close()
+    (warning,) = caplog.messages
+    assert warning.startswith(f"tracking: {damaged} is damaged (")
+    assert "\n" not in warning
+    assert not sound.exists()
+    assert [op.get("key") for op in store.kept if op["op"] == "open"][-2:] == ["k", "new"]
+    (left,) = spool.iterdir()
+    assert left.name == f"{damaged.name}.damaged"
+    assert (left / "ops.jsonl").read_bytes().startswith(before)
+    deliver_orphans(spool, store)
+    assert len(caplog.messages) == 1
+
+
+def test_an_orphan_that_cannot_be_read_is_left_and_the_others_are_delivered(
+    spool: Path, store: FileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable, sound = leave_orphan(spool, store), leave_orphan(spool, store)
+    (unreadable / "ops.jsonl").rename(unreadable / "ops")
+    (unreadable / "ops.jsonl").mkdir()
+    caplog.clear()
+    deliver_orphans(spool, store)
+    assert len(caplog.messages) == 1
+    assert f"{unreadable} cannot be delivered" in caplog.text
+    assert not sound.exists()
+
+
+def test_a_courier_that_dies_leaves_the_writer_usable(
+    spool: Path, store: FileStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(run_id: str, ops: Sequence[Op], folder: Path) -> None:
+        raise ZeroDivisionError("a fault\nof a library")
+
+    monkeypatch.setattr(store, "write", fault)
+    journal = Journal(spool, store, OPENING, QUICK)
+    journal.append(metrics(0))
+    deadline = time.monotonic() + 10
+    while not caplog.messages and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for step in range(1, 100):
+        journal.append(metrics(step))
+    deliver_orphans(spool, store)
+    assert journal.folder.exists()  # still its own
+    assert not journal.close()
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "tracking: the delivery broke off (ZeroDivisionError: a fault of a library)",
+        f"tracking: {journal.folder} waits for file-store",
+    ]
+    monkeypatch.undo()
+    deliver_orphans(spool, store)
+    assert store.steps() == list(range(100))
 
 
 def test_journals_name_their_process(spool: Path, store: FileStore) -> None:

@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import signal
@@ -405,3 +406,30 @@ def test_surroundings_tell_commit_and_changes(project: Path) -> None:
 def test_importing_is_cheap() -> None:
     code = "import sys, pipelines.tracking; sys.exit(bool({'mlflow', 'torch', 'requests'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_damaged_journals_stop_neither_a_training_nor_the_delivery(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    for key in ("garbage", "fields", "sound"):
+        with training(key) as log:
+            log.metrics({"loss/critic": 0.5}, 64)
+    garbage, fields, sound = (folder / "ops.jsonl" for folder in sorted(spooled()))
+    local = f"sqlite:///{project / 'mlflow.db'}"
+    for path in (garbage, fields, sound):
+        path.write_text(path.read_text().replace(os.environ["MLFLOW_TRACKING_URI"], local))
+    garbage.write_bytes(b"\0" * 100 + b"\n" + garbage.read_bytes())
+    opening, rest = fields.read_text().split("\n", 1)
+    known = {name: value for name, value in json.loads(opening).items() if name in {"op", "store", "by", "time_ms"}}
+    fields.write_text(json.dumps(known) + "\n" + rest)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    caplog.clear()
+    deliver_pending()
+    assert [" is damaged (" in message for message in caplog.messages] == [True, True]
+    assert steps(run_of("sound")) == [64]
+    with training("next") as log:
+        log.metrics({"loss/critic": 0.5}, 64)
+    assert steps(run_of("next")) == [64]
+    assert {path.suffix for path in spooled()} == {".damaged"}
+    assert len(caplog.messages) == 2

@@ -1,0 +1,12 @@
+"""How a command ends, and what it says when that is not well."""
+
+import sys
+
+FAILURE_EXIT_CODE = 1
+USER_ERROR_EXIT_CODE = 2
+
+
+def fail(message: str, code: int) -> int:
+    """Write a message to standard error, each of its lines marked as an error; returns the exit code."""
+    sys.stderr.write("".join(f"error: {line}\n" for line in message.splitlines()))
+    return code
