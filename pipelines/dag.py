@@ -121,7 +121,7 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
     with _repository(project) as repo:
         graph = repo.index.graph.reverse()
         names = _names(repo)
-        place = list(names)
+        place = [stage.addressing for stage in repo.index.stages]
         ordered = nx.lexicographical_topological_sort(graph, key=lambda stage: place.index(stage.addressing))
         return tuple(
             Stage(
@@ -132,10 +132,12 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
                     _relative(dep, repo.root_dir) for dep in stage.deps if not isinstance(dep, ParamsDependency)
                 ),
                 outs=tuple(_relative(out, repo.root_dir) for out in stage.outs),
-                upstream=tuple(names[other.addressing] for other in graph.predecessors(stage) if other.cmd),
+                upstream=tuple(
+                    names[other.addressing] for other in graph.predecessors(stage) if other.addressing in names
+                ),
             )
             for stage in ordered
-            if stage.cmd
+            if stage.addressing in names
         )
 
 
@@ -147,7 +149,8 @@ def changed_stages(project: Path) -> frozenset[str]:
     """
     with _repository(project) as repo:
         names = _names(repo)
-        return frozenset(names[address] for address in repo.status())
+        # A data file that is tracked for itself (`dvc add`) has a status, too, but nothing to run.
+        return frozenset(names[address] for address in repo.status() if address in names)
 
 
 def run_stage(
@@ -284,12 +287,15 @@ def _repository(project: Path) -> "Iterator[Repo]":
 
 
 def _names(repo: "Repo") -> dict[str, str]:
-    """From DVC's addresses, which depend on the working directory, to names that do not."""
-    inside = (os.path.relpath(stage.path, repo.root_dir) for stage in repo.index.stages)
-    return {
-        stage.addressing: stage.name if file == str(paths.DVC_FILE) else f"{file}:{stage.name}"
-        for stage, file in zip(repo.index.stages, inside, strict=True)
-    }
+    """Of what can run: from DVC's addresses, which depend on the working directory, to names that do not."""
+    from dvc.stage import PipelineStage
+
+    names = {}
+    for stage in repo.index.stages:
+        if isinstance(stage, PipelineStage):
+            file = os.path.relpath(stage.path, repo.root_dir)
+            names[stage.addressing] = stage.name if file == str(paths.DVC_FILE) else f"{file}:{stage.name}"
+    return names
 
 
 def _relative(file: "Output", root: str) -> str:

@@ -64,6 +64,22 @@ def test_the_folder_in_which_we_are_does_not_matter(project: ToyProject, monkeyp
     assert (dag.read_graph(project.root), dag.changed_stages(project.root)) == before
 
 
+def test_data_that_dvc_tracks_for_themselves_are_no_stage(project: ToyProject) -> None:
+    before = dag.read_graph(project.root)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "add", "data/raw/digits.zip"], cwd=project.root, check=True, capture_output=True
+    )
+    assert (project.root / "data/raw/digits.zip.dvc").exists()
+    assert dag.read_graph(project.root) == before
+    assert dag.changed_stages(project.root) == set(STAGES)
+    outcomes = run_graph(project)
+    assert {name: outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "ran")
+    assert dag.changed_stages(project.root) == set()
+    project.change_data("other")
+    assert dag.changed_stages(project.root) == {"preprocess"}
+    assert run_stage(project, "preprocess")[0].status == "ran"
+
+
 def test_mistakes_are_one_line(project: ToyProject, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a DVC project"):
         dag.read_graph(tmp_path)
