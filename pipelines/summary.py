@@ -19,10 +19,10 @@ def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
     console = Console(width=None if Console().is_terminal else 100)
     console.print()
     console.print(_stages(outcomes))
-    evaluation = _read(project / paths.EVALUATION)
+    evaluation = read_report(project / paths.EVALUATION)
     if evaluation is not None:
         console.print(_metrics(evaluation["metrics"]))
-    registration = _read(project / paths.REGISTRATION)
+    registration = read_report(project / paths.REGISTRATION)
     if registration is not None:
         console.print(f"Gate: {registration['reason']}", highlight=False, soft_wrap=True)
     if not any(outcome.status == "ran" for outcome in outcomes):
@@ -55,15 +55,17 @@ def _metrics(metrics: dict[str, dict[str, Any]]) -> Table:
     table.add_column("spread", justify="right")
     for name, record in metrics.items():
         if not name.endswith("/fid_floor"):
-            table.add_row(name, f"{record['value']:.4f}", f"± {record['std']:.4f}")
+            table.add_row(name, f"{record['value']:.4f}", "" if record["std"] is None else f"± {record['std']:.4f}")
     for name, record in metrics.items():
         if name.endswith("/fid_floor"):
-            ratio = metrics[name.removesuffix("_floor")]["value"] / record["value"]
-            table.add_row(f"{name} (real training split)", f"{record['value']:.4f}", f"fid is {ratio:.2f} × this")
+            fid, floor = metrics[name.removesuffix("_floor")]["value"], record["value"]
+            ratio = f"fid is {fid / floor:.2f} × this" if floor > 0 else ""
+            table.add_row(f"{name} (real training split)", f"{floor:.4f}", ratio)
     return table
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_report(path: Path) -> dict[str, Any] | None:
+    """A report that a stage wrote; None where no stage has."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

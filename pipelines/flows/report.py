@@ -1,25 +1,25 @@
 """The end of a run as Markdown: stages, metrics, the gate's verdict, links."""
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines import paths
 from pipelines.dag import StageOutcome
+from pipelines.mlflow_store import redact, store_uri
+from pipelines.summary import read_report
 
 
 def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:
     """What a run left behind, read from the project's reports; parts that no stage wrote are left out."""
     chapters = [_table("Stages", ("stage", "outcome", "seconds"), map(_stage_row, outcomes))]
-    metrics = _read(project / paths.METRICS)
+    metrics = read_report(project / paths.METRICS)
     if metrics is not None:
         chapters.append(_table("Metrics", ("metric", "value", "spread"), _metric_rows(metrics)))
-    registration = _read(project / paths.REGISTRATION)
+    registration = read_report(project / paths.REGISTRATION)
     if registration is not None:
         chapters.append(_verdict(registration))
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = redact(store_uri())
     if uri.startswith(("http://", "https://")):
         chapters.append(f"[Runs and models in MLflow]({uri})\n")
     else:
@@ -54,11 +54,3 @@ def _table(title: str, header: Sequence[str], rows: Iterator[tuple[str, ...]] | 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return value

@@ -1,0 +1,56 @@
+"""What a finished run shows: the table in the terminal, the page in Prefect."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import paths, summary
+from pipelines.dag import StageOutcome
+
+OUTCOMES = (StageOutcome("train", "ran", 1.25),)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / paths.REPORTS).mkdir()
+    return tmp_path
+
+
+def write_evaluation(project: Path, *, deviation: float | None, floor: float) -> None:
+    common: dict[str, Any] = {"reference_count": 500, "repeats": 1, "count": 2000}
+    records = {
+        "domain/fid": {"value": 3.0, "std": deviation, **common},
+        "domain/fid_floor": {"value": floor, "std": None, **common},
+    }
+    (project / paths.EVALUATION).write_text(json.dumps({"measured_on": "r", "metrics": records}))
+
+
+def test_figures_with_their_spread_and_floor(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_evaluation(project, deviation=0.25, floor=1.5)
+    summary.show(project, OUTCOMES)
+    shown = capsys.readouterr().out
+    assert "± 0.2500" in shown
+    assert "fid is 2.00 × this" in shown
+
+
+def test_one_draw_has_no_spread_and_a_floor_of_zero_no_ratio(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_evaluation(project, deviation=None, floor=0.0)
+    summary.show(project, OUTCOMES)
+    shown = capsys.readouterr().out
+    assert "domain/fid" in shown
+    assert "±" not in shown
+    assert "× this" not in shown
+
+
+def test_the_page_in_prefect_links_to_mlflow_without_secrets(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.flows.report import result_markdown
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://anna:geheim@mlflow.example.org/x?token=t0p")
+    page = result_markdown(project, OUTCOMES)
+    assert "geheim" not in page
+    assert "t0p" not in page
+    assert "mlflow.example.org" in page
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert "`gan ui`" in result_markdown(project, OUTCOMES)
