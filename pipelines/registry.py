@@ -60,10 +60,9 @@ class Registration:
     reason: str
     generator_sha256: str
 
-    def to_json(self) -> str:
-        """The registration as JSON text: no dates, run ids or host names; a score that is no number is null."""
-        values = {key: None if _not_finite(value) else value for key, value in asdict(self).items()}
-        return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    def to_json(self) -> dict[str, Any]:
+        """The registration for JSON: no dates, run ids or host names; a score that is no number is None."""
+        return {key: None if _not_finite(value) else value for key, value in asdict(self).items()}
 
 
 def _not_finite(value: object) -> bool:
@@ -91,16 +90,16 @@ def register(
             score was measured on something else. Raises `UserError` where the two cannot be compared.
 
     Raises:
-        UserError: the store does not answer, the generator is missing or the report lacks the metric.
+        UserError: the store does not answer, the generator is missing, or the report is damaged or lacks the metric.
     """
     digest = generator_sha256(generator_folder)
-    score = _score(evaluation, options.metric)
+    score, measured_on = _measured(evaluation, options.metric)
     identity = {
         **tags,
         GENERATOR_SHA256: digest,
         "metric": options.metric,
         "score": repr(score),
-        "measured_on": str(evaluation["measured_on"]),
+        "measured_on": measured_on,
     }
     deliver_pending()
     paths.SCRATCH.mkdir(exist_ok=True)
@@ -111,14 +110,25 @@ def register(
         return _judge(client, options, version, score, rescore)
 
 
-def _score(evaluation: Mapping[str, Any], metric: str) -> float:
-    try:
-        return float(evaluation["metrics"][metric]["value"])
-    except KeyError:
-        found = ", ".join(evaluation.get("metrics", {})) or "none"
-        raise UserError(
-            f"register.metric={metric}: not in {paths.EVALUATION} (found: {found}); evaluate again"
-        ) from None
+def _measured(evaluation: object, metric: str) -> tuple[float, str]:
+    """The score, and what it was measured on."""
+    match evaluation:
+        case {"measured_on": str(measured_on), "metrics": {**metrics}}:
+            pass
+        case _:
+            raise UserError(f"{paths.EVALUATION}: expected measured_on and metrics; run the evaluate stage again")
+    if metric not in metrics:
+        found = ", ".join(map(str, metrics)) or "none"
+        raise UserError(f"register.metric={metric}: not in {paths.EVALUATION} (found: {found}); evaluate again")
+    match metrics[metric]:
+        case {"value": int(value) | float(value)} if not isinstance(value, bool):
+            return float(value), measured_on
+        case record:
+            shown = repr(record)[:100]
+            raise UserError(
+                f"{paths.EVALUATION}: found {shown} for {metric}, expected an object with a number as its value; "
+                "run the evaluate stage again"
+            )
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = build_generator(network, image)
-    ImageGenerator(generator, network, image, {"seed": seed}).save(folder)
+    ImageGenerator(generator, network, image, {"seen_images": seed}).save(folder)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: 
         challenger_score=3.0, champion_score=None, champion_version=None, margin=0.05, promoted=True,
         reason="First champion: domain/fid 3; there was none to beat (margin 0.05).", generator_sha256=digest,
     )  # fmt: skip
-    assert json.loads(registration.to_json())["champion_score"] is None
+    assert registration.to_json()["champion_score"] is None
     found = state("digits")
     assert found["runs"] == ["original"]
     assert found["aliases"] == {"challenger": "1", "champion": "1"}
@@ -141,7 +141,7 @@ def test_contest(project: Path) -> None:
 
     no_score = submit(two, math.nan)
     assert not no_score.promoted
-    assert json.loads(no_score.to_json())["challenger_score"] is None
+    assert no_score.to_json()["challenger_score"] is None
 
 
 def test_champion_measured_on_something_else_is_measured_again(project: Path) -> None:
@@ -179,6 +179,32 @@ def test_report_without_the_metric(project: Path) -> None:
             tags={},
             rescore=uncalled,
         )
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        [],
+        {},
+        {"metrics": {"domain/fid": {"value": 1.0}}},
+        {"measured_on": "r", "metrics": []},
+        {"measured_on": "r", "metrics": {"domain/fid": 1.0}},
+        {"measured_on": "r", "metrics": {"domain/fid": {"value": "good"}}},
+        {"measured_on": "r", "metrics": {"domain/fid": {"value": None}}},
+        {"measured_on": "r", "metrics": {"domain/fid": {"value": True}}},
+    ],
+)
+def test_a_damaged_report_is_one_line(evaluation: Any, project: Path) -> None:
+    with pytest.raises(UserError, match=r"reports/evaluation\.json: .*; run the evaluate stage") as caught:
+        register(
+            options=RegisterOptions(model_name="m", metric="domain/fid", margin=0),
+            experiment="m",
+            generator_folder=make_generator(project / "generator", 1),
+            evaluation=evaluation,
+            tags={},
+            rescore=uncalled,
+        )
+    assert "\n" not in str(caught.value)
 
 
 def test_two_at_once_make_one_version(server: MlflowServer, project: Path) -> None:
