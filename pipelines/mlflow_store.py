@@ -37,8 +37,24 @@ class Ailing(Unreachable):
 
 
 def store_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite file in the project's folder."""
-    return os.environ.get(URI_VARIABLE, "").strip() or f"{_SQLITE}{Path(LOCAL_DATABASE).absolute().as_posix()}"
+    """`MLFLOW_TRACKING_URI`, or the SQLite file in the project's folder.
+
+    Raises:
+        UserError: the variable holds no address.
+    """
+    if not configured():
+        return f"{_SQLITE}{Path(LOCAL_DATABASE).absolute().as_posix()}"
+    uri = os.environ[URI_VARIABLE].strip()
+    try:
+        _ = urlsplit(uri).port
+    except ValueError as error:
+        raise UserError(f"{URI_VARIABLE}={redact(uri)}: not an address ({error}); correct or unset it") from None
+    return uri
+
+
+def configured() -> bool:
+    """Whether the user names a store; without that it is the local one."""
+    return bool(os.environ.get(URI_VARIABLE, "").strip())
 
 
 def redact(text: str) -> str:
@@ -127,12 +143,12 @@ def reachable() -> Iterator[None]:
 
 def _shown_store() -> str:
     uri = redact(store_uri())
-    return f"{URI_VARIABLE}={uri}" if os.environ.get(URI_VARIABLE, "").strip() else uri
+    return f"{URI_VARIABLE}={uri}" if configured() else uri
 
 
 def _advice(error: BaseException) -> str:
     """What to do when the store is away; nothing where its own words have to be enough."""
-    if not os.environ.get(URI_VARIABLE, "").strip():
+    if not configured():
         return f"mend or move away {LOCAL_DATABASE}" if isinstance(error, StoreError) else ""
     if not isinstance(error, StoreError) and _broken_contact(error) is None:
         return ""

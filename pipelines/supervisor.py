@@ -9,6 +9,7 @@ this holds for all descendants, on macOS for those that stay in the session.
 Standard library only.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -16,8 +17,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 GRACE_S = 5.0
@@ -60,6 +62,21 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     assert process.stdin is not None, "not started by start()"
     process.stdin.close()
     return process.wait()
+
+
+@contextlib.contextmanager
+def signals_unwind() -> Iterator[None]:
+    """For the caller of start(): SIGTERM and SIGHUP leave through the `finally` blocks, with the exit code 128 + n."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def supervise(command: Sequence[str], *, grace_s: float = GRACE_S) -> int:

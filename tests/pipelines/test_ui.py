@@ -1,0 +1,92 @@
+"""`gan ui` as a process, with a real MLflow server under it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.mlflow_server import free_port
+from tests.toy_project import processes_in, wait_until
+
+pytestmark = pytest.mark.integration
+# A shell in the background would have its children ignore Ctrl-C.
+CODE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from pipelines.cli import main; main()"
+
+
+def start(project: Path, port: int) -> subprocess.Popen[bytes]:
+    with (project / "output.log").open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-c", CODE, "ui", "--port", str(port)],
+            cwd=project,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def left_behind(project: Path) -> Iterator[list[psutil.Process]]:
+    """What ends with the test even where `gan ui` does not see to it."""
+    processes: list[psutil.Process] = []
+    yield processes
+    for process in processes:
+        if process.is_running():
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
+def test_the_server_ends_with_its_command(
+    number: signal.Signals, exit_code: int, project: Path, left_behind: list[psutil.Process]
+) -> None:
+    port = free_port()
+    ui = start(project, port)
+    log = project / "output.log"
+    wait_until(lambda: answers(port) or ui.poll() is not None, timeout_s=60, what="the pages answer")
+    left_behind += processes_in(project)
+    assert len(left_behind) >= 3, log.read_text()
+    if number == signal.SIGINT:
+        os.killpg(ui.pid, number)  # as a terminal does
+    else:
+        ui.send_signal(number)
+    assert ui.wait(timeout=30) == exit_code
+    wait_until(lambda: not processes_in(project), timeout_s=15, what="the server ends")
+    assert not answers(port)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        (None, "mend or move away mlflow.db"),
+        ("foo:bar", "MLFLOW_TRACKING_URI=foo:bar: "),
+        ("http://[::1", "MLFLOW_TRACKING_URI=http://[::1: not an address (Invalid IPv6 URL); correct or unset it"),
+        ("postgresql://u:geheim@h:x/db", "MLFLOW_TRACKING_URI=postgresql://***@h:x/db: not an address"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_one_line(
+    uri: str | None, told: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if uri is None:
+        (project / "mlflow.db").write_text("not a database " * 100)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    ui = start(project, free_port())
+    assert ui.wait(timeout=60) == 2
+    said = (project / "output.log").read_text()
+    assert said.startswith("error: ")
+    assert told in said
+    assert said.count("\n") == 1
