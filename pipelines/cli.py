@@ -8,8 +8,8 @@ import typer
 
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 
-USER_ERROR = 2
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -22,14 +22,15 @@ def _describe() -> None:
 def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Parameter files; default params.yaml.")] = None,
 ) -> None:
-    """Validate parameters (and, for params.yaml, that the data are there) without running anything."""
+    """Validate parameters (and, for params.yaml, that data and stages fit them) without running anything."""
     from ganlib.config import load_config
-    from pipelines.preflight import check_source
+    from pipelines.preflight import check_project
 
     for file in files or [paths.PARAMS]:
-        config = load_config(file)
         if file == paths.PARAMS:
-            check_source(Path(), config.data.source)
+            check_project(Path())
+        else:
+            load_config(file)
         typer.echo(f"{file}: valid")
 
 
@@ -37,19 +38,20 @@ def check(
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Bring everything up to date with `dvc repro`, then summarise."""
     from pipelines import dag
-    from pipelines.preflight import check_project
+    from pipelines.preflight import check_project, forget_lost_registry
     from pipelines.summary import show
 
     project = Path.cwd()
     check_project(project)
+    dag.read_graph(project)  # a mistake in dvc.yaml comes out here, in one line
+    forget_lost_registry(project, say=typer.echo)
     try:
         outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
     except dag.StageFailed as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(USER_ERROR if error.user_error else 1) from None
+        code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
+        raise typer.Exit(fail(str(error), code)) from None
     except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted; run again to go on from the last checkpoint\n")
-        raise typer.Exit(130) from None
+        raise typer.Exit(fail("interrupted; run again to go on from the last checkpoint", 130)) from None
     show(project, outcomes)
 
 
@@ -57,11 +59,8 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
 def run(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the same graph as a Prefect flow; needs no server, uses a configured one."""
     from pipelines.flows.run import run_pipeline
-    from pipelines.preflight import check_project
 
-    project = Path.cwd()
-    check_project(project)
-    raise typer.Exit(run_pipeline(project, force=force))
+    raise typer.Exit(run_pipeline(Path.cwd(), force=force))
 
 
 @app.command()
@@ -113,12 +112,15 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    """Entry point: a user's mistake is one line on stderr and exit code 2, and so is a file that cannot be used."""
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(USER_ERROR)
+        sys.exit(fail(str(error), USER_ERROR_EXIT_CODE))
+    except OSError as error:
+        command = " ".join(["gan", *sys.argv[1:2]])
+        file = error.filename2 or error.filename or "no file named"
+        sys.exit(fail(f"{command}: {error.strerror or error} ({file})", USER_ERROR_EXIT_CODE))
     sys.exit(0)
 
 

@@ -1,14 +1,22 @@
-"""What can be known to fail before anything runs."""
+"""What can be known to fail before anything runs, and what has to be put right first."""
 
+import os
+from collections.abc import Callable, Collection
 from pathlib import Path
+
+import yaml
 
 from ganlib.config import RunConfig, load_config
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.mlflow_store import LOCAL_DATABASE, configured
+
+# What the pipeline writes. Data that overlap it would be read back, or be replaced.
+_OURS = (paths.PROCESSED, paths.EXTRACTOR, paths.GENERATOR, paths.REPORTS, paths.SCRATCH)
 
 
 def check_project(project: Path) -> RunConfig:
-    """Validate the parameters and see that the data are there.
+    """Validate the parameters; see that the data are there and that each stage of dvc.yaml has its time-out.
 
     Raises:
         UserError: one line a mistake.
@@ -17,23 +25,72 @@ def check_project(project: Path) -> RunConfig:
         if not (project / needed).is_file():
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
     config = load_config(project / paths.PARAMS)
-    check_source(project, config.data.source)
+    _check_source(project, config.data.source)
+    _check_timeouts(config.flow.timeout_s, _stage_names(project))
     return config
 
 
-def check_source(project: Path, source: str) -> None:
-    """See that `data.source` names a folder with something in it, or a file.
+def forget_lost_registry(project: Path, *, say: Callable[[str], None]) -> None:
+    """Have the register stage run again where its report is here but the local store that it speaks of is not.
 
-    Raises:
-        UserError: missing, empty or not readable.
+    That is so after a clone, as git keeps the report, and when the store was deleted.
     """
+    report = project / paths.REGISTRATION
+    if configured() or (project / LOCAL_DATABASE).exists() or not report.exists():
+        return
+    say(f"{LOCAL_DATABASE} is not here, so no registry is: removing {paths.REGISTRATION} to register again")
+    report.unlink(missing_ok=True)
+
+
+def _check_source(project: Path, source: str) -> None:
+    """See that `data.source` names a folder with something in it, or a file, and nothing of the pipeline's own."""
+    name = f"data.source={source if source.isprintable() else repr(source)}"
     path = project / source
     try:
-        if path.is_dir() and not any(path.iterdir()):
-            raise UserError(f"data.source={source}: the folder is empty; put images or class folders of images there")
         if not path.exists():
-            raise UserError(
-                f"data.source={source}: no such file or folder; put your images there or change data.source"
-            )
+            raise UserError(f"{name}: no such file or folder; put your images there or change data.source")
+        for ours in _OURS:
+            if _overlap(path, project / ours):
+                raise UserError(
+                    f"{name}: overlaps {ours}, which the pipeline writes; expected a file or folder of images alone, "
+                    "such as data/raw/images"
+                )
+        if path.is_dir() and not any(path.iterdir()):
+            raise UserError(f"{name}: the folder is empty; put images or class folders of images there")
     except PermissionError:
-        raise UserError(f"data.source={source}: no permission to read it; change its mode or owner") from None
+        raise UserError(f"{name}: no permission to read it; change its mode or owner") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror}); change data.source") from None
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether one lies in the other or is the same; links are followed."""
+    first, second = Path(os.path.realpath(one)), Path(os.path.realpath(other))
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def _stage_names(project: Path) -> list[str]:
+    """The names in dvc.yaml, without the second that DVC itself would take."""
+    try:
+        content = yaml.safe_load((project / paths.DVC_FILE).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{paths.DVC_FILE}: not valid YAML: {' '.join(str(error).split())}") from None
+    match content:
+        case {"stages": {**stages}}:
+            return [str(name) for name in stages]
+    raise UserError(f"{paths.DVC_FILE}: no stages found, expected a mapping called stages; restore it")
+
+
+def _check_timeouts(timeouts: Collection[str], stages: Collection[str]) -> None:
+    mistakes = [
+        f"{paths.PARAMS}: flow.timeout_s.{name}: missing, and {name} is a stage of {paths.DVC_FILE}; add its seconds"
+        for name in stages
+        if name not in timeouts
+    ]
+    mistakes += [
+        f"{paths.PARAMS}: flow.timeout_s.{name}: unknown, expected the stages of {paths.DVC_FILE}: {', '.join(stages)}"
+        for name in timeouts
+        if name not in stages
+    ]
+    if mistakes:
+        raise UserError("\n".join(mistakes))

@@ -5,7 +5,7 @@ DVC stays the judge of what has to run.
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from prefect import Task, flow, get_run_logger, runtime, task
@@ -18,7 +18,7 @@ from ganlib.errors import UserError
 from pipelines import dag
 from pipelines.flows.report import result_markdown
 from pipelines.locking import Lock, hold_pipeline
-from pipelines.preflight import check_project
+from pipelines.preflight import check_project, forget_lost_registry
 
 FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"
 # Marks the lines that people want to read among Prefect's own.
@@ -37,19 +37,19 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
     project = project.resolve()
     options = check_project(project).flow
     graph = dag.read_graph(project)
-    timeouts = _timeouts(graph, options)
     with hold_pipeline(project, on_wait=_say) as lock:
+        forget_lost_registry(project, say=_say)
         changed = dag.changed_stages(project)
         create_table_artifact(
             key="plan",
-            table=_plan(graph, changed, options, timeouts, force=force),
+            table=_plan(graph, changed, options, force=force),
             description="What this run is going to do",
         )
         states: dict[str, State[dag.StageOutcome]] = {}
         outcomes: dict[str, dag.StageOutcome] = {}
         for stage in graph:
             settled = not force and stage.name not in changed and all(_idle(outcomes[name]) for name in stage.upstream)
-            stage_task = _stage_task(project, stage, options, timeouts[stage.name], lock, settled=settled, force=force)
+            stage_task = _stage_task(project, stage, options, lock, settled=settled, force=force)
             states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
             outcomes[stage.name] = states[stage.name].result()
     finished = tuple(outcomes.values())
@@ -58,7 +58,7 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
 
 
 def _stage_task(
-    project: Path, stage: dag.Stage, options: FlowOptions, timeout_s: float, lock: Lock, *, settled: bool, force: bool
+    project: Path, stage: dag.Stage, options: FlowOptions, lock: Lock, *, settled: bool, force: bool
 ) -> Task[[], dag.StageOutcome]:
     """The task that brings a stage up to date; a `settled` one is known to DVC as unchanged."""
 
@@ -81,7 +81,7 @@ def _stage_task(
                 stage.name,
                 lock=lock,
                 on_line=_say,
-                timeout_s=timeout_s,
+                timeout_s=_timeout_s(stage, options),
                 force=force,
                 env={FLOW_RUN_VARIABLE: str(runtime.flow_run.id)},
             )
@@ -104,18 +104,15 @@ def _idle(outcome: dag.StageOutcome) -> bool:
     return outcome.status == "unchanged"
 
 
-def _timeouts(graph: tuple[dag.Stage, ...], options: FlowOptions) -> dict[str, int]:
-    for stage in graph:
-        if stage.name not in options.timeout_s:
-            raise UserError(f"flow.timeout_s: no entry for the stage {stage.name} of dvc.yaml; add its seconds")
-    return options.timeout_s
+def _timeout_s(stage: dag.Stage, options: FlowOptions) -> int:
+    """The stage's time-out; the instances of a `foreach` or `matrix` stage, `name@key`, share one."""
+    return options.timeout_s[stage.name.partition("@")[0]]
 
 
 def _plan(
     graph: tuple[dag.Stage, ...],
     changed: Collection[str],
     options: FlowOptions,
-    timeouts: Mapping[str, int],
     *,
     force: bool,
 ) -> list[dict[str, object]]:
@@ -138,7 +135,7 @@ def _plan(
                 "stage": stage.name,
                 "description": stage.description,
                 "plan": intent,
-                "time-out (s)": timeouts[stage.name],
+                "time-out (s)": _timeout_s(stage, options),
                 "retries": options.retries,
             }
         )

@@ -21,6 +21,7 @@ from ganlib.errors import UserError
 from pipelines.environment import quiet_environment
 from pipelines.flows.embedded import require_api
 from pipelines.flows.pipeline import pipeline
+from pipelines.preflight import check_project
 
 WORK_POOL = "ganlib"
 DEPLOYMENT = "scheduled"
@@ -37,11 +38,13 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
     run at work waits for it.
 
     Raises:
-        UserError: no server, no such time zone, no valid cron expression, or
-            the server already has another project's schedule.
+        UserError: no server, no such time zone, no valid cron expression, a
+            mistake in the project, or the server already has another
+            project's schedule.
     """
     schedule = _cron(cron, timezone)
     project = project.resolve()
+    check_project(project)
     with _server() as client:
         _ensure_work_pool(client)
         _find(client, project)

@@ -1,0 +1,128 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ganlib.errors import UserError
+from pipelines import dag, paths
+from pipelines.preflight import check_project, forget_lost_registry
+from tests.toy_project import STAGES, ToyProject, make_project
+
+# DVC's own, in a library it uses.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToyProject:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return make_project(tmp_path / "project")
+
+
+def change(project: ToyProject, section: str, **values: Any) -> None:
+    file = project.root / "params.yaml"
+    params = yaml.safe_load(file.read_text())
+    params[section] |= values
+    file.write_text(yaml.safe_dump(params))
+
+
+def mistake(project: ToyProject) -> str:
+    with pytest.raises(UserError) as caught:
+        check_project(project.root)
+    return str(caught.value)
+
+
+def test_a_sound_project_passes(project: ToyProject) -> None:
+    assert check_project(project.root).data.source == "data/raw/digits.zip"
+    (project.root / "data/raw/images/class").mkdir(parents=True)
+    for source in ("data/raw", "data/raw/images", str(project.root / "data/raw")):
+        change(project, "data", source=source)
+        check_project(project.root)
+
+
+@pytest.mark.parametrize(
+    "source", [".", "data", "./", "..", "/", "data/processed", "data/processed/shards", "data/raw/link", "models"]
+)
+def test_data_that_overlap_what_the_pipeline_writes(source: str, project: ToyProject) -> None:
+    (project.root / "data/processed/shards").mkdir(parents=True)
+    (project.root / "models/generator").mkdir(parents=True)
+    (project.root / "data/raw/link").symlink_to("../processed")
+    change(project, "data", source=source)
+    told = mistake(project)
+    assert told.startswith(f"data.source={source}: overlaps ")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("source", ["data/raw/a\nb", "data/raw/\x1b[31m", "nul\0", "x" * 5000])
+def test_names_that_no_terminal_should_see(source: str, project: ToyProject) -> None:
+    change(project, "data", source=source)
+    told = mistake(project)
+    assert told.startswith("data.source=")
+    assert told.isprintable()
+
+
+def test_every_stage_has_its_timeout_and_nothing_else_has(project: ToyProject) -> None:
+    seconds = dict.fromkeys(STAGES, 60)
+    change(project, "flow", timeout_s=seconds)
+    check_project(project.root)
+    del seconds["train"]
+    seconds["tarin"] = 60
+    change(project, "flow", timeout_s=seconds)
+    missing, unknown = mistake(project).splitlines()
+    assert missing == "params.yaml: flow.timeout_s.train: missing, and train is a stage of dvc.yaml; add its seconds"
+    assert unknown.startswith("params.yaml: flow.timeout_s.tarin: unknown, expected the stages of dvc.yaml: ")
+
+
+@pytest.mark.parametrize("text", ["stages: [", "stages: []", "[]", "", "stages: {a: \0}"])
+def test_a_damaged_graph(text: str, project: ToyProject) -> None:
+    (project.root / "dvc.yaml").write_text(text)
+    told = mistake(project)
+    assert told.startswith("dvc.yaml: ")
+    assert "\n" not in told
+
+
+@pytest.fixture
+def registered(project: ToyProject) -> ToyProject:
+    """Its register stage keeps books in mlflow.db, and its report as the real one does."""
+    file = project.root / "dvc.yaml"
+    graph = yaml.safe_load(file.read_text())
+    stage = graph["stages"]["register"]
+    stage["cmd"] = stage["cmd"].replace("register.txt", "reports/registration.json")
+    stage["outs"] = [{"reports/registration.json": {"cache": False, "persist": True}}]
+    file.write_text(yaml.safe_dump(graph))
+    project.behave("register", "open('mlflow.db', 'a').write('version 1')")
+    (project.root / "reports").mkdir()
+    return project
+
+
+def run_graph(project: ToyProject) -> dict[str, str]:
+    outcomes = dag.run_graph(project.root, on_line=lambda _line: None)
+    return {outcome.name: outcome.status for outcome in outcomes}
+
+
+def test_a_lost_registry_is_made_again(registered: ToyProject) -> None:
+    said: list[str] = []
+    forget_lost_registry(registered.root, say=said.append)
+    run_graph(registered)
+    forget_lost_registry(registered.root, say=said.append)
+    assert run_graph(registered) == dict.fromkeys(STAGES, "unchanged")
+    assert said == []
+    (registered.root / "mlflow.db").unlink()
+    assert dag.changed_stages(registered.root) == set(), "DVC alone would not notice"
+    forget_lost_registry(registered.root, say=said.append)
+    (line,) = said
+    assert "mlflow.db" in line
+    assert "reports/registration.json" in line
+    assert dag.changed_stages(registered.root) == {"register"}
+    assert run_graph(registered) == dict.fromkeys(STAGES, "unchanged") | {"register": "ran"}
+    assert (registered.root / "mlflow.db").exists()
+    assert (registered.root / paths.REGISTRATION).exists()
+
+
+def test_a_registry_elsewhere_is_not_lost(registered: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    (registered.root / paths.REGISTRATION).write_text("{}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    said: list[str] = []
+    forget_lost_registry(registered.root, say=said.append)
+    assert said == []
+    assert (registered.root / paths.REGISTRATION).exists()
