@@ -4,24 +4,23 @@ import hashlib
 import json
 
 from ganlib.config import RunConfig
+from ganlib.datasets.packed import PackedData
 from pipelines.tracking import surroundings
 
 RESULT_SECTIONS = {"data", "extractor", "network", "loss", "train", "evaluate"}
 
 
-def content_tags(config: RunConfig, data_digest: str) -> dict[str, str]:
-    """Digests of the training data and of the parameters that change a result."""
+def content_tags(config: RunConfig, data: PackedData) -> dict[str, str]:
+    """Digests of the packed data, both splits, and of the parameters that change a result."""
     sections = config.model_dump(mode="json", include=RESULT_SECTIONS)
     return {
-        "data_sha256": data_digest,
+        "data_sha256": hashlib.sha256(f"{data.train.digest} {data.test.digest}".encode()).hexdigest(),
         "params_sha256": hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest(),
     }
 
 
-def version_tags(config: RunConfig, data_digest: str) -> dict[str, str]:
+def version_tags(config: RunConfig, data: PackedData) -> dict[str, str]:
     """The same for a registered version, with the git commit where there is one."""
     around = surroundings()
     names = {"mlflow.source.git.commit": "git_commit", "ganlib.git_dirty": "git_dirty"}
-    return content_tags(config, data_digest) | {
-        mine: around[theirs] for theirs, mine in names.items() if theirs in around
-    }
+    return content_tags(config, data) | {mine: around[theirs] for theirs, mine in names.items() if theirs in around}

@@ -1,6 +1,5 @@
 """Stage: the gate, and the model registry."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -37,10 +36,10 @@ def main() -> None:
         experiment=config.tracking.experiment,
         generator_folder=paths.GENERATOR,
         evaluation=read_json(paths.EVALUATION, "evaluate"),
-        tags=version_tags(config, data.train.digest),
+        tags=version_tags(config, data),
         rescore=rescore,
     )
-    write_json(paths.REGISTRATION, json.loads(registration.to_json()))
+    write_json(paths.REGISTRATION, registration.to_json())
     say(f"register: {registration.reason}")
 
 

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ganlib import events
 from ganlib.errors import UserError
+from pipelines.exit_codes import USER_ERROR_EXIT_CODE
 
-USER_ERROR = 2
 TERMINATED = 128 + signal.SIGTERM
 PLAIN_LINE_EVERY_S = 5.0
 
@@ -32,16 +32,16 @@ def run_stage(name: str, function: Callable[[], None]) -> None:
         function()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(USER_ERROR)
+        sys.exit(USER_ERROR_EXIT_CODE)
     except OSError as error:
         sys.stderr.write(f"error: {name}: {error.strerror or error} ({error.filename or 'no file named'})\n")
-        sys.exit(USER_ERROR)
+        sys.exit(USER_ERROR_EXIT_CODE)
     except (RuntimeError, MemoryError) as error:
         line = _scarcity(error)
         if line is None:
             raise
         sys.stderr.write(f"error: {name}: {line}\n")
-        sys.exit(USER_ERROR)
+        sys.exit(USER_ERROR_EXIT_CODE)
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(128 + signal.SIGINT)

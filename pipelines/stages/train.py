@@ -72,7 +72,7 @@ def main() -> None:
             run_key=checkpoints.run_key(),
             run_name=f"{config.network.family}-{checkpoints.fingerprint[:8]}",
             params=config.model_dump(mode="json", by_alias=True, exclude={"flow", "tracking"}),
-            tags=content_tags(config, data.train.digest),
+            tags=content_tags(config, data),
             dataset=_dataset(config, data),
         ) as log,
     ):
