@@ -27,13 +27,15 @@ ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:
 	@gan ui
 
 clean: ## Remove the environment, caches and scratch files (keeps data, models, reports and runs)
-	rm -rf $(VENV) .ganlib build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@# What MLflow has not been given yet lies in the spool: it belongs to the runs.
+	@if test -d .ganlib; then find .ganlib -mindepth 1 -maxdepth 1 ! -name spool -exec rm -rf {} +; fi
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("error: PYTHON=$(PYTHON) is %d.%d, expected 3.11 or later; use make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up $(VENV) (once, some minutes) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 
