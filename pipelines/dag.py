@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from ganlib.errors import UserError
 from pipelines import paths, streaming
 from pipelines.environment import quiet_environment
+from pipelines.exit_codes import USER_ERROR_EXIT_CODE
 from pipelines.locking import Lock, hold_pipeline
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Status = Literal["ran", "cached", "unchanged"]
 
-USER_ERROR_EXIT_CODE = 2
 LAST_LINES = 20
 
 _MARKERS: dict[Status, re.Pattern[str]] = {

@@ -27,6 +27,10 @@ DRAIN_TIMEOUT_S = 20
 HOST = "127.0.0.1"
 
 
+class ServerDidNotStart(Exception):
+    """The server of our own ended or stayed silent; the message is one line and names its log."""
+
+
 @contextlib.contextmanager
 def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
     """A Prefect API for the flows that run inside.
@@ -37,6 +41,7 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
 
     Raises:
         UserError: the configured server does not answer.
+        ServerDidNotStart: the server of our own does not.
     """
     configured = PREFECT_API_URL.value()
     if configured:
@@ -120,12 +125,14 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_file: Pat
             if httpx.get(f"{url}/health", timeout=POLL_S * 10).status_code == httpx.codes.OK:
                 return
         if server.poll() is not None:
-            raise RuntimeError(f"Prefect's server ended with code {server.returncode} while it started; see {log_file}")
+            raise ServerDidNotStart(
+                f"Prefect's server ended with code {server.returncode} while it started; see {log_file}"
+            )
         if time.monotonic() - started > next_word_s:
             say(f"still waiting for Prefect's server ({next_word_s:.0f} of at most {START_TIMEOUT_S:.0f} s)")
             next_word_s += PATIENCE_S
         time.sleep(POLL_S)
-    raise RuntimeError(f"Prefect's server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
+    raise ServerDidNotStart(f"Prefect's server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
 
 
 def _free_port() -> int:

@@ -1,20 +1,17 @@
 """`gan run`: the flow in this process, with a Prefect server or without one."""
 
-import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from ganlib.errors import UserError
 from pipelines import dag, summary
-from pipelines.flows.embedded import prefect_api
+from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+from pipelines.flows.embedded import ServerDidNotStart, prefect_api
 from pipelines.flows.pipeline import FOR_PEOPLE, pipeline
+from pipelines.supervisor import signals_unwind
 
-USER_ERROR = 2
-FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -27,31 +24,18 @@ def run_pipeline(project: Path, *, force: bool = False) -> int:
     """
     _show_only_what_people_want()
     try:
-        with _signals_unwind(), prefect_api(project, say=_print):
+        with signals_unwind(), prefect_api(project, say=_print):
             outcomes = pipeline(project=project, force=force)
     except UserError as error:
-        return _fail(str(error), USER_ERROR)
+        return fail(str(error), USER_ERROR_EXIT_CODE)
     except dag.StageFailed as error:
-        return _fail(str(error), USER_ERROR if error.user_error else FAILED)
+        return fail(str(error), USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE)
+    except ServerDidNotStart as error:
+        return fail(str(error), FAILURE_EXIT_CODE)
     except KeyboardInterrupt:
-        return _fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+        return fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
     summary.show(project, outcomes)
     return 0
-
-
-@contextlib.contextmanager
-def _signals_unwind() -> Iterator[None]:
-    """SIGTERM and SIGHUP leave through the `finally` blocks, with the exit code 128 + n."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show_only_what_people_want() -> None:
@@ -78,8 +62,3 @@ class _Terminal(logging.Handler):
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return code

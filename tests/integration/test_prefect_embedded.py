@@ -1,6 +1,7 @@
 """`gan run` without a server: it brings its own, and leaves nothing behind however it ends."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,18 @@ def test_however_it_is_killed_nothing_is_left(
     assert done.returncode == 0
     assert "waiting" not in done.stdout
     assert (project.root / paths.PIPELINE_LOCK).exists()
+
+
+def test_a_server_that_does_not_start_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    (project.root / paths.PREFECT_HOME).mkdir(parents=True)
+    (project.root / paths.PREFECT_HOME / "prefect.db").write_text("not a database " * 100)
+    done = run_in(project.root, RUN, environment)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: Prefect's server ended with code \d+ while it started; see .*server\.log\n", done.stderr
+    )
+    assert project.processes() == []
 
 
 def start_run(project: ToyProject, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -53,6 +53,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient
 ) -> None:
     project.behave("evaluate", "import os; print('run', os.environ['GANLIB_FLOW_RUN_ID'])")
+    (project.root / "mlflow.db").touch()
     (project.root / "reports").mkdir()
     (project.root / "reports/metrics.json").write_text('{"domain": {"fid": 2.9, "fid_std": 0.1}}')
     (project.root / "reports/registration.json").write_text(
@@ -77,6 +78,16 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
     assert "| domain/fid | 2.9 | ± 0.1 |" in artifacts["result"]
     assert "promoted" in artifacts["result"]
+
+
+def test_a_lost_registry_is_told(project: ToyProject, prefect_environment: dict[str, str]) -> None:
+    (project.root / "reports").mkdir()
+    report = project.root / "reports/registration.json"
+    report.write_text("{}")
+    done = run_in(project.root, RUN, {k: v for k, v in prefect_environment.items() if k != "MLFLOW_TRACKING_URI"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mlflow.db is not here" in done.stdout
+    assert not report.exists()
 
 
 def test_a_failing_stage_is_tried_again_and_then_stops_the_flow(

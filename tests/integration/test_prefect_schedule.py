@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -130,3 +131,13 @@ def test_an_unknown_time_zone_and_a_missing_server_are_one_line(cron_project: To
         schedule_pipeline(cron_project.root, cron=NEVER)
     with temporary_settings({PREFECT_API_URL: None}), pytest.raises(UserError, match="PREFECT_API_URL: not set"):
         schedule_pipeline(cron_project.root, cron=NEVER)
+
+
+def test_a_mistake_in_the_project_is_told_before_anything_is_scheduled(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    (project.root / "data/raw/digits.zip").unlink()
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
+        pytest.raises(UserError, match=r"data\.source=data/raw/digits\.zip: no such file"),
+    ):
+        schedule_pipeline(project.root, cron=NEVER)
