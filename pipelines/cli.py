@@ -28,7 +28,7 @@ def check(
 
     for file in files or [paths.PARAMS]:
         if file == paths.PARAMS:
-            check_project(Path())
+            check_project(Path.cwd())
         else:
             load_config(file)
         typer.echo(f"{file}: valid")
