@@ -165,7 +165,7 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
 BROKEN_DATA = {
     "absent": (lambda folder: None, "no such file or folder"),
     "empty": (lambda folder: folder.mkdir(), "the folder is empty"),
-    "not images": (lambda folder: _write(folder, {"a/x.txt": b"text", "b/y.txt": b"text"}), "none of them a usable image"),
+    "not images": (lambda folder: _write(folder, {"a/x.txt": b"text", "b/y.txt": b"text"}), "none of them a usable"),
     "one image": (lambda folder: _write(folder, {"a/x.png": PNG}), "images"),
 }
 
