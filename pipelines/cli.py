@@ -58,6 +58,9 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
 @app.command()
 def run(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the same graph as a Prefect flow; needs no server, uses a configured one."""
+    from pipelines.preflight import check_project
+
+    check_project(Path.cwd())  # before the seconds that Prefect takes to start
     from pipelines.flows.run import run_pipeline
 
     raise typer.Exit(run_pipeline(Path.cwd(), force=force))

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ganlib import events
 from ganlib.errors import UserError
-from pipelines.exit_codes import USER_ERROR_EXIT_CODE
+from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
 
 TERMINATED = 128 + signal.SIGTERM
 PLAIN_LINE_EVERY_S = 5.0
@@ -31,17 +31,15 @@ def run_stage(name: str, function: Callable[[], None]) -> None:
     try:
         function()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(USER_ERROR_EXIT_CODE)
+        sys.exit(fail(str(error), USER_ERROR_EXIT_CODE))
     except OSError as error:
-        sys.stderr.write(f"error: {name}: {error.strerror or error} ({error.filename or 'no file named'})\n")
-        sys.exit(USER_ERROR_EXIT_CODE)
+        what = f"{name}: {error.strerror or error} ({error.filename or 'no file named'})"
+        sys.exit(fail(what, USER_ERROR_EXIT_CODE))
     except (RuntimeError, MemoryError) as error:
         line = _scarcity(error)
         if line is None:
             raise
-        sys.stderr.write(f"error: {name}: {line}\n")
-        sys.exit(USER_ERROR_EXIT_CODE)
+        sys.exit(fail(f"{name}: {line}", USER_ERROR_EXIT_CODE))
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(128 + signal.SIGINT)

@@ -1,0 +1,47 @@
+"""What the tests of tracking share: a training's run, and what the store says of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines import mlflow_delivery, mlflow_store, paths
+from pipelines.journal import Patience
+from pipelines.tracking import DatasetInfo, training_run
+
+DATASET = DatasetInfo("digits", "data/raw/digits.zip", "0123456789abcdef" * 4, {"train": 1000, "test": 400})
+PARAMS = {"network": {"family": "dcgan", "width": 16, "widths": (1, 2)}, "inception": None, "deterministic": True}
+PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+
+
+def training(key: str, experiment: str = "tests", **changes: Any) -> Any:
+    settings: dict[str, Any] = {
+        "experiment": experiment,
+        "run_key": key,
+        "run_name": "a run",
+        "params": PARAMS,
+        "tags": {"data_sha256": "d1"},
+        "dataset": DATASET,
+        "patience": Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6),
+    }
+    return training_run(**{**settings, **changes})
+
+
+def client() -> Any:
+    return mlflow_store.connect()
+
+
+def run_of(key: str, experiment: str = "tests") -> Any:
+    experiment_id = mlflow_delivery.find_or_create_experiment(client(), experiment)
+    runs = client().search_runs([experiment_id], filter_string=f"tags.`ganlib.run_key` = '{key}'")
+    assert len(runs) == 1
+    return runs[0]
+
+
+def steps(run: Any, metric: str = "loss/critic") -> list[int]:
+    history = client().get_metric_history(run.info.run_id, metric)
+    return [entry.step for entry in sorted(history, key=lambda entry: entry.timestamp)]
+
+
+def spooled() -> list[Path]:
+    return [path for path in paths.SPOOL.glob("*") if path.is_dir()]
