@@ -44,7 +44,7 @@ def packed_bytes(source: Path, **changes: Any) -> dict[str, bytes]:
         return contents(Path(out) / "processed")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     shuffle=st.randoms(use_true_random=False),
     count=st.integers(24, 36),
@@ -270,7 +270,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytes
     assert peak_bytes(400) - peak_bytes(100) < 300 * 1000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=6))
 def test_a_damaged_zip_is_a_user_error_or_packed(flips: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
