@@ -21,6 +21,7 @@ PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ExtractorName = Literal["domain", "inception"]
+AdversarialLoss = Literal["hinge", "non_saturating", "relativistic"]
 BASE_SIZE = 4
 
 
@@ -126,7 +127,7 @@ NetworkOptions = Annotated[DcganOptions | R3ganOptions, Field(discriminator="fam
 class LossOptions(Options):
     """Adversarial loss and the weights of the zero-centred gradient penalties."""
 
-    adversarial: Literal["hinge", "non_saturating", "relativistic"]
+    adversarial: AdversarialLoss
     r1_gamma: Annotated[float, Field(ge=0)]
     r2_gamma: Annotated[float, Field(ge=0)]
 

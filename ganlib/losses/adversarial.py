@@ -1,11 +1,11 @@
 """Adversarial losses: per-sample functions of logits. The training step takes the mean, once."""
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 from torch import Tensor
 from torch.nn import functional as F
 
-AdversarialLoss = Literal["hinge", "non_saturating", "relativistic"]
+from ganlib.config import AdversarialLoss
 
 
 def critic_loss(name: AdversarialLoss, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
