@@ -1,0 +1,66 @@
+"""Every number that changes a result: `params.yaml` as one frozen, validated object.
+
+Nothing here has a default: DVC watches `params.yaml`, not Python. This package
+imports no torch, so that checking the parameters is instant. One section a file.
+"""
+
+from ganlib.config.augmentation import (
+    AdaOptions,
+    AdaptiveControl,
+    AugmentationOptions,
+    CriticAugmentation,
+    DiffAugmentOptions,
+    NoAugmentationOptions,
+    ScheduledControl,
+)
+from ganlib.config.base import BASE_SIZE, ExtractorName, ImageSpec, Options, Schedule, Scheduled, ever_positive
+from ganlib.config.losses import AdversarialLoss, LossOptions, PenaltyOptions
+from ganlib.config.networks import DcganOptions, FamilyOptions, NetworkOptions, R3ganOptions
+from ganlib.config.reading import load_config
+from ganlib.config.run import RunConfig
+from ganlib.config.stages import (
+    DataOptions,
+    EvaluateOptions,
+    ExtractorOptions,
+    FlowOptions,
+    RegisterOptions,
+    TrackingOptions,
+)
+from ganlib.config.training import AlarmOptions, InitialisationOptions, OptimizerOptions, TrainOptions, check_batch
+
+__all__ = [
+    "BASE_SIZE",
+    "AdaOptions",
+    "AdaptiveControl",
+    "AdversarialLoss",
+    "AlarmOptions",
+    "AugmentationOptions",
+    "CriticAugmentation",
+    "DataOptions",
+    "DcganOptions",
+    "DiffAugmentOptions",
+    "EvaluateOptions",
+    "ExtractorName",
+    "ExtractorOptions",
+    "FamilyOptions",
+    "FlowOptions",
+    "ImageSpec",
+    "InitialisationOptions",
+    "LossOptions",
+    "NetworkOptions",
+    "NoAugmentationOptions",
+    "OptimizerOptions",
+    "Options",
+    "PenaltyOptions",
+    "R3ganOptions",
+    "RegisterOptions",
+    "RunConfig",
+    "Schedule",
+    "Scheduled",
+    "ScheduledControl",
+    "TrackingOptions",
+    "TrainOptions",
+    "check_batch",
+    "ever_positive",
+    "load_config",
+]

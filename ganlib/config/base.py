@@ -1,0 +1,93 @@
+"""What all sections share: strictness, ranges, schedules, and the shape of an image."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+
+# Whole numbers and switches are taken as written; `true` is no 1 and "64" no 64.
+# Real numbers may be text: YAML 1.1 reads 1e-4 as such.
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Share
+ExtractorName = Literal["domain", "inception"]
+BASE_SIZE = 4
+
+
+class Options(BaseModel):
+    """Base of all sections: unknown keys, NaN and later changes are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImageSpec(Options):
+    """What every network, reader and metric must agree on.
+
+    `size` is the side in pixels, `channels` 1 (grey), 3 (RGB) or 4 (RGBA),
+    `classes` the class names in label order (empty: unlabelled).
+    """
+
+    size: PositiveInt
+    channels: Literal[1, 3, 4]
+    classes: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 when unlabelled."""
+        return len(self.classes)
+
+
+class Schedule(Options):
+    """A figure as a function of the images shown.
+
+    It goes from `start` to `end` over `over_images` and stays there. During
+    the first `warmup_images` it is further scaled by a factor that rises
+    linearly from 0 to 1.
+    """
+
+    shape: Literal["linear", "cosine"]
+    start: float
+    end: float
+    over_images: PositiveInt
+    warmup_images: NonNegativeInt
+
+
+def _kind(value: object) -> str:
+    return "schedule" if isinstance(value, dict | Schedule) else "number"
+
+
+# A plain number is a constant.
+Scheduled = Annotated[
+    Annotated[float, Tag("number")] | Annotated[Schedule, Tag("schedule")],
+    Discriminator(_kind),
+]
+
+
+def _within(least: float, below: float, above: bool) -> Callable[[Any], Any]:
+    def check(value: float | Schedule) -> float | Schedule:
+        for each in extremes(value):
+            if above and not each > least:
+                raise ValueError(f"found {each}, expected a number above {least}")
+            if not least <= each < below:
+                limit = "" if below == float("inf") else f" and below {below:g}"
+                raise ValueError(f"found {each}, expected a number of at least {least:g}{limit}")
+        return value
+
+    return check
+
+
+def extremes(value: float | Schedule) -> tuple[float, ...]:
+    """The end points of a scheduled figure."""
+    return (value.start, value.end) if isinstance(value, Schedule) else (value,)
+
+
+def ever_positive(value: float | Schedule) -> bool:
+    """Whether a scheduled figure of at least 0 is above 0 at some time."""
+    return any(each > 0 for each in extremes(value))
+
+
+ScheduledNonNegative = Annotated[Scheduled, AfterValidator(_within(0, float("inf"), above=False))]
+ScheduledProbability = Annotated[Scheduled, AfterValidator(_within(0, 1 + 1e-12, above=False))]
+ScheduledBeta = Annotated[Scheduled, AfterValidator(_within(0, 1, above=False))]

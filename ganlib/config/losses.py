@@ -1,0 +1,55 @@
+"""Adversarial losses and gradient penalties."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ganlib.config.base import Options, PositiveInt, ScheduledNonNegative, ever_positive
+
+AdversarialLoss = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
+SMOOTHABLE = ("minimax", "non_saturating", "least_squares")
+
+
+class PenaltyOptions(Options):
+    """A gradient penalty on the critic.
+
+    For R1 and R2 `weight` is gamma, which the penalty multiplies by a half.
+    It is computed at every `every_steps`-th critic step and then counts
+    `every_steps` times ("lazy": Karras et al. 2020, appendix B).
+    """
+
+    weight: ScheduledNonNegative
+    every_steps: PositiveInt
+
+    @property
+    def active(self) -> bool:
+        """Whether it ever counts."""
+        return ever_positive(self.weight)
+
+
+class LossOptions(Options):
+    """Adversarial loss and penalties.
+
+    `label_smoothing` s moves the critic's target for real images from 1 to
+    1 - s (one-sided: Salimans et al. 2016, section 3.4).
+    """
+
+    adversarial: AdversarialLoss
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    r1: PenaltyOptions
+    r2: PenaltyOptions
+    gradient_penalty: PenaltyOptions
+
+    @property
+    def penalised(self) -> bool:
+        """Whether any gradient penalty ever counts."""
+        return self.r1.active or self.r2.active or self.gradient_penalty.active
+
+    @model_validator(mode="after")
+    def _smoothing_has_a_target(self) -> Self:
+        if self.label_smoothing > 0 and self.adversarial not in SMOOTHABLE:
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing} has no meaning for adversarial={self.adversarial}, "
+                f"which has no target labels; set it to 0 or choose one of {', '.join(SMOOTHABLE)}"
+            )
+        return self

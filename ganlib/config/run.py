@@ -1,0 +1,68 @@
+"""One run, whole: the sections and what must hold between them."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
+from ganlib.config.base import Options
+from ganlib.config.losses import LossOptions
+from ganlib.config.networks import NetworkOptions
+from ganlib.config.stages import (
+    DataOptions,
+    EvaluateOptions,
+    ExtractorOptions,
+    FlowOptions,
+    RegisterOptions,
+    TrackingOptions,
+)
+from ganlib.config.training import TrainOptions
+
+
+class RunConfig(Options):
+    """One run, whole."""
+
+    data: DataOptions
+    extractor: ExtractorOptions
+    network: NetworkOptions
+    loss: LossOptions
+    augmentation: AugmentationOptions
+    train: TrainOptions
+    evaluate: EvaluateOptions
+    register_: Annotated[RegisterOptions, Field(alias="register")]
+    tracking: TrackingOptions
+    flow: FlowOptions
+
+    @model_validator(mode="after")
+    def _network_fits(self) -> Self:
+        self.network.check_size(self.data.image_size)
+        if self.loss.penalised and self.network.couples_samples:
+            raise ValueError(
+                "loss.r1, loss.r2 and loss.gradient_penalty need a critic whose samples are independent: "
+                "set network.critic_norm to spectral or none, or the weights to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _heuristic_has_a_meaning(self) -> Self:
+        policy = self.augmentation.critic
+        adaptive = isinstance(policy, AdaOptions) and isinstance(policy.control, AdaptiveControl)
+        if adaptive and self.loss.adversarial in ("wasserstein", "relativistic"):
+            raise ValueError(
+                "augmentation.critic.control.kind=adaptive reads the sign of the critic's logits, which means nothing "
+                f"for loss.adversarial={self.loss.adversarial}; set the kind to scheduled or choose another loss"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _metric_is_measured(self) -> Self:
+        if not self.register_.metric.startswith(f"{self.evaluate.extractor}/"):
+            raise ValueError(
+                f"register.metric={self.register_.metric} is not measured with "
+                f"evaluate.extractor={self.evaluate.extractor}; choose a metric of that extractor"
+            )
+        if self.register_.metric == "domain/label_fidelity" and not self.network.conditional:
+            raise ValueError(
+                "register.metric=domain/label_fidelity needs network.conditional=true; choose another metric"
+            )
+        return self

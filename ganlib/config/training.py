@@ -1,0 +1,142 @@
+"""The training: clock, batch, optimisers, precision, devices, and what is done when it goes wrong."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
+
+from ganlib.config.base import (
+    ExtractorName,
+    NonNegativeInt,
+    Options,
+    PositiveInt,
+    ScheduledBeta,
+    ScheduledNonNegative,
+    Seed,
+    ever_positive,
+)
+
+
+DeviceCount = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[PositiveInt, Tag("count")],
+    Discriminator(lambda value: "auto" if isinstance(value, str) else "count"),
+]
+
+
+class OptimizerOptions(Options):
+    """Adam (Kingma & Ba 2015); `max_gradient_norm` clips the norm over all parameters, null does not."""
+
+    learning_rate: ScheduledNonNegative
+    beta1: ScheduledBeta
+    beta2: ScheduledBeta
+    epsilon: Annotated[float, Field(gt=0)]
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not ever_positive(self.learning_rate):
+            raise ValueError("learning_rate is 0 for ever; expected a number above 0")
+        return self
+
+
+class AlarmOptions(Options):
+    """Limits past which a training is not healthy; null switches an alarm off.
+
+    `gradient_norm`: of either network, mean over a log interval. `critic_loss`:
+    the adversarial loss, above its lower bound, below which the critic has
+    won. `diversity`: the mean distance between fixed-seed samples, as a share
+    of the highest so far.
+    """
+
+    gradient_norm: Annotated[float, Field(gt=0)] | None
+    critic_loss: Annotated[float, Field(gt=0)] | None
+    diversity: Annotated[float, Field(gt=0, lt=1)] | None
+
+
+class InitialisationOptions(Options):
+    """Start from a trained generator and its critic.
+
+    `source` is a generator's folder or `models:/name@alias`; `sha256` its
+    content address (or at least the first 8 digits), as an alias may move.
+    The lowest `freeze_critic_layers` layers of the critic stay as they are
+    (FreezeD: Mo et al. 2020).
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+    freeze_critic_layers: NonNegativeInt
+
+
+class TrainOptions(Options):
+    """The training; lengths and intervals are in images shown to the critic.
+
+    `batch_size` is that of one critic step, over all devices and all
+    `accumulation` parts that each device takes it in. `critic_steps` critic
+    steps, each on its own batch, precede one generator step.
+    """
+
+    seed: Seed
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    devices: DeviceCount
+    threads: PositiveInt
+    memory_format: Literal["contiguous", "channels_last"]
+    precision: Literal["fp32", "tf32", "bf16", "fp16"]
+    compile: StrictBool
+    cuda_graph: StrictBool
+    deterministic: StrictBool
+    init_from: InitialisationOptions | None
+    total_images: PositiveInt
+    batch_size: Annotated[int, Field(ge=2, strict=True)]
+    accumulation: PositiveInt
+    critic_steps: PositiveInt
+    generator_optimizer: OptimizerOptions
+    critic_optimizer: OptimizerOptions
+    ema_half_life_images: PositiveInt
+    ema_ramp: Annotated[float, Field(gt=0, le=1)]
+    log_every_images: PositiveInt
+    sample_every_images: PositiveInt
+    checkpoint_every_images: PositiveInt
+    keep_checkpoints: PositiveInt
+    extractor: ExtractorName
+    measure_every_images: PositiveInt
+    measure_samples: Annotated[int, Field(ge=2, strict=True)]
+    patience_images: PositiveInt | None
+    alarms: AlarmOptions
+    on_divergence: Literal["stop", "rollback"]
+    max_rollbacks: PositiveInt
+    rollback_rate_factor: Annotated[float, Field(gt=0, lt=1)]
+
+    @property
+    def images_per_iteration(self) -> int:
+        """By how much the clock advances between two generator steps."""
+        return self.batch_size * self.critic_steps
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        devices = 1 if self.devices == "auto" else self.devices
+        check_batch(self.batch_size, devices=devices, accumulation=self.accumulation)
+        return self
+
+    @model_validator(mode="after")
+    def _device_can(self) -> Self:
+        if self.device == "cpu" and self.precision in ("fp16", "tf32"):
+            raise ValueError(
+                f"precision={self.precision} needs a CUDA device, found device=cpu; set it to fp32 or bf16"
+            )
+        if self.device == "cpu" and self.cuda_graph:
+            raise ValueError("cuda_graph=true needs a CUDA device, found device=cpu; set it to false")
+        if ":" in self.device and self.devices != 1:
+            raise ValueError(f"device={self.device} names one device, found devices={self.devices}; set device to cuda")
+        return self
+
+
+def check_batch(batch_size: int, *, devices: int, accumulation: int) -> None:
+    """See that a batch falls into equal parts.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if batch_size % (devices * accumulation):
+        raise ValueError(
+            f"batch_size={batch_size} does not divide into devices={devices} times accumulation={accumulation} "
+            "equal parts; change one of them"
+        )
