@@ -13,7 +13,16 @@ from ganlib.config.augmentation import (
     NoAugmentationOptions,
     ScheduledControl,
 )
-from ganlib.config.base import BASE_SIZE, ExtractorName, ImageSpec, Options, Schedule, Scheduled, ever_positive
+from ganlib.config.base import (
+    BASE_SIZE,
+    ExtractorName,
+    ImageSpec,
+    Options,
+    PositiveInt,
+    Schedule,
+    Scheduled,
+    ever_positive,
+)
 from ganlib.config.losses import AdversarialLoss, LossOptions, PenaltyOptions
 from ganlib.config.networks import DcganOptions, FamilyOptions, NetworkOptions, R3ganOptions
 from ganlib.config.reading import load_config
@@ -52,6 +61,7 @@ __all__ = [
     "OptimizerOptions",
     "Options",
     "PenaltyOptions",
+    "PositiveInt",
     "R3ganOptions",
     "RegisterOptions",
     "RunConfig",

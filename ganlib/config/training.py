@@ -15,7 +15,6 @@ from ganlib.config.base import (
     ever_positive,
 )
 
-
 DeviceCount = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[PositiveInt, Tag("count")],
     Discriminator(lambda value: "auto" if isinstance(value, str) else "count"),
@@ -38,18 +37,30 @@ class OptimizerOptions(Options):
         return self
 
 
+AlarmName = Literal["non_finite", "exploding_gradients", "critic_won", "falling_diversity"]
+
+
 class AlarmOptions(Options):
     """Limits past which a training is not healthy; null switches an alarm off.
 
-    `gradient_norm`: of either network, mean over a log interval. `critic_loss`:
-    the adversarial loss, above its lower bound, below which the critic has
-    won. `diversity`: the mean distance between fixed-seed samples, as a share
-    of the highest so far.
+    `exploding_gradients`: above this mean norm over a log interval, of either
+    network. `critic_won`: when the critic's adversarial loss is less than this
+    above its lower bound. `falling_diversity`: when the mean distance between
+    fixed-seed samples is below this share of the highest so far. Figures that
+    are not finite always raise `non_finite`. Those named in `divergence` are
+    not only told but acted upon, as `train.on_divergence` says.
     """
 
-    gradient_norm: Annotated[float, Field(gt=0)] | None
-    critic_loss: Annotated[float, Field(gt=0)] | None
-    diversity: Annotated[float, Field(gt=0, lt=1)] | None
+    exploding_gradients: Annotated[float, Field(gt=0)] | None
+    critic_won: Annotated[float, Field(gt=0)] | None
+    falling_diversity: Annotated[float, Field(gt=0, lt=1)] | None
+    divergence: tuple[AlarmName, ...]
+
+    @model_validator(mode="after")
+    def _never_ignored(self) -> Self:
+        if "non_finite" not in self.divergence:
+            raise ValueError("divergence must name non_finite: no training goes on from values that are not finite")
+        return self
 
 
 class InitialisationOptions(Options):
