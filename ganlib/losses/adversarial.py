@@ -10,9 +10,7 @@ from ganlib.config import AdversarialLoss
 from ganlib.config.losses import SMOOTHABLE
 
 
-def critic_loss(
-    name: AdversarialLoss, real_logits: Tensor, fake_logits: Tensor, *, label_smoothing: float
-) -> Tensor:
+def critic_loss(name: AdversarialLoss, real_logits: Tensor, fake_logits: Tensor, *, label_smoothing: float) -> Tensor:
     """What the critic minimises, one value a pair: [N], [N] -> [N].
 
     `label_smoothing` s in [0, 0.5) lowers the target of real images to 1 - s

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from ganlib.losses import zero_centered_penalty
+from ganlib.losses import interpolate, one_centered_penalty, zero_centered_penalty
 from ganlib.networks.dcgan import DcganCritic
 from ganlib.networks.r3gan import R3ganCritic
 
@@ -34,6 +34,79 @@ def test_penalty_trains_the_weights():
     weights, batch = torch.randn(16, dtype=torch.float64, requires_grad=True), images(3)
     zero_centered_penalty(batch.flatten(1) @ weights, batch).mean().backward()
     torch.testing.assert_close(weights.grad, 2 * weights.detach())
+
+
+def test_linear_critic_pays_its_distance_from_slope_one():
+    # |grad| = |w|, so the penalty is (|w| - 1)^2 and its derivative 2 (|w| - 1) w / |w|.
+    weights, batch = torch.randn(16, dtype=torch.float64, requires_grad=True), images(3)
+    penalty = one_centered_penalty(batch.flatten(1) @ weights, batch)
+    norm = weights.detach().square().sum().sqrt()
+    torch.testing.assert_close(penalty.detach(), ((norm - 1) ** 2).expand(3))
+    penalty.mean().backward()
+    torch.testing.assert_close(weights.grad, 2 * (norm - 1) * weights.detach() / norm)
+
+
+def test_quadratic_critic_pays_its_distance_from_slope_one_per_sample():
+    # D(x) = |x|^2 / 2: the gradient is x.
+    batch = images(3)
+    penalty = one_centered_penalty(batch.square().sum(dim=(1, 2, 3)) / 2, batch)
+    torch.testing.assert_close(penalty, (batch.flatten(1).norm(dim=1) - 1) ** 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_flat_critic_pays_one_and_its_weights_stay_finite(dtype):
+    weights, batch = torch.zeros(16, dtype=dtype, requires_grad=True), images(3).detach().to(dtype).requires_grad_()
+    penalty = one_centered_penalty(batch.flatten(1) @ weights, batch)
+    penalty.sum().backward()
+    assert torch.equal(penalty, torch.ones(3, dtype=dtype))
+    assert torch.equal(weights.grad, torch.zeros(16, dtype=dtype))
+
+
+def test_loss_scale_keeps_half_precision_from_vanishing():
+    weights, batch = torch.linspace(1e-8, 1e-7, 16), images(3).detach()
+
+    def half(scale: torch.Tensor | float) -> torch.Tensor:
+        # The slopes are below the smallest half number; a fixed factor behind them plays the deep network.
+        pixels = batch.half().requires_grad_()
+        logits = (pixels.flatten(1) * (weights * 1e4).half()).sum(dim=1) * 1e-2 * 1e-2
+        return zero_centered_penalty(logits, pixels, loss_scale=scale)
+
+    wide = batch.float().requires_grad_()
+    expected = zero_centered_penalty(wide.flatten(1) @ weights, wide)
+    assert half(1.0).dtype == torch.float32
+    torch.testing.assert_close(half(torch.tensor(2.0**15)), expected, rtol=1e-2, atol=0)
+    assert not torch.allclose(half(1.0), expected, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("penalty", [zero_centered_penalty, one_centered_penalty])
+def test_loss_scale_changes_nothing_in_wide_precision(penalty):
+    weights, batch = torch.randn(16, dtype=torch.float64, requires_grad=True), images(3)
+    results = []
+    for scale in (1.0, torch.tensor(1024.0, dtype=torch.float64)):
+        value = penalty((batch.flatten(1) @ weights).tanh(), batch, loss_scale=scale)
+        results.append((value, *torch.autograd.grad(value.sum(), weights)))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)  # a power of two is exact
+
+
+def test_interpolated_images_lie_on_the_line_between():
+    real, fake, mixing = images(4).detach(), -2 * images(4).detach(), torch.tensor([0.0, 0.25, 0.75, 1.0])
+    found = interpolate(real, fake, mixing)
+    assert torch.equal(found[0], real[0])
+    assert torch.equal(found[3], fake[3])
+    shares = mixing.double().view(-1, 1, 1, 1)
+    torch.testing.assert_close(found, (1 - shares) * real + shares * fake)
+
+
+@pytest.mark.parametrize("penalty", [zero_centered_penalty, one_centered_penalty])
+def test_penalty_derivatives_of_a_smooth_critic(penalty):
+    batch = images(2, size=2)
+    first, second = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 5), (5,)))
+
+    def of(pixels: torch.Tensor, hidden: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        return penalty((pixels.flatten(1) @ hidden).tanh() @ out, pixels)
+
+    assert torch.autograd.gradcheck(of, (batch, first, second))
+    assert torch.autograd.gradgradcheck(of, (batch, first, second))
 
 
 def test_images_without_gradients_are_a_programming_error():
