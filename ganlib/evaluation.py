@@ -83,6 +83,8 @@ def evaluate(
         "reference_count": len(data.test),
         "resizer": data.manifest.resizer,
     }
+    if data.image.channels == 4:
+        common["alpha"] = extractor.alpha
     instrument = {
         "code": source_digest(ganlib.metrics, sys.modules[__name__]),
         "torch_fidelity": importlib.metadata.version("torch-fidelity"),

@@ -62,11 +62,12 @@ def render(generator: Generator, latents: Tensor, labels: Tensor | None, *, batc
 def image_grid(images: Images, *, columns: int, scale: int = 1) -> Images:
     """Tile images [N, H, W, C] row by row into one [H', W', C].
 
-    Each pixel is repeated `scale` times; grey lines of `scale` pixels part the images.
+    Each pixel is repeated `scale` times; opaque grey lines of `scale` pixels part the images.
     """
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     canvas = np.full((rows * columns, height + 1, width + 1, channels), GAP_GREY, dtype=np.uint8)
+    canvas[..., 3:] = 255
     canvas[:count, :height, :width] = images
     tiled = canvas.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
     grid = tiled.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]

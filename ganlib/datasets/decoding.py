@@ -31,8 +31,11 @@ def max_file_bytes(options: DataOptions) -> int:
 
 
 def decode(content: bytes, options: DataOptions) -> NDArray[np.uint8]:
-    """Decode, turn upright, flatten on black, crop the centre square and resize with antialiasing.
+    """Decode, turn upright, crop the centre square and resize with antialiasing.
 
+    For 1 and 3 channels, transparency is laid on black. For 4 it is kept, an
+    image without it is opaque, colours are weighted by alpha when resized, and
+    those of wholly transparent pixels are black, as nobody can see them.
     Animations give their first frame; 16-bit greys are scaled to 8 bits.
 
     Returns:
@@ -46,8 +49,8 @@ def decode(content: bytes, options: DataOptions) -> NDArray[np.uint8]:
     try:
         with _limits(options.max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             opened.load()
-            flat = _flatten(ImageOps.exif_transpose(opened), opened.format)
-            flat = flat.convert("L" if options.channels == 1 else "RGB")
+            upright = _eight_bits(ImageOps.exif_transpose(opened), opened.format)
+            image = _with_alpha(upright) if options.channels == 4 else _on_black(upright, options.channels)
     except Unreadable:
         raise
     except UnidentifiedImageError:
@@ -58,8 +61,12 @@ def decode(content: bytes, options: DataOptions) -> NDArray[np.uint8]:
         # Decoders meet hostile bytes here, and fail with whatever their parsing stumbles on.
         raise Unreadable(printable(f"damaged: {error}" if str(error) else f"damaged: {type(error).__name__}")) from None
     size = (options.image_size, options.image_size)
-    square = _centre_square(flat).resize(size, _RESAMPLING[options.resizer])
-    return np.asarray(square).reshape(*size, options.channels)
+    # Pillow resizes RGBA premultiplied, so that hidden colours do not bleed into visible ones.
+    square = _centre_square(image).resize(size, _RESAMPLING[options.resizer])
+    pixels = np.array(square).reshape(*size, options.channels)
+    if options.channels == 4:
+        pixels[pixels[..., 3] == 0] = 0
+    return pixels
 
 
 @contextmanager
@@ -76,18 +83,28 @@ def _limits(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _flatten(image: Image.Image, file_format: str | None) -> Image.Image:
-    """To 8 bits a channel without transparency."""
+def _eight_bits(image: Image.Image, file_format: str | None) -> Image.Image:
+    """To 8 bits a channel."""
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
         # Pillow would clip at 255; 65535 = 255 x 257, so this rounds v / 257 exactly.
         wide = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise Unreadable("32 bits a pixel, a range nobody agrees on; expected 8 or 16")
+    return image
+
+
+def _on_black(image: Image.Image, channels: int) -> Image.Image:
+    """To grey or RGB."""
     if image.has_transparency_data:
         upper = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", upper.size, (0, 0, 0, 255)), upper)
-    return image
+        image = Image.alpha_composite(Image.new("RGBA", upper.size, (0, 0, 0, 255)), upper)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    """To RGBA."""
+    return (image if image.has_transparency_data else image.convert("RGB")).convert("RGBA")
 
 
 def _centre_square(image: Image.Image) -> Image.Image:

@@ -16,17 +16,25 @@ Images = NDArray[np.uint8]
 Batches = Callable[[int], tuple[Images, NDArray[np.int64]]]
 
 
+# Widths double per halving up to this multiple: without a limit, images of 256 pixels would take 12 M parameters.
+MOST_WIDENING = 8
+
+
 class Classifier(nn.Module):
-    """Strided convolutions down to 4 x 4, then `feature_dim` features, then logits."""
+    """Strided convolutions down to at most 4 x 4 (28 gives 3 x 3), then `feature_dim` features, then logits.
+
+    `width` is that of the first convolution; each halving doubles it, up to `MOST_WIDENING` times the first.
+    """
 
     def __init__(self, *, image: ImageSpec, width: int, feature_dim: int) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image.channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
-        size = image.size
+        size, widest = image.size, MOST_WIDENING * width
         while size > 4:
-            layers += [nn.ReLU(), nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(2 * width)]
-            width, size = 2 * width, size // 2
+            wider = min(2 * width, widest)
+            layers += [nn.ReLU(), nn.Conv2d(width, wider, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(wider)]
+            width, size = wider, size // 2
         self.trunk = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Linear(width * size * size, feature_dim))
         self.head = nn.Linear(feature_dim, image.num_classes)
 

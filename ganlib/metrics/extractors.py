@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, ClassVar, assert_never
 
 import torch
 from safetensors import SafetensorError
@@ -36,9 +36,10 @@ class Features:
 
 
 class Extractor(ABC):
-    """Turns images into features; `weights_sha256` says with what."""
+    """Turns images into features; `weights_sha256` says with what, `alpha` what becomes of a fourth channel."""
 
     name: ExtractorName
+    alpha: ClassVar[str]
     weights_sha256: str
     device: torch.device
 
@@ -46,7 +47,7 @@ class Extractor(ABC):
     def identity(self) -> str:
         """Everything that the bits of the features depend on, but for the images."""
         code = source_digest(sys.modules[__name__], ganlib.metrics.classifier)
-        return f"{self.name} {self.weights_sha256} {self.device.type} {torch.__version__} {code}"
+        return f"{self.name} {self.weights_sha256} alpha={self.alpha} {self.device.type} {torch.__version__} {code}"
 
     @abstractmethod
     def extract(self, images: Images) -> Features:
@@ -62,6 +63,7 @@ class DomainExtractor(Extractor):
     """The classifier trained by the pipeline on the data set's own labels."""
 
     name = "domain"
+    alpha = "channel"
 
     def __init__(self, classifier: Classifier, weights_sha256: str, device: torch.device) -> None:
         self.classifier = classifier.to(device)
@@ -76,9 +78,10 @@ class DomainExtractor(Extractor):
 
 
 class InceptionExtractor(Extractor):
-    """torch-fidelity's Inception v3: 2,048 features and unbiased logits."""
+    """torch-fidelity's Inception v3: 2,048 features and unbiased logits; RGBA images are seen on white."""
 
     name = "inception"
+    alpha = "on_white"
 
     def __init__(self, weights: Path, device: torch.device) -> None:
         # Imported here: torch-fidelity and torchvision take seconds that domain features do not need.
@@ -91,14 +94,24 @@ class InceptionExtractor(Extractor):
         self.device = device
 
     def extract(self, images: Images) -> Features:
-        """uint8 [N, H, W, C] of any size -> features [N, 2048] and logits [N, 1008]; grey is repeated to RGB."""
+        """uint8 [N, H, W, C] of any size -> features [N, 2048] and logits [N, 1008].
+
+        Grey is repeated to RGB; RGBA is composited on white.
+        """
         parts = []
         with torch.inference_mode():
             for start in range(0, len(images), INCEPTION_BATCH_SIZE):
                 chunk = torch.from_numpy(images[start : start + INCEPTION_BATCH_SIZE]).to(self.device)
-                rgb = chunk.permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+                planes = chunk.permute(0, 3, 1, 2)
+                rgb = on_white(planes) if planes.shape[1] == 4 else planes.expand(-1, 3, -1, -1)
                 parts.append(tuple(part.float().cpu() for part in self.model(rgb)))
         return Features(torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]))
+
+
+def on_white(images: torch.Tensor) -> torch.Tensor:
+    """uint8 RGBA [N, 4, H, W] composited on white -> uint8 RGB [N, 3, H, W], rounded to the nearest."""
+    colour, alpha = images[:, :3].int(), images[:, 3:].int()
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).to(torch.uint8)
 
 
 def save_extractor(folder: Path, classifier: Classifier | None, image: ImageSpec) -> None:

@@ -40,3 +40,12 @@ def test_grid_puts_images_in_reading_order() -> None:
     np.testing.assert_array_equal(grid[::6, ::8, 0], [[0, 1], [2, 3], [4, GAP_GREY]])
     assert set(grid[4:6].ravel()) == {GAP_GREY}
     assert beside(grid, grid, gap=8).shape == (16, 36, 1)
+
+
+def test_the_lines_of_a_grid_with_alpha_are_opaque() -> None:
+    images = np.zeros((3, 2, 2, 4), np.uint8)
+    grid = image_grid(images, columns=2)
+    assert (grid[2] == (GAP_GREY, GAP_GREY, GAP_GREY, 255)).all()
+    assert (grid[3:, 3:] == (GAP_GREY, GAP_GREY, GAP_GREY, 255)).all()
+    assert (grid[:2, :2] == 0).all()
+    assert (beside(grid, grid, gap=1)[:, 5] == 255).all()

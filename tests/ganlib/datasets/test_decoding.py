@@ -19,6 +19,7 @@ from tests.ganlib.datasets.image_files import data_options, encode, noise
 Pixels = NDArray[Any]
 GREY = data_options("unused")
 COLOUR = data_options("unused", channels=3)
+ALPHA = data_options("unused", channels=4)
 
 
 def test_plain_images_come_back_unchanged() -> None:
@@ -82,6 +83,64 @@ def test_transparent_colour_key_is_black() -> None:
     assert (decode(encode(grey, transparency=key), GREY)[..., 0] == np.where(grey == key, 0, grey)).all()
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_alpha_is_kept_and_hidden_colours_are_not(image_format: str) -> None:
+    rgba = noise(24, 16, 16, 4)
+    rgba[0, :3, 3] = 0, 1, 255
+    expected = np.where(rgba[..., 3:] == 0, 0, rgba)
+    decoded = decode(encode(rgba, image_format), ALPHA)
+    assert decoded.dtype == np.uint8
+    assert (decoded == expected).all()
+
+
+def test_other_kinds_of_transparency_become_alpha() -> None:
+    grey_alpha = noise(25, 16, 16, 2)
+    expected = np.concatenate([np.repeat(grey_alpha[..., :1], 3, axis=2), grey_alpha[..., 1:]], axis=2)
+    assert (decode(encode(grey_alpha), ALPHA) == np.where(expected[..., 3:] == 0, 0, expected)).all()
+    colour = noise(26, 16, 16, 3)
+    key = colour[0, 0]
+    visible = (colour != key).any(axis=2, keepdims=True)
+    expected = np.concatenate([colour * visible, visible * np.uint8(255)], axis=2)
+    assert (decode(encode(colour, transparency=tuple(map(int, key))), ALPHA) == expected).all()
+    palette = Image.fromarray(noise(27) % 4).convert("P")
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    table = np.array([[0, 0, 0, 0], [0, 255, 0, 255], [0, 0, 255, 255], [9, 9, 9, 255]])
+    assert (decode(encode(palette, transparency=0), ALPHA) == table[np.asarray(palette)]).all()
+
+
+def test_what_has_no_alpha_is_opaque() -> None:
+    colour = noise(28, 16, 16, 3)
+    wide = np.random.default_rng(29).integers(0, 65536, (16, 16)).astype(np.uint16)
+    inks = Image.frombytes("CMYK", (16, 16), noise(30, 16, 16, 4).tobytes())
+    for content in (encode(colour), encode(noise(31)), encode(wide), encode(inks, "TIFF"), encode(noise(32) > 127)):
+        decoded = decode(content, ALPHA)
+        assert (decoded[..., 3] == 255).all()
+        assert (decoded[..., :3] == decode(content, COLOUR)).all()
+
+
+def test_colours_are_weighted_by_alpha_when_resized() -> None:
+    rgba = noise(33, 64, 64, 4)
+    rgba[..., 3] |= 64
+    weights = rgba[..., 3].astype(float)
+    blocks = (rgba[..., :3] * weights[..., None]).reshape(16, 4, 16, 4, 3).sum(axis=(1, 3))
+    totals = weights.reshape(16, 4, 16, 4).sum(axis=(1, 3))
+    decoded = decode(encode(rgba), data_options("unused", channels=4, resizer="box")).astype(float)
+    assert np.abs(decoded[..., 3] - totals / 16).max() <= 1
+    # Rounding of the premultiplied 8 bits, at the least alpha.
+    assert np.abs(decoded[..., :3] - blocks / totals[..., None]).max() <= 4
+
+
+@pytest.mark.parametrize("resizer", ["box", "bilinear", "bicubic", "lanczos"])
+def test_hidden_colours_do_not_bleed(resizer: str) -> None:
+    rgba = np.zeros((64, 64, 4), np.uint8)
+    rgba[:, :30] = 255, 0, 0, 255
+    rgba[:, 30:] = 0, 255, 0, 0
+    decoded = decode(encode(rgba), data_options("unused", channels=4, resizer=resizer))
+    assert (decoded[..., 1:3] == 0).all()
+    assert (decoded[:, 0] == (255, 0, 0, 255)).all()
+    assert (decoded[:, -1] == 0).all()
+
+
 def test_cmyk() -> None:
     inks = noise(10, 16, 16, 4)
     content = encode(Image.frombytes("CMYK", (16, 16), inks.tobytes()), "TIFF")
@@ -113,6 +172,8 @@ def test_orientation_tag(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert (decode(encode(stored, exif=exif), COLOUR) == UPRIGHT[orientation](stored)).all()
+    seen = noise(34, 16, 16, 4) | np.uint8(1)
+    assert (decode(encode(seen, exif=exif), ALPHA) == UPRIGHT[orientation](seen)).all()
     wide = np.random.default_rng(13).integers(0, 65536, (16, 16)).astype(np.uint16)
     assert (decode(encode(wide, exif=exif), GREY)[..., 0] == np.rint(UPRIGHT[orientation](wide) / 257)).all()
 

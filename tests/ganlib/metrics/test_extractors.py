@@ -16,6 +16,7 @@ from ganlib.metrics.extractors import (
     DomainExtractor,
     load_domain_extractor,
     load_extractor,
+    on_white,
     save_extractor,
 )
 from tests.configs import tiny_config
@@ -46,6 +47,33 @@ def test_the_classifier_learns_deterministically_and_survives_saving(tmp_path: P
     assert (found.logits.argmax(dim=1).numpy() == labels).mean() > 0.9
     assert found.values.shape == (16, OPTIONS.feature_dim)
     assert torch.equal(found.values, DomainExtractor(one, "", torch.device("cpu")).extract(images).values)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(28, 1), (28, 4), (64, 3), (256, 4), (19, 3)])
+def test_a_classifier_of_any_size(size: int, channels: int, tmp_path: Path) -> None:
+    image = ImageSpec.model_construct(size=size, channels=channels, classes=("a", "b", "c"))
+    classifier = Classifier(image=image, width=4, feature_dim=8).eval()
+    save_extractor(tmp_path, classifier, image)
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, channels), dtype=np.uint8)
+    found = load_domain_extractor(tmp_path, torch.device("cpu")).extract(images)
+    assert found.values.shape == (2, 8)
+    assert found.logits.shape == (2, 3)
+    assert torch.equal(found.values, DomainExtractor(classifier, "", torch.device("cpu")).extract(images).values)
+    # The last row and column count, at odd sizes too.
+    changed = images.copy()
+    changed[:, -1, -1] ^= 255
+    assert not torch.equal(found.values, DomainExtractor(classifier, "", torch.device("cpu")).extract(changed).values)
+
+
+@pytest.mark.parametrize(
+    ("size", "widths"), [(16, [16, 32, 64]), (32, [16, 32, 64, 128]), (256, [16, 32, 64, 128, 128, 128, 128])]
+)
+def test_widths_double_up_to_a_limit(size: int, widths: list[int]) -> None:
+    image = ImageSpec(size=size, channels=3, classes=("a", "b"))
+    trunk = Classifier(image=image, width=16, feature_dim=64).trunk
+    convolutions = [layer for layer in trunk if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == widths
+    assert trunk[-1].in_features == widths[-1] * 4 * 4
 
 
 def test_missing_damaged_and_unlabelled_extractors_are_one_line(tmp_path: Path) -> None:
@@ -122,6 +150,17 @@ def test_inception_from_a_local_file_takes_grey_and_colour(random_inception: tup
     assert found.values.shape == (2, 2048)
     assert found.logits.shape == (2, 1008)
     torch.testing.assert_close(found.values, extractor.extract(np.repeat(grey, 3, axis=3)).values)
+
+
+def test_inception_sees_rgba_on_white(random_inception: tuple[Path, str], tmp_path: Path) -> None:
+    path, digest = random_inception
+    extractor = load_inception(str(path), digest[:8], tmp_path)
+    assert "on_white" in extractor.identity
+    rgba = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 4), dtype=np.uint8)
+    alpha = rgba[..., 3:] / 255
+    rgb = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    np.testing.assert_array_equal(on_white(torch.from_numpy(rgba).permute(0, 3, 1, 2)).permute(0, 2, 3, 1), rgb)
+    assert torch.equal(extractor.extract(rgba).values, extractor.extract(rgb).values)
 
 
 def test_inception_weights_that_are_wrong_or_not_to_be_had(
