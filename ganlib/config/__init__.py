@@ -24,7 +24,15 @@ from ganlib.config.base import (
     ever_positive,
 )
 from ganlib.config.losses import AdversarialLoss, LossOptions, PenaltyOptions
-from ganlib.config.networks import DcganOptions, FamilyOptions, NetworkOptions, R3ganOptions
+from ganlib.config.networks import (
+    BigganOptions,
+    DcganOptions,
+    FamilyOptions,
+    MlpOptions,
+    NetworkOptions,
+    R3ganOptions,
+    ResnetOptions,
+)
 from ganlib.config.reading import load_config
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
@@ -44,6 +52,7 @@ __all__ = [
     "AdversarialLoss",
     "AlarmOptions",
     "AugmentationOptions",
+    "BigganOptions",
     "CriticAugmentation",
     "DataOptions",
     "DcganOptions",
@@ -56,6 +65,7 @@ __all__ = [
     "ImageSpec",
     "InitialisationOptions",
     "LossOptions",
+    "MlpOptions",
     "NetworkOptions",
     "NoAugmentationOptions",
     "OptimizerOptions",
@@ -64,6 +74,7 @@ __all__ = [
     "PositiveInt",
     "R3ganOptions",
     "RegisterOptions",
+    "ResnetOptions",
     "RunConfig",
     "Schedule",
     "Scheduled",

@@ -1,12 +1,23 @@
-"""Networks by name: options in, modules out. A new family is one file and one case in each `match`."""
+"""Networks by name: options in, modules out. A new family is one file and one case (docs/adding_a_network.md)."""
 
 from typing import assert_never
 
-from ganlib.config import BASE_SIZE, DcganOptions, ImageSpec, NetworkOptions, R3ganOptions
+from ganlib.config import (
+    BigganOptions,
+    DcganOptions,
+    ImageSpec,
+    MlpOptions,
+    NetworkOptions,
+    R3ganOptions,
+    ResnetOptions,
+)
 from ganlib.errors import UserError
-from ganlib.networks.base import Critic, Generator
-from ganlib.networks.dcgan import DcganCritic, DcganGenerator
-from ganlib.networks.r3gan import R3ganCritic, R3ganGenerator
+from ganlib.networks.base import Critic, Family, Generator
+from ganlib.networks.biggan import biggan
+from ganlib.networks.dcgan import dcgan
+from ganlib.networks.mlp import mlp
+from ganlib.networks.r3gan import r3gan
+from ganlib.networks.resnet import resnet
 
 __all__ = ["Critic", "Generator", "build_critic", "build_generator"]
 
@@ -17,30 +28,7 @@ def build_generator(options: NetworkOptions, image: ImageSpec) -> Generator:
     Raises:
         UserError: the options do not fit the images (no labels, wrong size).
     """
-    num_classes = _check_fit(options, image)
-    match options:
-        case DcganOptions():
-            return DcganGenerator(
-                size=image.size,
-                channels=image.channels,
-                latent_dim=options.latent_dim,
-                width=options.generator_width,
-                num_classes=num_classes,
-                conditional_batch_norm=options.conditional_batch_norm,
-            )
-        case R3ganOptions():
-            return R3ganGenerator(
-                channels=image.channels,
-                latent_dim=options.latent_dim,
-                widths=options.widths,
-                blocks_per_stage=options.blocks_per_stage,
-                group_width=options.group_width,
-                expansion=options.expansion,
-                num_classes=num_classes,
-                embedding_dim=options.embedding_dim,
-            )
-        case _:
-            assert_never(options)
+    return _family(options, image).generator()
 
 
 def build_critic(options: NetworkOptions, image: ImageSpec) -> Critic:
@@ -49,40 +37,32 @@ def build_critic(options: NetworkOptions, image: ImageSpec) -> Critic:
     Raises:
         UserError: the options do not fit the images (no labels, wrong size).
     """
+    return _family(options, image).critic()
+
+
+def _family(options: NetworkOptions, image: ImageSpec) -> Family:
     num_classes = _check_fit(options, image)
     match options:
+        case MlpOptions():
+            return mlp(options, image, num_classes)
         case DcganOptions():
-            return DcganCritic(
-                size=image.size,
-                channels=image.channels,
-                width=options.critic_width,
-                num_classes=num_classes,
-                norm=options.critic_norm,
-                projection=options.projection,
-            )
+            return dcgan(options, image, num_classes)
+        case ResnetOptions():
+            return resnet(options, image, num_classes)
+        case BigganOptions():
+            return biggan(options, image, num_classes)
         case R3ganOptions():
-            return R3ganCritic(
-                channels=image.channels,
-                widths=options.widths,
-                blocks_per_stage=options.blocks_per_stage,
-                group_width=options.group_width,
-                expansion=options.expansion,
-                num_classes=num_classes,
-            )
+            return r3gan(options, image, num_classes)
         case _:
             assert_never(options)
 
 
 def _check_fit(options: NetworkOptions, image: ImageSpec) -> int:
     """The classes that the networks are to know: 0 when unconditional."""
-    stages = (image.size // BASE_SIZE).bit_length()
-    if stages < 2 or image.size != BASE_SIZE << (stages - 1):
-        raise UserError(f"data.image_size={image.size}: expected {BASE_SIZE} times a power of two, such as 32")
-    if isinstance(options, R3ganOptions) and len(options.widths) != stages:
-        raise UserError(
-            f"network.widths has {len(options.widths)} entries, expected {stages}: "
-            f"one per resolution from {BASE_SIZE} to data.image_size={image.size}"
-        )
+    try:
+        options.check_size(image.size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if options.conditional and not image.classes:
         raise UserError(
             "network.conditional=true needs labelled data, found none: "

@@ -1,6 +1,8 @@
 """What every generator and critic promises; final classes live one family a file."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -49,9 +51,25 @@ class Critic(nn.Module, ABC):
         Logits have the dtype of the images, under autocast too.
         """
 
+    @abstractmethod
+    def lower_layers(self) -> list[nn.Module]:
+        """Layers or blocks from the image inwards; what makes logits of the features, and of labels, is not among them.
+
+        Those of a pre-trained critic can be kept as they are from the first
+        one on (FreezeD: Mo et al. 2020).
+        """
+
     if TYPE_CHECKING:
 
         def __call__(self, images: Tensor, labels: Tensor | None) -> Tensor: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Family:
+    """How both networks of a family are made with given options; each call initialises afresh."""
+
+    generator: Callable[[], Generator]
+    critic: Callable[[], Critic]
 
 
 def assert_labels_match(labels: Tensor | None, num_classes: int) -> None:

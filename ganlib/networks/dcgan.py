@@ -4,21 +4,50 @@ Layers start as PyTorch initialises them (uniform, He et al. 2015 with a = sqrt 
 Channel counts double at each halving of the resolution, down to 4 x 4.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.config import BASE_SIZE
-from ganlib.networks.base import Critic, Generator, assert_labels_match
+from ganlib.config import BASE_SIZE, DcganOptions, ImageSpec
+from ganlib.networks.base import Critic, Family, Generator, assert_labels_match
 from ganlib.networks.blocks import ConditionalBatchNorm2d, full_precision, leaky_relu, spectral_norm
 
 CriticNorm = Literal["spectral", "batch", "none"]
 
 
+def dcgan(options: DcganOptions, image: ImageSpec, num_classes: int) -> Family:
+    """The networks with these options; unconditional without classes."""
+    return Family(
+        generator=lambda: DcganGenerator(
+            size=image.size,
+            channels=image.channels,
+            latent_dim=options.latent_dim,
+            width=options.generator_width,
+            num_classes=num_classes,
+            conditional_batch_norm=options.conditional_batch_norm,
+            stem=options.generator_stem,
+            spectral=options.generator_spectral_norm,
+            upsampling=options.upsampling,
+        ),
+        critic=lambda: DcganCritic(
+            size=image.size,
+            channels=image.channels,
+            width=options.critic_width,
+            num_classes=num_classes,
+            norm=options.critic_norm,
+            projection=options.projection,
+            convolutions=options.critic_convolutions,
+            pooling=options.critic_pooling,
+            dropout=options.critic_dropout,
+        ),
+    )
+
+
 class DcganGenerator(Generator):
-    """Linear to 4 x 4, transposed convolutions with batch norm and ReLU, one 3 x 3 convolution, tanh.
+    """Linear to 4 x 4, upsampling convolutions with batch norm and ReLU, one 3 x 3 convolution, tanh.
 
     Args:
         size: side of the images in pixels, a power of two of at least 8.
@@ -28,10 +57,24 @@ class DcganGenerator(Generator):
         num_classes: 0 makes it unconditional.
         conditional_batch_norm: labels enter through the norms; else as a
             learned vector of length Z beside the latent (Mirza & Osindero 2014).
+        stem: the 4 x 4 layer has norm and ReLU (`normed`) or neither, but a bias (`linear`).
+        spectral: spectral norm on every layer.
+        upsampling: `transposed` 4 x 4 convolutions, or `resize`: each pixel
+            repeated, then a 3 x 3 convolution (Odena et al. 2016).
     """
 
     def __init__(
-        self, *, size: int, channels: int, latent_dim: int, width: int, num_classes: int, conditional_batch_norm: bool
+        self,
+        *,
+        size: int,
+        channels: int,
+        latent_dim: int,
+        width: int,
+        num_classes: int,
+        conditional_batch_norm: bool,
+        stem: Literal["normed", "linear"],
+        spectral: bool,
+        upsampling: Literal["transposed", "resize"],
     ) -> None:
         super().__init__(latent_dim=latent_dim, num_classes=num_classes)
         widths = _doubled_widths(size, width)[::-1]
@@ -39,14 +82,16 @@ class DcganGenerator(Generator):
         labels_in_input = num_classes > 0 and not conditional_batch_norm
         self.embedding = nn.Embedding(num_classes, latent_dim) if labels_in_input else None
         input_dim = 2 * latent_dim if labels_in_input else latent_dim
-        self.stem = nn.Linear(input_dim, widths[0] * BASE_SIZE**2, bias=False)
-        self.upsamplers = nn.ModuleList(
-            nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1, bias=False) for narrow, wide in pairwise(widths)
-        )
-        self.stem_norm = self._norm(widths[0])
+        self.stem = nn.Linear(input_dim, widths[0] * BASE_SIZE**2, bias=stem == "linear")
+        self.upsamplers = nn.ModuleList(_upsampler(before, after, upsampling) for before, after in pairwise(widths))
+        self.stem_norm = self._norm(widths[0]) if stem == "normed" else None
         self.norms = nn.ModuleList(self._norm(each) for each in widths[1:])
         self.activation = nn.ReLU(inplace=True)
         self.output = nn.Conv2d(width, channels, 3, padding=1)
+        if spectral:
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                    spectral_norm(layer)
 
     def _norm(self, channels: int) -> nn.Module:
         if self.conditional_batch_norm:
@@ -59,17 +104,20 @@ class DcganGenerator(Generator):
         inputs = latents if self.embedding is None else torch.cat([latents, self.embedding(labels)], dim=1)
         norm_inputs = (labels,) if self.conditional_batch_norm else ()
         features = self.stem(inputs).unflatten(1, (-1, BASE_SIZE, BASE_SIZE))
-        features = self.activation(self.stem_norm(features, *norm_inputs))
+        if self.stem_norm is not None:
+            features = self.activation(self.stem_norm(features, *norm_inputs))
         for upsample, norm in zip(self.upsamplers, self.norms, strict=True):
             features = self.activation(norm(upsample(features), *norm_inputs))
         return torch.tanh(self.output(features).to(latents.dtype))
 
 
 class DcganCritic(Critic):
-    """Strided convolutions with leaky ReLU down to 4 x 4, one 3 x 3 convolution, linear.
+    """Convolutions with leaky ReLU down to 4 x 4, the last one 3 x 3, linear.
 
-    The first convolution keeps the resolution and each further one halves it
-    (the layout of Miyato et al. 2018, table 3, with one convolution a level).
+    With one convolution a halving the first one keeps the resolution and each
+    further one halves it (the layout of Miyato et al. 2018, table 3, with one
+    convolution a level). With two, a 3 x 3 one changes the width at each
+    level, then a 4 x 4 one halves.
 
     Args:
         size: side of the images in pixels, a power of two of at least 8.
@@ -80,6 +128,9 @@ class DcganCritic(Critic):
         projection: labels enter as the inner product of an embedding and the
             features (Miyato & Koyama 2018, eq. 3); else as a learned plane
             beside the image (Mirza & Osindero 2014).
+        convolutions: 1 or 2 a halving.
+        pooling: `none`, or the `sum` of the features over all positions.
+        dropout: share of the channels dropped after every activation while training.
     """
 
     def __init__(
@@ -91,19 +142,21 @@ class DcganCritic(Critic):
         num_classes: int,
         norm: CriticNorm,
         projection: bool,
+        convolutions: Literal[1, 2],
+        pooling: Literal["none", "sum"],
+        dropout: float,
     ) -> None:
         super().__init__(num_classes=num_classes, couples_samples=norm == "batch")
         widths = _doubled_widths(size, width)
-        bias = norm != "batch"  # batch norm brings its own
-        feature_dim = widths[-1] * BASE_SIZE**2
+        self.pooling = pooling
+        feature_dim = widths[-1] * (BASE_SIZE**2 if pooling == "none" else 1)
         has_plane = num_classes > 0 and not projection
         # The plane has no spectral norm: labels are discrete, no Lipschitz bound is wanted in them.
         self.label_plane = nn.Embedding(num_classes, size * size) if has_plane else None
-        first = nn.Conv2d(channels + has_plane, width, 3, padding=1)
-        layers = _layer(first, "none" if norm == "batch" else norm)  # Radford et al., section 3, spare it batch norm
-        for narrow, wide in pairwise(widths):
-            layers += _layer(nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=bias), norm)
-        layers += _layer(nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=bias), norm)
+        layers: list[nn.Module] = []
+        for convolution in _convolutions(channels + has_plane, widths, convolutions, bias=norm != "batch"):
+            first = not layers  # Radford et al., section 3, spare it batch norm
+            layers += _layer(convolution, "none" if first and norm == "batch" else norm, dropout)
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(feature_dim, 1)
         self.projected = nn.Embedding(num_classes, feature_dim) if num_classes > 0 and projection else None
@@ -122,13 +175,19 @@ class DcganCritic(Critic):
         if self.label_plane is not None:
             planes = self.label_plane(labels).view(-1, 1, *images.shape[2:])
             inputs = torch.cat([images, planes], dim=1)
-        features = self.features(inputs).flatten(1)
+        features = self.features(inputs)
         with full_precision(images):
             features = features.to(images.dtype)
+            features = features.flatten(1) if self.pooling == "none" else features.sum(dim=(2, 3))
             logits: Tensor = self.head(features).squeeze(1)
             if self.projected is not None:
                 logits = logits + (self.projected(labels) * features).sum(dim=1)
         return logits
+
+    def lower_layers(self) -> list[nn.Module]:
+        """The convolutions, each with its norm."""
+        starts = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
+        return [self.features[start:stop] for start, stop in pairwise([*starts, len(self.features)])]
 
 
 def _doubled_widths(size: int, width: int) -> list[int]:
@@ -138,14 +197,42 @@ def _doubled_widths(size: int, width: int) -> list[int]:
     return [width << level for level in range(halvings + 1)]
 
 
-def _layer(convolution: nn.Conv2d, norm: CriticNorm) -> list[nn.Module]:
+def _upsampler(before: int, after: int, upsampling: Literal["transposed", "resize"]) -> nn.Module:
+    match upsampling:
+        case "transposed":
+            return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
+        case "resize":
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
+        case _:
+            assert_never(upsampling)
+
+
+def _convolutions(channels: int, widths: list[int], per_halving: Literal[1, 2], *, bias: bool) -> Iterator[nn.Conv2d]:
+    """The critic's convolutions from the image inwards; the first one has a bias in any case."""
+    yield nn.Conv2d(channels, widths[0], 3, padding=1)
+    for wide, narrow in pairwise(widths):
+        match per_halving:
+            case 1:
+                yield nn.Conv2d(wide, narrow, 4, stride=2, padding=1, bias=bias)
+            case 2:
+                yield nn.Conv2d(wide, wide, 4, stride=2, padding=1, bias=bias)
+                yield nn.Conv2d(wide, narrow, 3, padding=1, bias=bias)
+            case _:
+                assert_never(per_halving)
+    if per_halving == 1:
+        yield nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=bias)
+
+
+def _layer(convolution: nn.Conv2d, norm: CriticNorm, dropout: float) -> list[nn.Module]:
     """A convolution with its norm and activation."""
+    dropped = [nn.Dropout2d(dropout)] if dropout > 0 else []
     match norm:
         case "spectral":
-            return [spectral_norm(convolution), leaky_relu()]
+            return [spectral_norm(convolution), leaky_relu(), *dropped]
         case "batch":
-            return [convolution, nn.BatchNorm2d(convolution.out_channels), leaky_relu()]
+            return [convolution, nn.BatchNorm2d(convolution.out_channels), leaky_relu(), *dropped]
         case "none":
-            return [convolution, leaky_relu()]
+            return [convolution, leaky_relu(), *dropped]
         case _:
             assert_never(norm)

@@ -13,11 +13,35 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ganlib.config import BASE_SIZE
-from ganlib.networks.base import Critic, Generator, assert_labels_match
+from ganlib.config import BASE_SIZE, ImageSpec, R3ganOptions
+from ganlib.networks.base import Critic, Family, Generator, assert_labels_match
 from ganlib.networks.blocks import LEAKY_SLOPE, Downsample, Upsample, full_precision, leaky_relu
 
 LayerT = TypeVar("LayerT", nn.Conv2d, nn.Linear)
+
+
+def r3gan(options: R3ganOptions, image: ImageSpec, num_classes: int) -> Family:
+    """The networks with these options; unconditional without classes."""
+    return Family(
+        generator=lambda: R3ganGenerator(
+            channels=image.channels,
+            latent_dim=options.latent_dim,
+            widths=options.widths,
+            blocks_per_stage=options.blocks_per_stage,
+            group_width=options.group_width,
+            expansion=options.expansion,
+            num_classes=num_classes,
+            embedding_dim=options.embedding_dim,
+        ),
+        critic=lambda: R3ganCritic(
+            channels=image.channels,
+            widths=options.widths,
+            blocks_per_stage=options.blocks_per_stage,
+            group_width=options.group_width,
+            expansion=options.expansion,
+            num_classes=num_classes,
+        ),
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -142,6 +166,11 @@ class R3ganCritic(Critic):
             if self.embedding is not None:
                 outputs = outputs * self.embedding(labels)
             return outputs.sum(dim=1)
+
+    def lower_layers(self) -> list[nn.Module]:
+        """The first convolution, the residual blocks, and the changes of width between stages."""
+        layers = (self.stem, *self.body, *self.base)
+        return [layer for layer in layers if not isinstance(layer, Downsample)]  # in which nothing learns
 
 
 def _initialised(layer: LayerT, gain: float = 1.0) -> LayerT:
