@@ -1,27 +1,29 @@
-"""A generator that can be sampled with nothing but its own two files."""
+"""A generator that can be sampled with nothing but its own two files; the critic that taught it lies beside them."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.config import ImageSpec, NetworkOptions
 from ganlib.errors import UserError
-from ganlib.networks import build_generator
-from ganlib.networks.base import Generator
+from ganlib.networks import build_critic, build_generator
+from ganlib.networks.base import Critic, Generator
 from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_latents
 
 FORMAT_VERSION = 1
 WEIGHTS = "generator.safetensors"
 DESCRIPTION = "generator.json"
+CRITIC_WEIGHTS = "critic.safetensors"
 _NETWORK: TypeAdapter[NetworkOptions] = TypeAdapter(NetworkOptions)
 
 
@@ -85,12 +87,20 @@ class ImageGenerator:
             raise UserError(f"labels: found {beyond[0]}, expected 0 to {self.image.num_classes - 1}")
         return as_labels(labels)
 
-    def save(self, folder: Path) -> None:
-        """Write the two files; the same generator gives the same bytes."""
+    def save(self, folder: Path, critic: Critic | None = None) -> None:
+        """Write the two files, and the critic's weights if there is one; the same networks give the same bytes.
+
+        The description holds the SHA-256 of the critic's file, so that the
+        generator's content address covers the critic too. Nothing but
+        `load_critic` reads that file.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.generator.state_dict().items()}
-        save_file(weights, folder / WEIGHTS)
+        save_file(_weights(self.generator), folder / WEIGHTS)
+        (folder / CRITIC_WEIGHTS).unlink(missing_ok=True)
+        if critic is not None:
+            save_file(_weights(critic), folder / CRITIC_WEIGHTS)
         description = {
+            "critic_sha256": None if critic is None else _sha256(folder / CRITIC_WEIGHTS),
             "format_version": FORMAT_VERSION,
             "network": self.network.model_dump(mode="json"),
             "image": self.image.model_dump(mode="json"),
@@ -105,26 +115,65 @@ class ImageGenerator:
         Raises:
             UserError: a file is missing or damaged, or of another format version.
         """
-        try:
-            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            found = description["format_version"]
-            if found != FORMAT_VERSION:
-                raise UserError(f"{folder / DESCRIPTION}: format {found}, expected {FORMAT_VERSION}; train it again")
-            network = _NETWORK.validate_python(description["network"])
-            image = ImageSpec.model_validate(description["image"])
-            provenance = dict(description["provenance"])
-            int(provenance["seen_images"])
-            weights = load_file(folder / WEIGHTS)
-            with torch.device("meta"):
-                generator = build_generator(network, image)
-            generator.load_state_dict(weights, assign=True)
-        except FileNotFoundError as error:
-            raise UserError(f"{error.filename or folder}: missing; expected {WEIGHTS} and {DESCRIPTION}") from None
-        except (OSError, ValueError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{folder}: damaged generator ({reason}); restore it or train it again") from None
+        made = read_description(folder)
+        with _damage_told(folder), torch.device("meta"):
+            generator = build_generator(made.network, made.image)
+        _load_weights(generator, folder, WEIGHTS)
         generator.requires_grad_(False).eval().to(device)
-        return cls(generator=generator, network=network, image=image, provenance=provenance)
+        return cls(generator=generator, network=made.network, image=made.image, provenance=made.provenance)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a folder says about its generator; `critic_sha256` is None where no critic lies beside it."""
+
+    network: NetworkOptions
+    image: ImageSpec
+    provenance: Mapping[str, Any]
+    critic_sha256: str | None
+
+
+def read_description(folder: Path) -> Description:
+    """Read what `ImageGenerator.save` wrote beside the weights.
+
+    Raises:
+        UserError: the file is missing or damaged, or of another format version.
+    """
+    with _damage_told(folder):
+        values = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found = values["format_version"]
+        if found != FORMAT_VERSION:
+            raise UserError(f"{folder / DESCRIPTION}: format {found}, expected {FORMAT_VERSION}; train it again")
+        provenance = dict(values["provenance"])
+        int(provenance["seen_images"])
+        return Description(
+            network=_NETWORK.validate_python(values["network"]),
+            image=ImageSpec.model_validate(values["image"]),
+            provenance=provenance,
+            critic_sha256=values.get("critic_sha256"),
+        )
+
+
+def load_critic(folder: Path) -> Critic:
+    """The critic that `ImageGenerator.save` was given, on the CPU.
+
+    Raises:
+        UserError: none was saved, its file is missing, damaged or not the one that was saved.
+    """
+    made = read_description(folder)
+    if made.critic_sha256 is None:
+        raise UserError(f"{folder}: holds a generator without its critic; choose one that was saved with it")
+    with _damage_told(folder):
+        found = _sha256(folder / CRITIC_WEIGHTS)
+        if found != made.critic_sha256:
+            raise UserError(
+                f"{folder / CRITIC_WEIGHTS}: SHA-256 is {found[:16]}…, expected {made.critic_sha256[:16]}… as "
+                f"{DESCRIPTION} has it; restore the folder or train it again"
+            )
+        with torch.device("meta"):
+            critic = build_critic(made.network, made.image)
+    _load_weights(critic, folder, CRITIC_WEIGHTS)
+    return critic
 
 
 def generator_sha256(folder: Path) -> str:
@@ -140,3 +189,31 @@ def generator_sha256(folder: Path) -> str:
         except OSError:
             raise UserError(f"{folder / name}: cannot be read; run the train stage") from None
     return digest.hexdigest()
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Whatever a missing or damaged file leads to, as one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or folder}: missing; expected {WEIGHTS} and {DESCRIPTION}") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: damaged generator ({reason}); restore it or train it again") from None
+
+
+def _load_weights(network: nn.Module, folder: Path, name: str) -> None:
+    with _damage_told(folder):
+        # Copies: in the file, tensors lie at odd addresses, at which the same sums round differently.
+        weights = {key: tensor.clone() for key, tensor in load_file(folder / name).items()}
+        network.load_state_dict(weights, assign=True)
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

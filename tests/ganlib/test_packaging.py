@@ -8,24 +8,35 @@ import numpy as np
 import pytest
 import torch
 
-from ganlib.config import ImageSpec
+from ganlib.config import ImageSpec, NetworkOptions
 from ganlib.errors import UserError
-from ganlib.networks import build_generator
-from ganlib.packaging import ImageGenerator, generator_sha256
+from ganlib.networks import build_critic, build_generator
+from ganlib.networks.base import Critic
+from ganlib.packaging import ImageGenerator, generator_sha256, load_critic, read_description
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=3, classes=("ant", "bee", "cat"))
 
 
-def make(changes: dict | None = None, image: ImageSpec = IMAGE) -> ImageGenerator:
+DCGAN = tiny_config({}).network
+UNCONDITIONAL = tiny_config({"network.conditional": False}).network
+BATCH_NORM = tiny_config({"network.critic_norm": "batch"}).network
+R3GAN = tiny_config({"network": "r3gan"}).network
+
+
+def make(network: NetworkOptions = DCGAN, image: ImageSpec = IMAGE) -> ImageGenerator:
     torch.manual_seed(0)
-    network = tiny_config(changes or {}).network
     return ImageGenerator(build_generator(network, image), network, image, {"seen_images": 1})
 
 
-@pytest.mark.parametrize("changes", [{}, {"network.conditional": False}, {"network": "r3gan"}])
-def test_round_trip_keeps_bytes_and_pictures(changes: dict, tmp_path: Path) -> None:
-    made = make(changes)
+def make_critic(network: NetworkOptions = DCGAN, seed: int = 1) -> Critic:
+    torch.manual_seed(seed)
+    return build_critic(network, IMAGE)
+
+
+@pytest.mark.parametrize("network", [DCGAN, UNCONDITIONAL, R3GAN])
+def test_round_trip_keeps_bytes_and_pictures(network: NetworkOptions, tmp_path: Path) -> None:
+    made = make(network)
     made.save(tmp_path / "one")
     loaded = ImageGenerator.load(tmp_path / "one")
     loaded.save(tmp_path / "two")
@@ -46,7 +57,7 @@ def test_labels_choose_classes_and_truncation_narrows(tmp_path: Path) -> None:
 
 
 def test_a_longer_draw_starts_with_the_shorter_one() -> None:
-    made = make({"network.conditional": False})
+    made = make(UNCONDITIONAL)
     longer, shorter = made.sample(seed=7, count=20), made.sample(seed=7, count=4)
     assert np.abs(longer[:4].astype(int) - shorter).max() <= 1
 
@@ -69,7 +80,7 @@ def test_impossible_requests(request_: dict, line: str) -> None:
 
 def test_labels_of_an_unconditional_generator() -> None:
     with pytest.raises(UserError, match="unconditional"):
-        make({"network.conditional": False}).sample(seed=0, labels=[1])
+        make(UNCONDITIONAL).sample(seed=0, labels=[1])
 
 
 @pytest.mark.parametrize("name", ["generator.safetensors", "generator.json"])
@@ -87,6 +98,59 @@ def test_damaged_files_are_one_line(name: str, damage: str, tmp_path: Path) -> N
     with pytest.raises(UserError) as caught:
         ImageGenerator.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("network", [DCGAN, UNCONDITIONAL, R3GAN, BATCH_NORM])
+def test_the_critic_comes_back(network: NetworkOptions, tmp_path: Path) -> None:
+    critic = make_critic(network)
+    images, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 0]) if network.conditional else None
+    critic(images, labels)  # moves what batch norm and spectral norm keep
+    make(network).save(tmp_path / "one", critic)
+    loaded = load_critic(tmp_path / "one")
+    assert loaded.state_dict().keys() == critic.state_dict().keys()
+    assert all(torch.equal(value, critic.state_dict()[name]) for name, value in loaded.state_dict().items())
+    assert torch.equal(loaded.eval()(images, labels), critic.eval()(images, labels))
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    make(network).save(tmp_path / "two", loaded)
+    assert generator_sha256(tmp_path / "one") == generator_sha256(tmp_path / "two")
+
+
+def test_the_address_covers_the_critic_but_serving_does_not_read_it(tmp_path: Path) -> None:
+    addresses = set()
+    for name, critic in (("none", None), ("one", make_critic(seed=1)), ("two", make_critic(seed=2))):
+        make().save(tmp_path / name, critic)
+        addresses.add(generator_sha256(tmp_path / name))
+    assert len(addresses) == 3
+    address = generator_sha256(tmp_path / "one")
+    (tmp_path / "one/critic.safetensors").unlink()
+    assert generator_sha256(tmp_path / "one") == address
+    np.testing.assert_array_equal(
+        ImageGenerator.load(tmp_path / "one").sample(seed=0, count=3), make().sample(seed=0, count=3)
+    )
+    with pytest.raises(UserError, match=r"critic\.safetensors: missing"):
+        load_critic(tmp_path / "one")
+
+
+def test_a_generator_saved_without_its_critic_leaves_none_behind(tmp_path: Path) -> None:
+    make().save(tmp_path, make_critic())
+    assert read_description(tmp_path).critic_sha256 is not None
+    make().save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["generator.json", "generator.safetensors"]
+    with pytest.raises(UserError, match="without its critic; choose one"):
+        load_critic(tmp_path)
+
+
+def test_another_or_a_damaged_critic_is_one_line(tmp_path: Path) -> None:
+    make().save(tmp_path / "one", make_critic(seed=1))
+    make().save(tmp_path / "two", make_critic(seed=2))
+    foreign = (tmp_path / "two/critic.safetensors").read_bytes()
+    for content in (foreign, foreign[:100], b""):
+        (tmp_path / "one/critic.safetensors").write_bytes(content)
+        with pytest.raises(
+            UserError, match=r"critic\.safetensors: SHA-256 is .*, expected .* as generator\.json"
+        ) as caught:
+            load_critic(tmp_path / "one")
+        assert "\n" not in str(caught.value)
 
 
 def test_a_generator_needs_no_metric_library() -> None:
