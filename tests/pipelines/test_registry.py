@@ -35,8 +35,10 @@ TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
 
 def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path:
     network = DcganOptions(
-        family="dcgan", conditional=conditional, latent_dim=8, generator_width=4, critic_width=4,
-        critic_norm="none", conditional_batch_norm=conditional, projection=conditional,
+        family="dcgan", conditional=conditional, latent_dim=8, generator_width=4, generator_stem="normed",
+        generator_spectral_norm=False, upsampling="transposed", critic_width=4, critic_norm="none",
+        critic_convolutions=1, critic_pooling="none", critic_dropout=0.0,
+        conditional_batch_norm=conditional, projection=conditional,
     )  # fmt: skip
     image = ImageSpec(size=16, channels=1, classes=("zero", "one", "two") if conditional else ())
     with torch.random.fork_rng():

@@ -126,7 +126,10 @@ def tiny_critic(kind: str) -> nn.Module:
                 nn.init.normal_(layer.weight, std=0.5)
     else:
         norm = "spectral" if kind == "spectral" else "none"
-        critic = DcganCritic(channels=1, size=8, width=2, num_classes=2, norm=norm, projection=kind != "plane")
+        critic = DcganCritic(
+            channels=1, size=8, width=2, num_classes=2, norm=norm, projection=kind != "plane", convolutions=1,
+            pooling="none", dropout=0.0,
+        )  # fmt: skip
     return critic.double().eval()  # evaluation mode: power iterations would move the function under test
 
 
