@@ -9,9 +9,6 @@ from ganlib.errors import UserError
 from ganlib.networks.base import Critic, Generator
 from ganlib.packaging import Description, ImageGenerator, generator_sha256, load_critic, read_description
 
-# Options under which trained weights mean the same whatever their value.
-WITHOUT_WEIGHTS = frozenset({"critic_dropout"})
-
 
 def warm_start(
     generator: Generator,
@@ -99,7 +96,7 @@ def frozen_parameters(critic: Critic, count: int) -> list[nn.Parameter]:
 def _check_network(saved: Description, network: NetworkOptions, source: str) -> None:
     mine, theirs = network.model_dump(), saved.network.model_dump()
     for name in ("family", *mine):  # of another family, the other options do not compare
-        if name not in WITHOUT_WEIGHTS and mine[name] != theirs[name]:
+        if mine[name] != theirs[name]:
             raise UserError(_misfit(f"network.{name}", mine[name], theirs[name], source))
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from ganlib.config import DcganOptions, ImageSpec
+from ganlib.config import ImageSpec
 from ganlib.datasets.packed import open_packed
 from ganlib.datasets.packing import pack
 from ganlib.networks import build_generator
@@ -18,12 +18,10 @@ from ganlib.packaging import ImageGenerator
 from pipelines import cli, mlflow_store
 from pipelines.stages.shell import write_png
 from pipelines.tracking import training_run
+from tests.configs import tiny_config
 from tests.ganlib.datasets.image_files import data_options, encode, noise, write_folder
 
-NETWORK = DcganOptions(
-    family="dcgan", conditional=False, latent_dim=8, generator_width=4, critic_width=4,
-    critic_norm="none", conditional_batch_norm=False, projection=False,
-)  # fmt: skip
+NETWORK = tiny_config({"network.conditional": False}).network
 RGBA = noise(0, 16, 20, 4)
 
 
