@@ -59,7 +59,7 @@ class _SpectralNorm(nn.Module):
         v = matrix.new_empty(matrix.shape[1]).normal_()
         self.register_buffer("_u", self._unit(u))
         self.register_buffer("_v", self._unit(v))
-        for _ in range(SPECTRAL_WARM_UP):
+        for _ in range(0 if matrix.is_meta else SPECTRAL_WARM_UP):  # without values there is nothing to find
             self._iterate(matrix)
 
     def forward(self, weight: Tensor) -> Tensor:

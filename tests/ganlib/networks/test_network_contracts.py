@@ -1,112 +1,35 @@
 """What every generator and critic promises, whatever its family."""
 
 import copy
-from itertools import pairwise, product
+from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
+from torch.func import functional_call
 
-from ganlib.config import DcganOptions, ImageSpec, NetworkOptions, R3ganOptions
-from ganlib.errors import UserError
-from ganlib.networks import Critic, Generator, build_critic, build_generator
+from ganlib.config import NetworkOptions
+from ganlib.networks import Critic, build_critic, build_generator
+from tests.ganlib.networks.families import (
+    BATCH,
+    CLASSES,
+    FAMILIES,
+    VARIANTS,
+    build,
+    dcgan,
+    image_spec,
+    inputs,
+    mlp,
+    of,
+)
 
-CLASSES = ("ant", "bee", "cow")
-LATENT_DIM = 6
-BATCH = 5
-
-
-def dcgan(*, conditional=True, norm="spectral", by_norm=True, projection=True) -> DcganOptions:
-    return DcganOptions(
-        family="dcgan",
-        conditional=conditional,
-        latent_dim=LATENT_DIM,
-        generator_width=4,
-        critic_width=4,
-        critic_norm=norm,
-        conditional_batch_norm=by_norm,
-        projection=projection,
-    )
-
-
-def r3gan(*, conditional=True, widths=(8, 8, 8)) -> R3ganOptions:
-    return R3ganOptions(
-        family="r3gan",
-        conditional=conditional,
-        latent_dim=LATENT_DIM,
-        widths=widths,
-        blocks_per_stage=1,
-        group_width=4,
-        expansion=2,
-        embedding_dim=3,
-    )
+each_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+CONDITIONAL = {name: options for name, options in VARIANTS.items() if options.conditional}
+INDEPENDENT = {name: options for name, options in VARIANTS.items() if not options.couples_samples}
+HEADS = {"head", "pool", "projected", "embedding", "label_plane"}
 
 
-def image_spec(size=16, channels=1, classes=CLASSES) -> ImageSpec:
-    return ImageSpec(size=size, channels=channels, classes=classes)
-
-
-def build(options: NetworkOptions, spec: ImageSpec, seed: int = 0) -> tuple[Generator, Critic]:
-    """Networks with every zero-initialised weight made to matter."""
-    torch.manual_seed(seed)
-    networks = build_generator(options, spec), build_critic(options, spec)
-    with torch.no_grad():
-        for network in networks:
-            for parameter in network.parameters():
-                if not parameter.any():
-                    parameter.normal_(std=0.3)
-    return networks
-
-
-def inputs(options: NetworkOptions, spec: ImageSpec) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    torch.manual_seed(1)
-    images = torch.rand(BATCH, spec.channels, spec.size, spec.size) * 2 - 1
-    labels = torch.arange(BATCH) % len(CLASSES) if options.conditional else None
-    return torch.randn(BATCH, LATENT_DIM), images, labels
-
-
-VARIANTS = [
-    *(
-        dcgan(conditional=conditional, norm=norm, by_norm=by_norm, projection=projection)
-        for norm in ("spectral", "batch", "none")
-        for conditional, by_norm, projection in [(False, True, True), (True, True, True), (True, False, False)]
-    ),
-    r3gan(conditional=False),
-    r3gan(conditional=True),
-    r3gan(conditional=True, widths=(16, 8, 4)),
-]
-CONDITIONAL = [options for options in VARIANTS if options.conditional]
-
-
-def name(options: NetworkOptions) -> str:
-    conditional = "conditional" if options.conditional else "plain"
-    detail = options.critic_norm if isinstance(options, DcganOptions) else "-".join(map(str, options.widths))
-    return f"{options.family}-{detail}-{conditional}"
-
-
-@pytest.mark.parametrize(("size", "channels"), list(product([16, 32, 64], [1, 3])))
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
-def test_shapes_ranges_and_finite_gradients(options, size, channels):
-    if isinstance(options, R3ganOptions):
-        stages = size.bit_length() - 2
-        options = options.model_copy(update={"widths": (options.widths * 2)[:stages]})
-    spec = image_spec(size, channels)
-    generator, critic = build(options, spec)
-    latents, _, labels = inputs(options, spec)
-    images = generator(latents, labels)
-    logits = critic(images, labels)
-    logits.sum().backward()
-    assert generator.latent_dim == LATENT_DIM
-    assert images.shape == (BATCH, channels, size, size)
-    assert images.dtype == torch.float32
-    assert logits.shape == (BATCH,)
-    if isinstance(options, DcganOptions):
-        assert images.abs().max() <= 1
-    for parameter in [*generator.parameters(), *critic.parameters()]:
-        assert parameter.grad is not None
-        assert parameter.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("options", CONDITIONAL, ids=name)
+@pytest.mark.parametrize("options", CONDITIONAL.values(), ids=CONDITIONAL)
 def test_labels_change_images_and_logits(options):
     spec = image_spec()
     generator, critic = build(options, spec)
@@ -122,7 +45,7 @@ def test_labels_change_images_and_logits(options):
         assert ((logits_a - logits_b).abs() > 1e-4).all()
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
+@each_variant
 def test_couples_samples_tells_the_truth(options):
     spec = image_spec()
     _, critic = build(options, spec)
@@ -131,12 +54,10 @@ def test_couples_samples_tells_the_truth(options):
     (gradients,) = torch.autograd.grad(critic(images, labels)[0], images)
     from_neighbours = gradients[1:].abs().max() > 0
     assert gradients[0].abs().max() > 0
-    assert bool(from_neighbours) == critic.couples_samples
-    expected = isinstance(options, DcganOptions) and options.critic_norm == "batch"
-    assert critic.couples_samples == expected
+    assert bool(from_neighbours) == critic.couples_samples == options.couples_samples
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
+@each_variant
 def test_same_seed_same_bits(options):
     spec = image_spec()
     latents, images, labels = inputs(options, spec)
@@ -148,7 +69,7 @@ def test_same_seed_same_bits(options):
     assert torch.equal(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
+@each_variant
 def test_state_dict_round_trip(options):
     spec = image_spec()
     latents, images, labels = inputs(options, spec)
@@ -164,26 +85,30 @@ def test_state_dict_round_trip(options):
     assert torch.equal(critic(images, labels), copies[1](images, labels))
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
-def test_generator_is_whole_from_its_weights_alone(options):
+@each_variant
+def test_networks_are_whole_from_their_weights_alone(options):
     spec = image_spec()
-    latents, _, labels = inputs(options, spec)
-    generator = build(options, spec)[0].eval()
+    latents, images, labels = inputs(options, spec)
+    generator, critic = (network.eval() for network in build(options, spec))
     with torch.device("meta"):
-        rebuilt = build_generator(options, spec)
-    rebuilt.load_state_dict(generator.state_dict(), assign=True)
-    assert torch.equal(generator(latents, labels), rebuilt.eval()(latents, labels))
+        rebuilt = build_generator(options, spec), build_critic(options, spec)
+    for original, copied in zip((generator, critic), rebuilt, strict=True):
+        copied.load_state_dict(original.state_dict(), assign=True)
+        copied.eval()
+    assert torch.equal(generator(latents, labels), rebuilt[0](latents, labels))
+    assert torch.equal(critic(images, labels), rebuilt[1](images, labels))
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
+@each_variant
 def test_channels_last_gives_the_same_result(options):
-    spec = image_spec()
+    spec = image_spec(channels=3)
     latents, images, labels = inputs(options, spec)
     networks = [network.double() for network in build(options, spec)]
     relaid = [copy.deepcopy(network).to(memory_format=torch.channels_last) for network in networks]
     for generator, critic, layout in [(*networks, torch.contiguous_format), (*relaid, torch.channels_last)]:
         made = generator(latents.double(), labels)
-        assert made.is_contiguous(memory_format=layout)
+        # An mlp's pixels are a plain vector.
+        assert options.family == "mlp" or made.is_contiguous(memory_format=layout)
         logits = critic(images.double().contiguous(memory_format=layout), labels)
         if layout is torch.contiguous_format:
             expected = made, logits
@@ -191,7 +116,7 @@ def test_channels_last_gives_the_same_result(options):
     torch.testing.assert_close(logits, expected[1], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=name)
+@each_variant
 def test_bf16_autocast_returns_float32_near_the_exact_result(options):
     spec = image_spec()
     latents, images, labels = inputs(options, spec)
@@ -204,35 +129,110 @@ def test_bf16_autocast_returns_float32_near_the_exact_result(options):
         assert (found - expected).norm() < 0.05 * expected.norm()
 
 
-def test_unconditional_networks_ignore_the_classes_of_the_data():
-    options = dcgan(conditional=False)
+@pytest.mark.gpu
+@each_variant
+def test_fp16_autocast_on_a_gpu_returns_float32_near_the_exact_result(options):
+    spec = image_spec()
+    latents, images, labels = (each if each is None else each.cuda() for each in inputs(options, spec))
+    generator, critic = (network.cuda() for network in build(options, spec))
+    exact = copy.deepcopy(generator)(latents, labels), copy.deepcopy(critic)(images, labels)
+    with torch.autocast("cuda", torch.float16):
+        rounded = generator(latents, labels), critic(images, labels)
+    for found, expected in zip(rounded, exact, strict=True):
+        assert found.dtype == torch.float32
+        assert (found - expected).norm() < 0.05 * expected.norm()
+
+
+@pytest.mark.parametrize("options", INDEPENDENT.values(), ids=INDEPENDENT)
+def test_critics_are_twice_differentiable(options):
+    """The derivative of a squared image gradient along a random change of the weights, against a central difference."""
+    spec = image_spec()
+    critic = build(options, spec)[1].double().eval()  # in training mode power iterations move the function
+    _, images, labels = inputs(options, spec)
+    pixels = images.double().requires_grad_()
+    weights = {name: each.detach().requires_grad_() for name, each in critic.named_parameters()}
+    direction = {name: torch.randn_like(each) for name, each in weights.items()}
+
+    def penalty(step: float) -> torch.Tensor:
+        moved = {name: each + step * direction[name] for name, each in weights.items()}
+        logits = functional_call(critic, moved, (pixels, labels))
+        (gradient,) = torch.autograd.grad(logits.sum(), pixels, create_graph=True)
+        return gradient.square().sum()
+
+    derivatives = torch.autograd.grad(penalty(0), list(weights.values()), allow_unused=True)
+    found = sum((d * direction[name]).sum() for name, d in zip(weights, derivatives, strict=True) if d is not None)
+    expected = (penalty(1e-7) - penalty(-1e-7)) / 2e-7
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-8)
+
+
+@each_variant
+def test_in_place_activations_leave_two_passes_and_double_backward_alone(options):
+    """In training mode: two critic passes, one backward through both and through a gradient."""
+    spec = image_spec()
+    generator, critic = build(options, spec)
+    latents, images, labels = inputs(options, spec)
+    fake = generator(latents, labels)
+    images.requires_grad_()
+    real_logits, fake_logits = critic(images, labels), critic(fake, labels)
+    (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
+    (real_logits.sum() - fake_logits.sum() + gradient.square().sum()).backward()
+    for parameter in [*generator.parameters(), *critic.parameters()]:
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+
+
+@each_variant
+def test_lower_layers_are_all_but_the_head_from_the_image_inwards(options):
+    spec = image_spec(channels=3)
+    _, critic = build(options, spec)
+    _, images, labels = inputs(options, spec)
+    layers = critic.lower_layers()
+    owners = {parameter: index for index, layer in enumerate(layers) for parameter in layer.parameters()}
+    assert len(owners) == sum(len(list(layer.parameters())) for layer in layers)
+    others = {name.split(".")[0] for name, parameter in critic.named_parameters() if parameter not in owners}
+    assert others <= HEADS
+    calls = _calls_in_order(critic, images, labels)
+    first_input = calls[0][1].flatten(1)[:, : images[0].numel()]
+    assert torch.equal(first_input, images.flatten(1))
+    order = [owners[module.bias] for module, _ in calls if getattr(module, "bias", None) in owners]
+    assert order == sorted(order)
+    assert owners[next(calls[0][0].parameters())] == 0
+
+
+def _calls_in_order(critic: Critic, images: torch.Tensor, labels: torch.Tensor | None):
+    calls: list[tuple[nn.Module, torch.Tensor]] = []
+    for module in critic.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_pre_hook(lambda module, arguments: calls.append((module, arguments[0].clone())))
+    critic(images, labels)
+    return calls
+
+
+@pytest.mark.parametrize("options", [mlp(critic_dropout=0.5), dcgan(critic_dropout=0.5)], ids=["mlp", "dcgan"])
+def test_dropout_only_while_training(options: NetworkOptions):
+    spec = image_spec()
+    _, critic = build(options, spec)
+    _, images, labels = inputs(options, spec)
+    assert not torch.equal(critic(images, labels), critic(images, labels))
+    critic.eval()
+    assert torch.equal(critic(images, labels), critic(images, labels))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_unconditional_networks_ignore_the_classes_of_the_data(family):
+    options = of(family, conditional=False)
     labelled, bare = image_spec(), image_spec(classes=())
     for build_one in (build_generator, build_critic):
         assert list(build_one(options, labelled).state_dict()) == list(build_one(options, bare).state_dict())
 
 
-@pytest.mark.parametrize("build_one", [build_generator, build_critic])
-@pytest.mark.parametrize(
-    ("options", "spec", "message"),
-    [
-        (dcgan(), image_spec(classes=()), r"network\.conditional=true needs labelled data, found none: .* false"),
-        (dcgan(), image_spec(size=24), r"data\.image_size=24: expected 4 times a power of two"),
-        (r3gan(), image_spec(size=4), r"data\.image_size=4: expected"),
-        (r3gan(), image_spec(size=32), r"network\.widths has 3 entries, expected 4: one per resolution"),
-    ],
-)
-def test_options_that_do_not_fit_the_images_are_refused(build_one, options, spec, message):
-    with pytest.raises(UserError, match=message) as caught:
-        build_one(options, spec)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("make", [dcgan, r3gan])
-def test_labels_must_come_exactly_when_conditional(make):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_labels_must_come_exactly_when_conditional(family):
     spec = image_spec()
     for conditional, reason in [(True, "needs labels"), (False, "takes no labels")]:
-        generator, critic = build(make(conditional=conditional), spec)
-        latents, images, _ = inputs(make(), spec)
+        options = of(family, conditional=conditional)
+        generator, critic = build(options, spec)
+        latents, images, _ = inputs(options, spec)
         wrong = None if conditional else torch.zeros(BATCH, dtype=torch.int64)
         with pytest.raises(AssertionError, match=reason):
             generator(latents, wrong)
