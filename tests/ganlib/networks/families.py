@@ -85,7 +85,8 @@ def per_resolution(size: int, base: int, others: int) -> tuple[int, ...]:
 VARIANTS: dict[str, NetworkOptions] = {
     **{
         f"dcgan-{norm}-{how}": dcgan(
-            critic_norm=norm, conditional=how != "plain", conditional_batch_norm=how != "input", projection=how != "input"
+            critic_norm=norm, conditional=how != "plain",
+            conditional_batch_norm=how != "input", projection=how != "input",
         )
         for norm in ("spectral", "batch", "none")
         for how in ("plain", "norms", "input")
