@@ -6,8 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import ImageSpec, InitialisationOptions, RunConfig, load_config
+from ganlib.datasets.sources import is_labelled, printable
 from ganlib.errors import UserError
+from ganlib.training.requirements import check_devices
 from pipelines import paths
 from pipelines.mlflow_store import LOCAL_DATABASE, configured
 
@@ -16,7 +18,10 @@ _OURS = (paths.PROCESSED, paths.EXTRACTOR, paths.GENERATOR, paths.REPORTS, paths
 
 
 def check_project(project: Path) -> RunConfig:
-    """Validate the parameters; see that the data are there and that each stage of dvc.yaml has its time-out.
+    """Validate the parameters; see that this machine, the data and the starting point are what they ask for.
+
+    Also that each stage of dvc.yaml has its time-out. A starting point in the
+    model registry is left to the train stage: asking there takes seconds.
 
     Raises:
         UserError: one line a mistake.
@@ -26,6 +31,11 @@ def check_project(project: Path) -> RunConfig:
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
     config = load_config(project / paths.PARAMS)
     _check_source(project, config.data.source)
+    if config.network.conditional:
+        _check_labels(project, config.data.source)
+    check_devices(config.train)
+    if config.train.init_from is not None:
+        _check_starting_point(project, config, config.train.init_from)
     _check_timeouts(config.flow.timeout_s, _stage_names(project))
     return config
 
@@ -61,6 +71,37 @@ def _check_source(project: Path, source: str) -> None:
         raise UserError(f"{name}: no permission to read it; change its mode or owner") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror}); change data.source") from None
+
+
+def _check_labels(project: Path, source: str) -> None:
+    """Refuse unlabelled data. A source that cannot be opened is left to the preprocess stage, which says what it is."""
+    try:
+        labelled = is_labelled(str(project / source))
+    except UserError:
+        return
+    if not labelled:
+        raise UserError(
+            "network.conditional=true: needs labelled data, found images without class folders in "
+            f"data.source={printable(source)}; put them into class folders or set network.conditional to false"
+        )
+
+
+def _check_starting_point(project: Path, config: RunConfig, options: InitialisationOptions) -> None:
+    """See that a local generator to start from is there and fits; only the data know the number of classes."""
+    # Imported here: torch takes seconds that other parameters do not need.
+    from ganlib.training.warm_start import check_starting_point
+    from pipelines.starting_point import is_registered, local_starting_point
+
+    if is_registered(options.source):
+        return
+    folder = local_starting_point(options.source, project)
+    if _overlap(folder, project / paths.GENERATOR):
+        raise UserError(
+            f"train.init_from.source={options.source}: overlaps {paths.GENERATOR}, which DVC removes before the train "
+            "stage; copy the generator to another folder"
+        )
+    image = ImageSpec(size=config.data.image_size, channels=config.data.channels, classes=())
+    check_starting_point(folder, options, config.network, image, classes_known=False)
 
 
 def _overlap(one: Path, other: Path) -> bool:

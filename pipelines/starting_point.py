@@ -50,13 +50,13 @@ def is_registered(source: str) -> bool:
     return True
 
 
-def local_starting_point(source: str) -> Path:
-    """The folder that a source names.
+def local_starting_point(source: str, project: Path = Path()) -> Path:
+    """The folder that a source names, seen from the project's folder.
 
     Raises:
         UserError: it is none, or holds no generator.
     """
-    path = Path(source)
+    path = project / source
     if not path.is_dir():
         raise UserError(
             f"train.init_from.source={source}: no such folder; give a generator's folder or "

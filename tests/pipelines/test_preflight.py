@@ -4,9 +4,14 @@ from typing import Any
 import pytest
 import yaml
 
+from ganlib.config import ImageSpec
 from ganlib.errors import UserError
+from ganlib.networks import build_critic, build_generator
+from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import dag, paths
 from pipelines.preflight import check_project, forget_lost_registry
+from tests.configs import tiny_config
+from tests.ganlib.datasets.image_files import write_folder, write_zip
 from tests.toy_project import STAGES, ToyProject, make_project
 
 # DVC's own, in a library it uses.
@@ -59,6 +64,76 @@ def test_names_that_no_terminal_should_see(source: str, project: ToyProject) -> 
     told = mistake(project)
     assert told.startswith("data.source=")
     assert told.isprintable()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_conditional_network_needs_labels(kind: str, project: ToyProject) -> None:
+    def bring(name: str, files: dict[str, bytes]) -> str:
+        write = write_folder if kind == "folder" else write_zip
+        return str(write(project.root / f"data/raw/{name}", files).relative_to(project.root))
+
+    flat, labelled = bring("flat", {"a.png": b"a"}), bring("labelled", {"x/a.png": b"a"})
+    change(project, "data", source=flat)
+    told = mistake(project)
+    assert told.startswith("network.conditional=true: needs labelled data, found images without class folders in ")
+    assert "\n" not in told
+    change(project, "network", conditional=False)
+    check_project(project.root)
+    change(project, "network", conditional=True)
+    change(project, "data", source=labelled)
+    check_project(project.root)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"devices": 8192, "batch_size": 8192, "device": "cpu"}, "train.devices=8192: more than the "),
+        ({"device": "cuda:4096"}, "train.device=cuda:4096: found "),
+    ],
+)
+def test_a_machine_that_lacks_what_is_asked_for(values: dict[str, Any], line: str, project: ToyProject) -> None:
+    change(project, "train", **values)
+    told = mistake(project)
+    assert told.startswith(line)
+    assert "\n" not in told
+
+
+def save_generator(folder: Path) -> dict[str, Any]:
+    """A generator that fits the parameters of `fit`, and how to start from it."""
+    network, image = tiny_config({}).network, ImageSpec(size=16, channels=1, classes=("zero", "one"))
+    generator = ImageGenerator(build_generator(network, image), network, image, {"seen_images": 1})
+    generator.save(folder, build_critic(network, image))
+    return {"sha256": generator_sha256(folder)[:12], "freeze_critic_layers": 0}
+
+
+def test_a_starting_point_is_looked_at_first(project: ToyProject) -> None:
+    start = save_generator(project.root / "models/start")
+    change(project, "network", **tiny_config({}).network.model_dump(mode="json"))
+    change(project, "train", init_from={"source": "models/start", **start})
+    check_project(project.root)
+    for source, sha256, line in (
+        ("models/absent", "0" * 8, "train.init_from.source=models/absent: no such folder; give"),
+        ("data/raw", "0" * 8, "train.init_from.source=data/raw: holds no generator.json"),
+        ("models/start", "0" * 8, "train.init_from.sha256=00000000: the generator in "),
+        ("models:/name", "0" * 8, "train.init_from.source=models:/name: expected models:/NAME@ALIAS or"),
+    ):
+        change(project, "train", init_from={"source": source, "sha256": sha256, "freeze_critic_layers": 0})
+        told = mistake(project)
+        assert told.startswith(line)
+        assert "\n" not in told
+    change(project, "train", init_from={"source": "models:/name@champion", **start})
+    check_project(project.root)
+    change(project, "train", init_from={"source": "models/start", **start})
+    change(project, "network", latent_dim=99)
+    assert mistake(project).startswith("network.latent_dim: found 99, expected 8 as in train.init_from.source=")
+
+
+def test_the_pipelines_own_generator_is_no_starting_point(project: ToyProject) -> None:
+    start = save_generator(project.root / paths.GENERATOR)
+    change(project, "train", init_from={"source": str(paths.GENERATOR), **start})
+    told = mistake(project)
+    assert told.startswith("train.init_from.source=models/generator: overlaps models/generator, which DVC removes")
+    assert "\n" not in told
 
 
 def test_every_stage_has_its_timeout_and_nothing_else_has(project: ToyProject) -> None:

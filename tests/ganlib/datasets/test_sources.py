@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ganlib.datasets.sources import Unreadable, natural_key, open_source
+from ganlib.datasets.sources import Unreadable, is_labelled, natural_key, open_source
 from ganlib.errors import UserError
 from tests.ganlib.datasets.image_files import write_folder, write_zip
 
@@ -48,6 +48,20 @@ def test_flat_is_unlabelled(tmp_path: Path) -> None:
         "a.png": (None, b"a"),
         "b.png": (None, b"b"),
     }
+
+
+def test_one_look_tells_class_folders_from_flat_images(tmp_path: Path) -> None:
+    junk = dict.fromkeys((".DS_Store", "__MACOSX/a.png", "README.md", ".git/b.png", "notes/read.txt"), b"?")
+    labelled, flat = junk | FILES, junk | {"a.png": b"a"}
+    for number, (files, expected) in enumerate(((labelled, True), (flat, False))):
+        assert is_labelled(str(write_folder(tmp_path / f"folder{number}", files))) is expected
+        assert is_labelled(str(write_zip(tmp_path / f"{number}.zip", files))) is expected
+    write_folder(tmp_path / "none", {"README.md": b"?"})
+    (tmp_path / "damaged.zip").write_bytes(b"no zip")
+    for name, words in (("none", "no usable image"), ("damaged.zip", "not a zip"), ("absent", "no such folder")):
+        with pytest.raises(UserError, match=words) as caught:
+            is_labelled(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
 
 
 def test_leftovers_of_systems_are_skipped_and_other_files_named(tmp_path: Path) -> None:
