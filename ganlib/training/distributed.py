@@ -1,0 +1,263 @@
+"""Data parallelism by hand: each rank takes its part of the batch, gradients are averaged after backward.
+
+There is no wrapper around the networks, as a step freezes and unfreezes them and
+differentiates twice. Tensors on the CPU travel over gloo and those on a GPU over
+NCCL, in one process group; what only steers the loop (`any`, `wait`) goes over
+gloo, so that no GPU is waited for.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganlib.errors import UserError
+
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+class RankLost(Exception):
+    """Another rank cannot be reached, most likely because it has ended: what became of it is not known here."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Who takes part: this process's number, how many there are, and its number on this machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that writes and speaks for all."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """This rank's part of a global batch of `count`: equal parts, in the order of ranks."""
+        assert count % self.size == 0, f"{count} does not fall into {self.size} equal parts"
+        part = count // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def average_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace each `.grad` by its mean over the ranks, in one message for each dtype and device.
+
+        Parameters without a gradient are passed over; they are the same ones on every rank.
+
+        Raises:
+            RankLost: another rank has gone.
+        """
+        if self.size == 1:
+            return
+        buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is not None:
+                buckets.setdefault((parameter.grad.dtype, parameter.grad.device), []).append(parameter.grad)
+        for gradients in buckets.values():
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            _sum_over_ranks(flat, "averaging gradients").div_(self.size)
+            parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+            torch._foreach_copy_(
+                gradients, [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]
+            )
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum over the ranks, not differentiable; the tensor itself when alone.
+
+        Raises:
+            RankLost: another rank has gone.
+        """
+        return tensor if self.size == 1 else _sum_over_ranks(tensor.detach().clone(), "summing figures")
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is true on at least one rank; the same answer on all of them.
+
+        Raises:
+            RankLost: another rank has gone.
+        """
+        if self.size == 1:
+            return flag
+        return bool(_sum_over_ranks(torch.tensor(float(flag)), "agreeing on what to do"))
+
+    def wait(self, what: str) -> None:
+        """Wait until every rank is here; `what` says for what, should one be missing.
+
+        Raises:
+            RankLost: another rank has gone.
+        """
+        if self.size > 1:
+            _sum_over_ranks(torch.zeros(()), f"waiting for {what}")
+
+
+ALONE = Ranks(0, 1, 0)
+
+
+@contextlib.contextmanager
+def join(device_type: str, *, timeout_s: float) -> Iterator[Ranks]:
+    """Take part in what the environment describes (see RANK_VARIABLES), or be alone where it describes nothing.
+
+    Args:
+        device_type: `cpu` or `cuda`; the caller has made its own GPU the current device.
+        timeout_s: how long a rank waits for another that is there but does not answer.
+
+    Raises:
+        UserError: the environment describes half of it.
+        RankLost: the others cannot be reached.
+    """
+    ranks = _from_environment()
+    if ranks.size == 1:
+        yield ranks
+        return
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+    with _noticing_loss("meeting the other ranks"):
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    try:
+        yield ranks
+    except BaseException:
+        # NCCL's orderly shutdown waits for work that the others may never finish.
+        if device_type == "cpu":
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
+
+
+def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> None:
+    """Have every batch norm inside a module take its statistics over all ranks while it trains.
+
+    Parameters, buffers and their names stay the same; so does evaluation mode.
+    """
+    if ranks.size == 1:
+        return
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if type(child) is nn.BatchNorm1d:
+                setattr(parent, name, _take_over(child, BatchNorm1dOverRanks(child.num_features), ranks))
+            elif type(child) is nn.BatchNorm2d:
+                setattr(parent, name, _take_over(child, BatchNorm2dOverRanks(child.num_features), ranks))
+
+
+class _OverRanks(nn.modules.batchnorm._BatchNorm):
+    """Batch norm (Ioffe & Szegedy 2015) over the batches of all ranks, which are of equal size.
+
+    Made of differentiable operations, so that it can be differentiated any
+    number of times; each rank's gradient counts what its values do to the
+    outputs of all ranks. Statistics are in float32 or wider.
+    """
+
+    ranks = ALONE
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, C] or [N, C, H, W], N being this rank's part -> the same shape and dtype."""
+        if not self.training:
+            return super().forward(features)
+        self._check_input_dim(features)  # type: ignore[no-untyped-call]
+        values = features.to(torch.promote_types(features.dtype, torch.float32))
+        mean, variance = self._statistics(values)
+        if self.track_running_stats:
+            self._track(mean.detach(), variance.detach(), values.numel() // values.shape[1] * self.ranks.size)
+        scale = torch.rsqrt(variance + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight
+        shift = -mean * scale
+        if self.bias is not None:
+            shift = shift + self.bias
+        along_channels = (1, -1) + (1,) * (values.dim() - 2)
+        return torch.addcmul(shift.view(along_channels), values, scale.view(along_channels)).to(features.dtype)
+
+    def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance over all ranks, [C] each, from one exchange."""
+        channels_aside = [dim for dim in range(values.dim()) if dim != 1]
+        variance, mean = torch.var_mean(values, dim=channels_aside, correction=0)
+        own = torch.stack([mean, variance])[None]
+        rank, size = self.ranks.rank, self.ranks.size
+        # Zeros in the other ranks' rows make the sum a gathering, with the sum as its own adjoint.
+        rows = F.pad(own, (0, 0, 0, 0, rank, size - rank - 1))
+        means, variances = _Total.apply(rows).unbind(dim=1)
+        mean = means.mean(dim=0)
+        return mean, variances.mean(dim=0) + (means - mean).square().mean(dim=0)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var.dtype), momentum)
+
+
+class BatchNorm1dOverRanks(_OverRanks, nn.BatchNorm1d):
+    """`nn.BatchNorm1d` over all ranks."""
+
+
+class BatchNorm2dOverRanks(_OverRanks, nn.BatchNorm2d):
+    """`nn.BatchNorm2d` over all ranks."""
+
+
+NormT = TypeVar("NormT", BatchNorm1dOverRanks, BatchNorm2dOverRanks)
+
+
+def _take_over(old: nn.BatchNorm1d | nn.BatchNorm2d, new: NormT, ranks: Ranks) -> NormT:
+    """Give `new` the settings, parameters and buffers of `old`: the same objects."""
+    new.eps, new.momentum, new.affine, new.track_running_stats = (
+        old.eps,
+        old.momentum,
+        old.affine,
+        old.track_running_stats,
+    )
+    new.weight, new.bias = old.weight, old.bias
+    new.running_mean, new.running_var, new.num_batches_tracked = (
+        old.running_mean,
+        old.running_var,
+        old.num_batches_tracked,
+    )
+    new.ranks = ranks
+    return new.train(old.training)
+
+
+class _Total(torch.autograd.Function):
+    """The differentiable sum over ranks: a value on one rank acts on the sum on all of them."""
+
+    @staticmethod
+    def forward(_context: Any, tensor: Tensor) -> Tensor:
+        return _sum_over_ranks(tensor.clone(memory_format=torch.contiguous_format), "batch norm")
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        result: Tensor = _Total.apply(gradient)
+        return result
+
+
+def _sum_over_ranks(tensor: Tensor, doing: str) -> Tensor:
+    with _noticing_loss(doing):
+        dist.all_reduce(tensor)
+    return tensor
+
+
+@contextlib.contextmanager
+def _noticing_loss(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # all that PyTorch says when a connection breaks or times out
+        raise RankLost(f"{doing}: {str(error).splitlines()[0]}") from error
+
+
+def _from_environment() -> Ranks:
+    found = {name: os.environ[name] for name in RANK_VARIABLES if name in os.environ}
+    if not found.keys() & {"RANK", "WORLD_SIZE"}:
+        return ALONE
+    missing = [name for name in RANK_VARIABLES if name not in found]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: not set in the environment, though {min(found)} is; "
+            "set all of " + ", ".join(RANK_VARIABLES) + ", as torchrun does, or none"
+        )
+    return Ranks(int(found["RANK"]), int(found["WORLD_SIZE"]), int(found["LOCAL_RANK"]))
