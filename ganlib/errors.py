@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend."""
+"""How work ends when it does not end well."""
 
 
 class UserError(Exception):
@@ -10,4 +10,8 @@ class UserError(Exception):
 
 
 class TrainingDiverged(UserError):
-    """The training met a non-finite loss and stopped."""
+    """The training went wrong beyond what it may mend by itself, and stopped."""
+
+
+class TrainingInterrupted(Exception):
+    """The training was asked to stop and kept a checkpoint; running it again goes on from there."""

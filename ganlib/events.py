@@ -17,7 +17,7 @@ class Scalars:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture at a point of the clock: uint8 [H, W, C], C being 1 or 3."""
+    """A picture at a point of the clock: uint8 [H, W, C], C being 1, 3 or 4."""
 
     seen_images: int
     name: str
@@ -40,7 +40,19 @@ class Notice:
     text: str
 
 
-Event = Scalars | Picture | Progress | Notice
+@dataclass(frozen=True)
+class Alarm:
+    """A training that is not healthy: the figure that says so, past its limit, and a sentence for people."""
+
+    seen_images: int
+    name: str
+    figure: str
+    value: float
+    limit: float
+    text: str
+
+
+Event = Scalars | Picture | Progress | Notice | Alarm
 EventSink = Callable[[Event], None]
 
 

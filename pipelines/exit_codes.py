@@ -4,6 +4,7 @@ import sys
 
 FAILURE_EXIT_CODE = 1
 USER_ERROR_EXIT_CODE = 2
+RESUMABLE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: stopped on request, run it again to go on
 
 
 def fail(message: str, code: int) -> int:

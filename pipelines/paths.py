@@ -24,6 +24,7 @@ REGISTRATION = REPORTS / "registration.json"
 # Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs.
 SCRATCH = Path(".ganlib")
 CHECKPOINTS = SCRATCH / "checkpoints"
+STARTING_POINT = SCRATCH / "starting_point"
 FEATURES = SCRATCH / "features"
 WEIGHTS = SCRATCH / "weights"
 SPOOL = SCRATCH / "spool"

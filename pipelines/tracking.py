@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.errors import UserError
-from ganlib.events import Event, Picture, Scalars
+from ganlib.errors import TrainingInterrupted, UserError
+from ganlib.events import Alarm, Event, Picture, Scalars
 from pipelines import paths
 from pipelines.journal import Journal, Op, Patience, Unreachable, deliver_orphans
 from pipelines.mlflow_delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
@@ -80,12 +80,15 @@ class RunLog:
         self._journal.append({"op": "tags", "values": {key: str(value) for key, value in values.items()}})
 
     def sink(self, event: Event) -> None:
-        """An `EventSink`: scalars become metrics, pictures pictures."""
+        """An `EventSink`: scalars become metrics, pictures pictures, alarms a metric and a tag."""
         match event:
             case Scalars(seen_images, values):
                 self.metrics(values, seen_images)
             case Picture(seen_images, name, pixels):
                 self.picture(name, pixels, seen_images)
+            case Alarm(seen_images, name, _, value, _, text):
+                self.metrics({f"alarm/{name}": value}, seen_images)
+                self.tags({f"alarm.{name}": f"at {seen_images} images shown: {text}"})
 
 
 @contextmanager
@@ -197,6 +200,8 @@ def _git(*arguments: str) -> str:
 def _status(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
+            return "KILLED"
+        case TrainingInterrupted():
             return "KILLED"
         case SystemExit(code=None | 0):
             return "FINISHED"

@@ -1,5 +1,6 @@
 """Small configurations for tests: the default recipe, scaled down."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,46 @@ from ganlib.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESET = ROOT / "presets" / "digits.yaml"
-R3GAN = {
-    "family": "r3gan",
-    "conditional": True,
-    "latent_dim": 8,
-    "widths": [8, 8, 8],
-    "blocks_per_stage": 1,
-    "group_width": 4,
-    "expansion": 2,
-    "embedding_dim": 4,
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "family": "mlp",
+        "conditional": True,
+        "latent_dim": 8,
+        "generator_widths": [8, 8],
+        "critic_widths": [8, 8],
+        "critic_dropout": 0.1,
+        "embedding_dim": 4,
+    },
+    "resnet": {
+        "family": "resnet",
+        "conditional": True,
+        "latent_dim": 8,
+        "generator_widths": [4, 4, 4],
+        "critic_widths": [4, 4, 4],
+        "critic_halvings": 2,
+        "upsampling": "nearest",
+        "critic_norm": "spectral",
+    },
+    "biggan": {
+        "family": "biggan",
+        "conditional": True,
+        "latent_dim": 6,
+        "generator_widths": [8, 8, 8],
+        "critic_widths": [8, 8],
+        "critic_halvings": 2,
+        "embedding_dim": 4,
+        "attention_size": 8,
+    },
+    "r3gan": {
+        "family": "r3gan",
+        "conditional": True,
+        "latent_dim": 8,
+        "widths": [8, 8, 8],
+        "blocks_per_stage": 1,
+        "group_width": 4,
+        "expansion": 2,
+        "embedding_dim": 4,
+    },
 }
 TINY = {
     "data.source": "data/raw/digits.zip",
@@ -32,6 +64,8 @@ TINY = {
     "train.device": "cpu",
     "train.threads": 1,
     "train.total_images": 96,
+    "train.generator_optimizer.learning_rate": 1e-3,
+    "train.critic_optimizer.learning_rate": 4e-4,
     "train.batch_size": 8,
     "train.log_every_images": 32,
     "train.sample_every_images": 48,
@@ -51,14 +85,19 @@ TINY = {
 def tiny_values(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a params.yaml: the preset, scaled down, then changed by dotted names."""
     values: dict[str, Any] = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
-    for name, value in {**TINY, **changes}.items():
-        if name == "network" and value == "r3gan":
-            values["network"] = dict(R3GAN)
-            continue
-        section, _, key = name.partition(".")
-        if section == "network" and key not in values["network"]:
-            continue
-        values[section][key] = value
+    family = changes.get("network", "dcgan")
+    scaled = {name: value for name, value in TINY.items() if family == "dcgan" or not name.startswith("network.")}
+    return changed(values, {**scaled, **changes})
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with some set by dotted names; `network` also takes the name of a family."""
+    for name, value in changes.items():
+        *path, key = name.split(".")
+        section = values
+        for part in path:
+            section = section[part]
+        section[key] = copy.deepcopy(NETWORKS[value] if name == "network" else value)
     return values
 
 

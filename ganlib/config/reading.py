@@ -61,7 +61,8 @@ def _describe(error: ValidationError) -> Iterator[str]:
                 yield f"{name}: missing; add it (the files in presets/ show every parameter)"
             case "union_tag_invalid" | "union_tag_not_found":
                 key = item["ctx"]["discriminator"].strip("'")
-                yield f"{name}.{key}: found {_shown(item['input'], key)}, expected one of {', '.join(sorted(_tags(node)))}"
+                known = ", ".join(sorted(_tags(node)))
+                yield f"{name}.{key}: found {_shown(item['input'], key)}, expected one of {known}"
             case "value_error":
                 yield (f"{name}: " if name else "") + item["msg"].removeprefix("Value error, ")
             case _:

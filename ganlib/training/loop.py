@@ -1,212 +1,254 @@
-"""The training loop: step, average, and once in a while log, sample, measure, checkpoint."""
+"""The training loop: iterate, and once in a while log, sample, measure, checkpoint."""
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from ganlib.config import ImageSpec, LossOptions, TrainOptions
-from ganlib.errors import TrainingDiverged
-from ganlib.events import EventSink, Notice, Picture, Progress, Scalars, ignore
+from ganlib.errors import TrainingDiverged, TrainingInterrupted
+from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
 from ganlib.sampling import Images, balanced_labels, image_grid, render, seeded_latents
+from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
 from ganlib.training.checkpoint import CheckpointStore
-from ganlib.training.ema import decay_at, update_ema
-from ganlib.training.randomness import generator_at
-from ganlib.training.schedules import linear
-from ganlib.training.state import LOSS_NAMES, Snapshot, TrainState
-from ganlib.training.step import RealBatch, critic_step, generator_step
+from ganlib.training.clock import Clock, Span
+from ganlib.training.distributed import ALONE, Ranks
+from ganlib.training.inputs import Feed
+from ganlib.training.iteration import iterate, means
+from ganlib.training.recipe import Recipe
+from ganlib.training.state import FIGURES, Snapshot, TrainState
 
-Batches = Callable[[int], tuple[Images, NDArray[np.int64] | None]]
 GRID_ROWS, GRID_COLUMNS = 8, 10
-PROGRESS_EVERY_S = 0.5
-RATE_WEIGHT = 0.2  # of the newest interval in the smoothed rate
 RENDER_BATCH_SIZE = 250
+FIGURE_ALARMS = ("non_finite", "exploding_gradients", "critic_won")
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What is optimised and how a snapshot is judged.
+class Measure:
+    """How a snapshot is judged: `score` of uint8 images [N, H, W, C], lower is better, called `metric`."""
 
-    `measure` scores uint8 images [N, H, W, C]; lower is better; `metric` is its name.
-    """
-
-    loss: LossOptions
     metric: str
-    measure: Callable[[Images], float]
+    score: Callable[[Images], float]
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What the chapters of one call of `train` share."""
+
+    recipe: Recipe
+    measure: Measure
+    checkpoints: CheckpointStore
+    ranks: Ranks
+    on_event: EventSink
+
+
+class _Diverged(Exception):
+    """An alarm that is acted upon."""
+
+    def __init__(self, alarm: Alarm) -> None:
+        super().__init__(alarm.text)
+        self.alarm = alarm
 
 
 def train(
     state: TrainState,
-    batches: Batches,
-    objective: Objective,
-    options: TrainOptions,
-    image: ImageSpec,
+    recipe: Recipe,
+    feed: Feed,
+    measure: Measure,
     checkpoints: CheckpointStore,
     *,
-    conditional: bool,
+    ranks: Ranks = ALONE,
+    should_stop: Callable[[], bool] = lambda: False,
     on_event: EventSink = ignore,
 ) -> TrainState:
-    """Train from where `state` is until `total_images` have been shown.
+    """Train from where `state` is until `total_images` have been shown, or patience is out.
+
+    Every process of `ranks` calls this with its own state, which is the same
+    in all. Only the first one measures, writes and is heard.
 
     Args:
         state: changed in place.
-        batches: seen_images -> uint8 images [N, H, W, C] and labels [N] or None.
-        objective: losses and the score that picks the best snapshot.
-        options: lengths, intervals, rates, seed.
-        image: size, channels and classes.
+        recipe: objective, augmentation and options.
+        feed: this process's share of each batch.
+        measure: picks the best snapshot.
         checkpoints: where the state is kept; emptied by the caller once its outputs are written.
-        conditional: whether labels are given to the networks.
-        on_event: hears figures, pictures and progress; must not raise.
+        ranks: the processes that train together.
+        should_stop: asked after every iteration.
+        on_event: hears figures, pictures, alarms and progress; must not raise.
 
     Raises:
-        TrainingDiverged: a loss is not finite; the last good checkpoint is kept.
+        TrainingDiverged: an alarm that is acted upon, and rolling back is not wanted or did not help;
+            the last good checkpoint is kept.
+        TrainingInterrupted: `should_stop` said so in one process; a checkpoint is kept.
     """
-    device = state.sums.device
-    clock = _Clock(options.total_images, state.seen_images, on_event)
-    while state.seen_images < options.total_images:
+    options = recipe.options
+    session = _Session(recipe, measure, checkpoints, ranks, on_event if ranks.is_first else ignore)
+    if options.on_divergence == "rollback" and state.seen_images == 0:
+        _save(state, session)  # something to go back to
+    clock = Clock(options.total_images, state.seen_images, session.on_event)
+    while state.seen_images < options.total_images and not state.finished:
         before = state.seen_images
-        real = _to_device(*batches(before), device=device, conditional=conditional)
-        _step(state, real, objective.loss, options)
-        state.seen_images += options.batch_size
+        iterate(state, recipe, feed, ranks)
         clock.tick(state.seen_images)
-        span = _Span(before, state.seen_images, options.total_images)
-        measuring, saving = span.meets(options.measure_every_images), span.meets(options.checkpoint_every_images)
-        if measuring or saving or span.meets(options.log_every_images):
-            _log(state, clock, checkpoints, on_event)
-        if span.meets(options.sample_every_images):
-            on_event(Picture(state.seen_images, "samples", sample_grid(state, options, image, conditional=conditional)))
-        if measuring:
-            _measure(state, objective, options, image, conditional=conditional, on_event=on_event)
-        if saving:
-            checkpoints.save(state)
+        span = Span(before, state.seen_images, options.total_images)
+        try:
+            _milestones(state, span, clock, session)
+        except _Diverged as diverged:
+            _roll_back(state, diverged.alarm, session)
+            clock.restart(state.seen_images)
+        if ranks.any(should_stop()):
+            _interrupt(state, session)
     return state
 
 
-def sample_grid(state: TrainState, options: TrainOptions, image: ImageSpec, *, conditional: bool) -> Images:
+def sample_grid(state: TrainState, recipe: Recipe) -> Images:
     """The fixed-seed grid of the EMA generator: a column a class where there are classes."""
-    columns = image.num_classes if conditional and image.num_classes <= GRID_COLUMNS else GRID_COLUMNS
-    pictures = _draw(state, options, image, GRID_ROWS * columns, conditional=conditional)
-    return image_grid(pictures, columns=columns, scale=max(1, 32 // image.size))
+    columns = _grid_columns(recipe)
+    return image_grid(_draw(state, recipe, GRID_ROWS * columns), columns=columns, scale=_grid_scale(recipe))
 
 
-def _step(state: TrainState, real: RealBatch, loss: LossOptions, options: TrainOptions) -> None:
-    _set_learning_rates(state, options)
-    latents = [_latents(state, options, purpose) for purpose in ("critic", "generator")]
-    critic_figures = critic_step(state, real, latents[0], loss, options)
-    generator_figure = generator_step(state, real, latents[1], loss, options)
-    decay = decay_at(
-        state.seen_images + options.batch_size,
-        batch_size=options.batch_size,
-        half_life_images=options.ema_half_life_images,
-        ramp=options.ema_ramp,
-    )
-    update_ema(state.ema, state.generator, decay)
-    critic, penalty, real_logit, fake_logit = critic_figures
-    state.sums += torch.stack([critic, generator_figure, penalty, real_logit, fake_logit])
-    state.summed_steps += 1
+def _milestones(state: TrainState, span: Span, clock: Clock, session: _Session) -> None:
+    """What falls due in this span of the clock; nothing is measured or kept before the figures are seen to be sound."""
+    options = session.recipe.options
+    measuring, saving = span.meets(options.measure_every_images), span.meets(options.checkpoint_every_images)
+    sampling = span.meets(options.sample_every_images)
+    if measuring or saving or sampling or span.meets(options.log_every_images):
+        _log(state, clock, session)
+    if sampling:
+        _sample(state, session)
+    if measuring:
+        _measure(state, session)
+    if saving:
+        _save(state, session)
 
 
-def _set_learning_rates(state: TrainState, options: TrainOptions) -> None:
-    """Both rates fall linearly to `final_learning_rate_share` of themselves at the end."""
-    for optimizer, start in (
-        (state.generator_optimizer, options.generator_learning_rate),
-        (state.critic_optimizer, options.critic_learning_rate),
-    ):
-        end = start * options.final_learning_rate_share
-        rate = linear(state.seen_images, start=start, end=end, over_images=options.total_images)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-
-
-def _latents(state: TrainState, options: TrainOptions, purpose: str) -> Tensor:
-    device = state.sums.device
-    noise = generator_at(options.seed, purpose, state.seen_images, device)
-    return torch.randn(options.batch_size, state.generator.latent_dim, generator=noise, device=device)
-
-
-def _to_device(
-    images: Images, labels: NDArray[np.int64] | None, *, device: torch.device, conditional: bool
-) -> RealBatch:
-    """uint8 [N, H, W, C] crosses to the device and becomes [N, C, H, W] in [-1, 1] there."""
-    pixels = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
-    on_device = torch.from_numpy(labels).to(device, non_blocking=True) if conditional and labels is not None else None
-    return RealBatch(pixels.float().div_(127.5).sub_(1), on_device)
-
-
-def _log(state: TrainState, clock: "_Clock", checkpoints: CheckpointStore, on_event: EventSink) -> None:
+def _log(state: TrainState, clock: Clock, session: _Session) -> None:
     """Mean figures since the last log point; between log points, no step waits for the device."""
-    if not state.summed_steps:
-        return
-    means = (state.sums / state.summed_steps).tolist()
-    figures = dict(zip(LOSS_NAMES, means, strict=True))
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise TrainingDiverged(
-                f"train: {name} is {value} at {state.seen_images} images shown; stopped, the last good checkpoint is "
-                f"kept in {checkpoints.home}; lower train.critic_learning_rate and train.generator_learning_rate"
-            )
-    state.history.append({"seen_images": state.seen_images, **figures})
-    state.sums.zero_()
-    state.summed_steps = 0
-    on_event(Scalars(state.seen_images, {**figures, "speed/images_per_s": clock.images_per_s}))
+    recipe = session.recipe
+    figures = dict(zip(FIGURES, means(state, session.ranks).tolist(), strict=True))
+    _sound(figure_alarms(figures, recipe.options.alarms, recipe.loss, state.seen_images), FIGURE_ALARMS, state, session)
+    if recipe.augment is not None:
+        figures["augmentation/probability"] = float(state.augmentation.probability)
+    _note(state, figures)
+    session.on_event(Scalars(state.seen_images, {**figures, "speed/images_per_s": clock.images_per_s}))
 
 
-def _measure(
-    state: TrainState,
-    objective: Objective,
-    options: TrainOptions,
-    image: ImageSpec,
-    *,
-    conditional: bool,
-    on_event: EventSink,
-) -> None:
-    score = objective.measure(_draw(state, options, image, options.measure_samples, conditional=conditional))
-    state.history[-1][objective.metric] = score
-    on_event(Scalars(state.seen_images, {objective.metric: score}))
+def _sample(state: TrainState, session: _Session) -> None:
+    recipe, value = session.recipe, 0.0
+    if session.ranks.is_first:
+        columns = _grid_columns(recipe)
+        pictures = _draw(state, recipe, GRID_ROWS * columns)
+        labels = balanced_labels(len(pictures), recipe.image.num_classes).numpy() if recipe.conditional else None
+        value = diversity(pictures, labels)
+        grid = image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
+        session.on_event(Picture(state.seen_images, "samples", grid))
+    value = _shared(value, state, session.ranks)
+    _note(state, {"diversity": value})
+    session.on_event(Scalars(state.seen_images, {"diversity": value}))
+    alarms = diversity_alarms(value, state.peak_diversity, recipe.options.alarms, state.seen_images)
+    state.peak_diversity = max(state.peak_diversity, value)
+    _sound(alarms, ("falling_diversity",), state, session)
+
+
+def _measure(state: TrainState, session: _Session) -> None:
+    """Score the average; keep it where it is the best, and finish where it has not been for too long."""
+    options, metric = session.recipe.options, session.measure.metric
+    score = 0.0
+    if session.ranks.is_first:
+        score = session.measure.score(_draw(state, session.recipe, options.measure_samples))
+    score = _shared(score, state, session.ranks)
+    _note(state, {metric: score})
+    session.on_event(Scalars(state.seen_images, {metric: score}))
     if not math.isfinite(score):
-        on_event(Notice(f"{objective.metric} is {score} at {state.seen_images} images shown; snapshot not considered"))
+        text = f"{metric} is {score} at {state.seen_images} images shown; snapshot not considered"
+        session.on_event(Notice(text))
     elif state.best is None or score < state.best.score:
-        weights = {name: tensor.detach().cpu().clone() for name, tensor in state.ema.state_dict().items()}
-        state.best = Snapshot(state.seen_images, score, weights)
+        state.best = Snapshot(state.seen_images, score, _weights(state.ema), _weights(state.critic))
+    since = state.seen_images - (state.best.seen_images if state.best is not None else 0)
+    if options.patience_images is not None and since >= options.patience_images:
+        state.finished = True
+        session.on_event(Notice(f"{metric} has not fallen for {since} images shown; finished early"))
 
 
-def _draw(state: TrainState, options: TrainOptions, image: ImageSpec, count: int, *, conditional: bool) -> Images:
-    latents = seeded_latents(count, state.ema.latent_dim, options.seed)
-    labels = balanced_labels(count, image.num_classes) if conditional else None
+def _save(state: TrainState, session: _Session) -> None:
+    if session.ranks.is_first:
+        session.checkpoints.save(state)
+    session.ranks.wait("checkpoint")
+
+
+def _sound(alarms: Iterable[Alarm], kinds: tuple[str, ...], state: TrainState, session: _Session) -> None:
+    """Tell each alarm when it begins; act upon those that the options name."""
+    sounding = {alarm.name: alarm for alarm in alarms}
+    for name, alarm in sounding.items():
+        if name not in state.alarms:
+            session.on_event(alarm)
+    state.alarms = [name for name in state.alarms if name not in kinds] + list(sounding)
+    for name, alarm in sounding.items():
+        if name in session.recipe.options.alarms.divergence:
+            raise _Diverged(alarm)
+
+
+def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
+    """Return to the last good checkpoint with lower rates.
+
+    Raises:
+        TrainingDiverged: that is not wanted, was done often enough, or there is none.
+    """
+    options = session.recipe.options
+    what = f"train: {alarm.text} at {alarm.seen_images} images shown"
+    kept = f"the last good checkpoint is kept in {session.checkpoints.home}"
+    mend = "lower the learning rates of train.critic_optimizer and train.generator_optimizer"
+    rollbacks, rate_scale = state.rollbacks + 1, state.rate_scale * options.rollback_rate_factor
+    if options.on_divergence == "stop":
+        raise TrainingDiverged(f"{what}; stopped, {kept}; {mend}, or set train.on_divergence to rollback")
+    if rollbacks > options.max_rollbacks:
+        raise TrainingDiverged(f"{what}, after {state.rollbacks} rollbacks; stopped, {kept}; {mend}")
+    if not session.checkpoints.load_latest(state, notify=lambda text: session.on_event(Notice(text))):
+        raise TrainingDiverged(f"{what}; there is no checkpoint to go back to; {mend}")
+    state.rollbacks, state.rate_scale, state.alarms = rollbacks, rate_scale, []
+    session.ranks.wait("rollback")  # all have read it before it is replaced
+    _save(state, session)
+    text = (
+        f"{what}; rolled back to {state.seen_images} images shown, learning rates times {rate_scale:g} "
+        f"(rollback {rollbacks} of {options.max_rollbacks})"
+    )
+    session.on_event(Notice(text))
+    session.on_event(Scalars(alarm.seen_images, {"rollbacks": float(rollbacks)}))
+
+
+def _interrupt(state: TrainState, session: _Session) -> None:
+    if math.isfinite(float(session.ranks.total(state.sums.sum()))):
+        _save(state, session)
+    raise TrainingInterrupted(f"stopped at {state.seen_images} images shown; run it again to go on")
+
+
+def _note(state: TrainState, figures: dict[str, float]) -> None:
+    """Add figures to the history's row of this moment."""
+    if not state.history or state.history[-1]["seen_images"] != state.seen_images:
+        state.history.append({"seen_images": state.seen_images})
+    state.history[-1].update(figures)
+
+
+def _shared(value: float, state: TrainState, ranks: Ranks) -> float:
+    """What the first process has found, in all processes."""
+    mine = torch.tensor(value if ranks.is_first else 0.0, dtype=torch.float64, device=state.sums.device)
+    return float(ranks.total(mine))
+
+
+def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _draw(state: TrainState, recipe: Recipe, count: int) -> Images:
+    latents = seeded_latents(count, state.ema.latent_dim, recipe.options.seed)
+    labels = balanced_labels(count, recipe.image.num_classes) if recipe.conditional else None
     return render(state.ema, latents, labels, batch_size=RENDER_BATCH_SIZE)
 
 
-@dataclass(frozen=True)
-class _Span:
-    """The images of one step on the clock: after `before`, up to `after`."""
-
-    before: int
-    after: int
-    total: int
-
-    def meets(self, every_images: int) -> bool:
-        """Whether a multiple of `every_images`, or the end, lies in the span."""
-        return self.after >= self.total or self.after // every_images > self.before // every_images
+def _grid_columns(recipe: Recipe) -> int:
+    classes = recipe.image.num_classes
+    return classes if recipe.conditional and classes <= GRID_COLUMNS else GRID_COLUMNS
 
 
-class _Clock:
-    """Images per second, and progress events at a readable pace."""
-
-    def __init__(self, total_images: int, seen_images: int, on_event: EventSink) -> None:
-        self.total_images = total_images
-        self.on_event = on_event
-        self.images_per_s = 0.0
-        self._last = (time.monotonic(), seen_images)
-
-    def tick(self, seen_images: int) -> None:
-        now, (then, seen_then) = time.monotonic(), self._last
-        if now - then >= PROGRESS_EVERY_S or seen_images >= self.total_images:
-            rate = (seen_images - seen_then) / max(now - then, 1e-9)
-            self.images_per_s += (rate - self.images_per_s) * (RATE_WEIGHT if self.images_per_s else 1.0)
-            self._last = (now, seen_images)
-            self.on_event(Progress(seen_images, self.total_images, self.images_per_s))
+def _grid_scale(recipe: Recipe) -> int:
+    return max(1, 32 // recipe.image.size)

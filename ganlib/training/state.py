@@ -1,96 +1,176 @@
-"""Everything that a training is, between two steps."""
+"""Everything that a training is, between two iterations."""
 
 import copy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.config import ImageSpec, RunConfig, TrainOptions
+from ganlib.augmentation import ProbabilityControl
+from ganlib.config import ImageSpec, OptimizerOptions, RunConfig
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
-from ganlib.training.device import MEMORY_FORMATS
+from ganlib.schedules import value_at
+from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
+from ganlib.training.precision import MEMORY_FORMATS, loss_scaler
+from ganlib.training.warm_start import frozen_parameters, warm_start
 
-LOSS_NAMES = ("loss/critic", "loss/generator", "loss/penalty", "logits/real", "logits/fake")
+CRITIC_FIGURES = ("loss/critic", "loss/penalty", "logits/real", "logits/fake", "gradient_norm/critic")
+GENERATOR_FIGURES = ("loss/generator", "gradient_norm/generator")
+FIGURES = CRITIC_FIGURES + GENERATOR_FIGURES
 
 
 @dataclass
 class Snapshot:
-    """EMA weights on the CPU and their score (lower is better) when `seen_images` had been shown."""
+    """EMA and critic weights on the CPU and their score (lower is better) when `seen_images` had been shown."""
 
     seen_images: int
     score: float
-    weights: dict[str, Tensor]
+    generator: dict[str, Tensor]
+    critic: dict[str, Tensor]
+
+
+@dataclass
+class Learner:
+    """How one network learns: Adam, the scaler of its loss, and the parameters that are not kept frozen."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    parameters: list[nn.Parameter]
+
+    def freeze(self) -> None:
+        """No gradients for the parameters, until `unfreeze`."""
+        for each in self.parameters:
+            each.requires_grad_(False)
+
+    def unfreeze(self) -> None:
+        """Gradients again."""
+        for each in self.parameters:
+            each.requires_grad_(True)
+
+    def follow(self, options: OptimizerOptions, seen_images: int, rate_scale: float) -> None:
+        """Set rate and betas to their schedules' values."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = value_at(options.learning_rate, seen_images) * rate_scale
+            group["betas"] = (value_at(options.beta1, seen_images), value_at(options.beta2, seen_images))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and scaler."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, values: dict[str, Any]) -> None:
+        """Become what `state_dict` described."""
+        self.optimizer.load_state_dict(values["optimizer"])
+        self.scaler.load_state_dict(values["scaler"])
 
 
 @dataclass
 class TrainState:
-    """Networks, optimisers, counters, and what has been measured so far.
+    """Networks, optimisers, controllers, counters, and what has been measured so far.
 
-    `sums` holds the running sums of the figures named in LOSS_NAMES over the
-    `summed_steps` steps since the last log point, on the device, so that no
-    step waits for it.
+    `sums` holds the running sums of FIGURES over the `summed_iterations` since
+    the last log point, on the device, so that no step waits for it.
+    `rate_scale` multiplies both learning rates and falls at each of the
+    `rollbacks`; `alarms` names those that sound now; `drops_out` says that
+    the critic has dropout, the one user of torch's global randomness; `finished` is set when
+    patience is out.
     """
 
     generator: Generator
     critic: Critic
     ema: Generator
-    generator_optimizer: torch.optim.Optimizer
-    critic_optimizer: torch.optim.Optimizer
+    generator_learner: Learner
+    critic_learner: Learner
+    augmentation: ProbabilityControl
     sums: Tensor
-    summed_steps: int = 0
+    drops_out: bool = False
+    summed_iterations: int = 0
     seen_images: int = 0
+    rate_scale: float = 1.0
+    rollbacks: int = 0
+    peak_diversity: float = 0.0
+    finished: bool = False
+    alarms: list[str] = field(default_factory=list)
     best: Snapshot | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
+    _PARTS = ("generator", "critic", "ema", "generator_learner", "critic_learner", "augmentation")
+    _VALUES = (
+        "summed_iterations", "seen_images", "rate_scale", "rollbacks", "peak_diversity", "finished", "alarms", "history",
+    )  # fmt: skip
+
     def state_dict(self) -> dict[str, Any]:
         """All of it, as tensors and plain values."""
-        best = self.best and {
-            "seen_images": self.best.seen_images,
-            "score": self.best.score,
-            "weights": self.best.weights,
-        }
-        return {
-            "generator": self.generator.state_dict(),
-            "critic": self.critic.state_dict(),
-            "ema": self.ema.state_dict(),
-            "generator_optimizer": self.generator_optimizer.state_dict(),
-            "critic_optimizer": self.critic_optimizer.state_dict(),
-            "sums": self.sums,
-            "summed_steps": self.summed_steps,
-            "seen_images": self.seen_images,
-            "best": best,
-            "history": self.history,
-        }
+        best = self.best and dict(vars(self.best))
+        parts = {name: getattr(self, name).state_dict() for name in self._PARTS}
+        return {**parts, **{name: getattr(self, name) for name in self._VALUES}, "sums": self.sums, "best": best}
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
         """Become the state that `state_dict` described."""
-        for name in ("generator", "critic", "ema", "generator_optimizer", "critic_optimizer"):
+        for name in self._PARTS:
             getattr(self, name).load_state_dict(values[name])
+        for name in self._VALUES:
+            setattr(self, name, values[name])
         self.sums = values["sums"].to(self.sums.device)
-        self.summed_steps = values["summed_steps"]
-        self.seen_images = values["seen_images"]
         self.best = Snapshot(**values["best"]) if values["best"] else None
-        self.history = values["history"]
+
+    def add_figures(self, names: tuple[str, ...], figures: Tensor, weight: float) -> None:
+        """Add one step's figures, [len(names)], to the sums."""
+        first = FIGURES.index(names[0])
+        self.sums[first : first + len(names)] += weight * figures
 
 
-def initial_state(config: RunConfig, image: ImageSpec, device: torch.device) -> TrainState:
-    """Freshly initialised networks and optimisers, a function of `train.seed`."""
-    torch.manual_seed(config.train.seed)
-    layout = MEMORY_FORMATS[config.train.memory_format]
-    generator = build_generator(config.network, image).to(device).to(memory_format=layout)
-    critic = build_critic(config.network, image).to(device).to(memory_format=layout)
+def initial_state(
+    config: RunConfig,
+    image: ImageSpec,
+    device: torch.device,
+    *,
+    ranks: Ranks = ALONE,
+    starting_point: Path | None = None,
+) -> TrainState:
+    """Networks and optimisers at the start, a function of `train.seed` and of the starting point.
+
+    Args:
+        config: the run.
+        image: size, channels and classes.
+        device: of this process.
+        ranks: the processes that share each batch.
+        starting_point: the local folder of `train.init_from`; None where that is null.
+
+    Raises:
+        UserError: the starting point does not fit.
+    """
     options = config.train
+    torch.manual_seed(options.seed)
+    generator, critic = build_generator(config.network, image), build_critic(config.network, image)
+    if options.init_from is not None:
+        assert starting_point is not None
+        warm_start(generator, critic, starting_point, options.init_from, config.network, image)
+        for frozen in frozen_parameters(critic, options.init_from.freeze_critic_layers):
+            frozen.requires_grad_(False)
+    layout = MEMORY_FORMATS[options.memory_format]
+    for network in (generator, critic):
+        network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    ema = copy.deepcopy(generator).requires_grad_(False).eval()
+    for network in (generator, critic):
+        synchronise_batch_norm(network, ranks)
+        if options.compile:
+            network.compile()
     return TrainState(
         generator=generator,
         critic=critic,
-        ema=copy.deepcopy(generator).requires_grad_(False).eval(),
-        generator_optimizer=_adam(generator, options.generator_learning_rate, options),
-        critic_optimizer=_adam(critic, options.critic_learning_rate, options),
-        sums=torch.zeros(len(LOSS_NAMES), dtype=torch.float64, device=device),
+        ema=ema,
+        generator_learner=_learner(generator, options.generator_optimizer, loss_scaler(options, device)),
+        critic_learner=_learner(critic, options.critic_optimizer, loss_scaler(options, device)),
+        augmentation=ProbabilityControl(config.augmentation.critic, device),
+        sums=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
+        drops_out=any(isinstance(each, nn.Dropout | nn.Dropout2d) and each.p > 0 for each in critic.modules()),
     )
 
 
-def _adam(network: nn.Module, learning_rate: float, options: TrainOptions) -> torch.optim.Optimizer:
-    return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(options.beta1, options.beta2), fused=True)
+def _learner(network: nn.Module, options: OptimizerOptions, scaler: torch.amp.GradScaler) -> Learner:
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    optimizer = torch.optim.Adam(parameters, eps=options.epsilon, fused=True)
+    return Learner(optimizer, scaler, parameters)

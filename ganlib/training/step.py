@@ -1,71 +1,160 @@
 """The mathematics of one step: the critic's, then the generator's."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from ganlib.config import LossOptions, TrainOptions
-from ganlib.losses.adversarial import critic_loss, generator_loss, generator_needs_real_logits
-from ganlib.losses.penalties import zero_centered_penalty
-from ganlib.training.device import autocast
-from ganlib.training.state import TrainState
+from ganlib.config import LossOptions, OptimizerOptions, PenaltyOptions
+from ganlib.losses import (
+    critic_loss,
+    generator_loss,
+    generator_needs_real_logits,
+    interpolate,
+    one_centered_penalty,
+    zero_centered_penalty,
+)
+from ganlib.schedules import value_at
+from ganlib.training.distributed import Ranks
+from ganlib.training.inputs import Inputs
+from ganlib.training.precision import autocast
+from ganlib.training.recipe import Recipe
+from ganlib.training.state import Learner, TrainState
 
 
-@dataclass(frozen=True)
-class RealBatch:
-    """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
+class Penalties(NamedTuple):
+    """What each penalty is multiplied by in this step; 0 where it is not computed."""
 
-    images: Tensor
-    labels: Tensor | None
+    r1: float
+    r2: float
+    gradient_penalty: float
 
 
-def critic_step(
-    state: TrainState, real: RealBatch, latents: Tensor, loss: LossOptions, options: TrainOptions
-) -> Tensor:
-    """Update the critic once; returns (loss, penalty, mean real logit, mean fake logit) detached, [4]."""
-    with autocast(options, real.images.device):
+def penalties_at(loss: LossOptions, seen_images: int, batch_size: int) -> Penalties:
+    """The factors after `seen_images`: gamma / 2 for R1 and R2, times the steps that a lazy one stands for."""
+
+    def factor(options: PenaltyOptions) -> float:
+        due = seen_images // batch_size % options.every_steps == 0
+        return value_at(options.weight, seen_images) * options.every_steps if due else 0.0
+
+    return Penalties(factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty))
+
+
+def critic_step(state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Tensor:
+    """Update the critic once; returns its figures (CRITIC_FIGURES), [5]."""
+    penalties = penalties_at(recipe.loss, state.seen_images, recipe.options.batch_size)
+    learner = state.critic_learner
+    learner.optimizer.zero_grad(set_to_none=True)
+    figures = [_critic_backward(state, recipe, part, penalties) for part in inputs.parts(recipe.options.accumulation)]
+    norm = _update(learner, recipe.options.critic_optimizer, ranks)
+    return torch.cat([torch.stack(figures).mean(dim=0), norm[None]])
+
+
+def generator_step(state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Tensor:
+    """Update the generator once against the frozen critic; returns its figures (GENERATOR_FIGURES), [2]."""
+    learner = state.generator_learner
+    learner.optimizer.zero_grad(set_to_none=True)
+    state.critic_learner.freeze()
+    losses = [_generator_backward(state, recipe, part) for part in inputs.parts(recipe.options.accumulation)]
+    state.critic_learner.unfreeze()
+    norm = _update(learner, recipe.options.generator_optimizer, ranks)
+    return torch.stack([torch.stack(losses).mean(), norm])
+
+
+def _critic_backward(state: TrainState, recipe: Recipe, inputs: Inputs, penalties: Penalties) -> Tensor:
+    """Add one part's gradients; returns (loss, penalty, mean real logit, mean fake logit), [4]."""
+    real, loss = inputs.real, recipe.loss
+    with autocast(recipe.options, real.images.device):
         with torch.no_grad():
-            fake = state.generator(latents, real.labels)
-        real_logits, fake_logits, penalty = _judge_both(state, real, fake, loss)
-    adversarial = critic_loss(loss.adversarial, real_logits, fake_logits).mean()
-    state.critic_optimizer.zero_grad(set_to_none=True)
-    (adversarial + penalty).backward()  # type: ignore[no-untyped-call]
-    state.critic_optimizer.step()
+            fake = state.generator(inputs.latents, real.labels)
+        real_logits, fake_logits, penalty = _judge_both(state, recipe, inputs, fake, penalties)
+        if penalties.gradient_penalty > 0:
+            penalty = penalty + penalties.gradient_penalty * _between(state, recipe, inputs, fake)
+    adversarial = critic_loss(loss.adversarial, real_logits, fake_logits, label_smoothing=loss.label_smoothing).mean()
+    state.augmentation.observe(real_logits.detach())
+    whole = (adversarial + penalty) / recipe.options.accumulation
+    state.critic_learner.scaler.scale(whole).backward()  # type: ignore[no-untyped-call]
     return torch.stack([adversarial, penalty, real_logits.mean(), fake_logits.mean()]).detach()
 
 
-def generator_step(
-    state: TrainState, real: RealBatch, latents: Tensor, loss: LossOptions, options: TrainOptions
-) -> Tensor:
-    """Update the generator once against the frozen critic; returns its loss detached, []."""
-    state.critic.requires_grad_(False)
-    with autocast(options, real.images.device):
-        fake = state.generator(latents, real.labels)
+def _judge_both(
+    state: TrainState, recipe: Recipe, inputs: Inputs, fake: Tensor, penalties: Penalties
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Real and fake logits [N] and R1 plus R2 []: one pass, unless batch statistics would mix the two."""
+    real, critic = inputs.real, state.critic
+    nothing = torch.zeros((), device=fake.device)
+    if critic.couples_samples:
+        real_seen = _augmented(state, recipe, real.images, inputs.real_draws)
+        fake_seen = _augmented(state, recipe, fake, inputs.fake_draws)
+        return critic(real_seen, real.labels), critic(fake_seen, real.labels), nothing
+    penalised = penalties.r1 > 0 or penalties.r2 > 0
+    images = torch.cat([real.images, fake]).requires_grad_(penalised)
+    draws = None
+    if inputs.real_draws is not None and inputs.fake_draws is not None:
+        draws = torch.cat([inputs.real_draws, inputs.fake_draws])
+    labels = None if real.labels is None else real.labels.repeat(2)
+    seen = _augmented(state, recipe, images, draws)
+    if not penalised:
+        real_logits, fake_logits = critic(seen, labels).chunk(2)
+        return real_logits, fake_logits, nothing
+    # A compiled critic cannot be differentiated twice; `forward` is never compiled.
+    logits = critic.forward(seen, labels)
+    real_logits, fake_logits = logits.chunk(2)
+    # One backward for both penalties: halves of one pass would each go through the whole batch.
+    r1, r2 = zero_centered_penalty(logits, images, loss_scale=_scale(state)).chunk(2)
+    return real_logits, fake_logits, penalties.r1 * r1.mean() + penalties.r2 * r2.mean()
+
+
+def _between(state: TrainState, recipe: Recipe, inputs: Inputs, fake: Tensor) -> Tensor:
+    """The WGAN gradient penalty [] on images between real and fake ones."""
+    assert inputs.mixing is not None
+    images = interpolate(inputs.real.images, fake, inputs.mixing).requires_grad_()
+    seen = _augmented(state, recipe, images, inputs.real_draws)
+    logits = state.critic.forward(seen, inputs.real.labels)
+    return one_centered_penalty(logits, images, loss_scale=_scale(state)).mean()
+
+
+def _generator_backward(state: TrainState, recipe: Recipe, inputs: Inputs) -> Tensor:
+    """Add one part's gradients; returns the loss, detached, []."""
+    real, name = inputs.real, recipe.loss.adversarial
+    with autocast(recipe.options, real.images.device):
+        fake = state.generator(inputs.latents, real.labels)
         real_logits = None
-        if generator_needs_real_logits(loss.adversarial):
+        if generator_needs_real_logits(name):
             with torch.no_grad():
-                real_logits = state.critic(real.images, real.labels)
-        fake_logits = state.critic(fake, real.labels)
-    adversarial = generator_loss(loss.adversarial, real_logits, fake_logits).mean()
-    state.generator_optimizer.zero_grad(set_to_none=True)
-    adversarial.backward()  # type: ignore[no-untyped-call]
-    state.generator_optimizer.step()
-    state.critic.requires_grad_(True)
+                seen = _augmented(state, recipe, real.images, inputs.real_draws)
+                real_logits = state.critic(seen, real.labels)
+        fake_logits = state.critic(_augmented(state, recipe, fake, inputs.fake_draws), real.labels)
+    adversarial = generator_loss(name, real_logits, fake_logits).mean()
+    whole = adversarial / recipe.options.accumulation
+    state.generator_learner.scaler.scale(whole).backward()  # type: ignore[no-untyped-call]
     return adversarial.detach()
 
 
-def _judge_both(state: TrainState, real: RealBatch, fake: Tensor, loss: LossOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """Real and fake logits [N] and the weighted penalty []: one pass, unless batch statistics would mix the two."""
-    nothing = torch.zeros((), device=fake.device)
-    if state.critic.couples_samples:
-        return state.critic(real.images, real.labels), state.critic(fake, real.labels), nothing
-    penalised = loss.r1_gamma > 0 or loss.r2_gamma > 0
-    images = torch.cat([real.images, fake]).requires_grad_(penalised)
-    logits = state.critic(images, None if real.labels is None else real.labels.repeat(2))
-    real_logits, fake_logits = logits.chunk(2)
-    if not penalised:
-        return real_logits, fake_logits, nothing
-    # One backward for both penalties: halves of one pass would each go through the whole batch.
-    r1, r2 = zero_centered_penalty(logits, images).chunk(2)
-    return real_logits, fake_logits, loss.r1_gamma / 2 * r1.mean() + loss.r2_gamma / 2 * r2.mean()
+def _augmented(state: TrainState, recipe: Recipe, images: Tensor, draws: Tensor | None) -> Tensor:
+    if recipe.augment is None:
+        return images
+    assert draws is not None
+    return recipe.augment(images, draws, state.augmentation.probability)
+
+
+def _scale(state: TrainState) -> Tensor | float:
+    """What fp16 gradients are multiplied by, read without waiting for the device."""
+    scaler = state.critic_learner.scaler
+    if not scaler.is_enabled():
+        return 1.0
+    scaled: Tensor = scaler.scale(torch.ones((), device=state.sums.device))
+    return scaled
+
+
+def _update(learner: Learner, options: OptimizerOptions, ranks: Ranks) -> Tensor:
+    """Average the gradients over the devices, clip them, step; returns their norm before clipping, []."""
+    ranks.average_gradients(learner.parameters)
+    learner.scaler.unscale_(learner.optimizer)
+    norm = get_total_norm([each.grad for each in learner.parameters if each.grad is not None])
+    if options.max_gradient_norm is not None:
+        clip_grads_with_norm_(learner.parameters, options.max_gradient_norm, norm)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    return norm

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -17,21 +18,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ganlib import events
-from ganlib.errors import UserError
-from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
+from ganlib.errors import TrainingInterrupted, UserError
+from pipelines.exit_codes import RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 
-TERMINATED = 128 + signal.SIGTERM
 PLAIN_LINE_EVERY_S = 5.0
 
 
-def run_stage(name: str, function: Callable[[], None]) -> None:
-    """Run a stage's main function; a user's mistake becomes one line and exit code 2."""
+def run_stage(name: str, function: Callable[[], None], *, announce: bool = True) -> None:
+    """Run a stage's main function; a user's mistake becomes one line and exit code 2, a stop on request 75."""
     signal.signal(signal.SIGTERM, _terminate)
     started = time.monotonic()
     try:
         function()
     except UserError as error:
         sys.exit(fail(str(error), USER_ERROR_EXIT_CODE))
+    except TrainingInterrupted as stopped:
+        sys.stderr.write(f"{name}: {stopped}\n")
+        sys.exit(RESUMABLE_EXIT_CODE)
     except OSError as error:
         what = f"{name}: {error.strerror or error} ({error.filename or 'no file named'})"
         sys.exit(fail(what, USER_ERROR_EXIT_CODE))
@@ -43,7 +46,26 @@ def run_stage(name: str, function: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(128 + signal.SIGINT)
-    say(f"{name}: done in {time.monotonic() - started:.1f} s")
+    if announce:
+        say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+@contextmanager
+def graceful_stop() -> Iterator[Callable[[], bool]]:
+    """Yields whether a stop was asked for: the first SIGTERM or SIGINT only notes it, the second ends at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked:
+            _terminate(number, frame)
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _scarcity(error: RuntimeError | MemoryError) -> str | None:
@@ -56,8 +78,8 @@ def _scarcity(error: RuntimeError | MemoryError) -> str | None:
     return None
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(TERMINATED)
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def say(text: str) -> None:
@@ -149,6 +171,9 @@ class ProgressDisplay:
         match event:
             case events.Notice(text=text):
                 self._console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+            case events.Alarm(text=text, seen_images=seen_images):
+                line = f"{self.name}: alarm at {seen_images} images shown: {text}"
+                self._console.print(line, highlight=False, soft_wrap=True)
             case events.Progress():
                 self._progress(event)
             case _:

@@ -1,9 +1,11 @@
 """Stage: train the generator; the best snapshot is the output."""
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
+
+import ganlib.augmentation
 import ganlib.datasets.order
 import ganlib.datasets.packed
 import ganlib.losses
@@ -12,12 +14,12 @@ import ganlib.metrics.extractors
 import ganlib.metrics.frechet
 import ganlib.networks
 import ganlib.sampling
+import ganlib.schedules
 import ganlib.training
 from ganlib.config import RunConfig, load_config
-from ganlib.datasets.order import batch_indices
 from ganlib.datasets.packed import PackedData, open_packed
 from ganlib.errors import UserError
-from ganlib.events import EventSink, Notice
+from ganlib.events import EventSink, Notice, ignore
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_counts, check_real
 from ganlib.metrics.extractors import Extractor
@@ -26,17 +28,25 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
 from ganlib.training.checkpoint import CheckpointStore, fingerprint
-from ganlib.training.device import prepare_device
-from ganlib.training.loop import Objective, sample_grid, train
+from ganlib.training.distributed import Ranks, join
+from ganlib.training.feeding import SplitFeed
+from ganlib.training.launch import device_count, inside_worker, launch, several_nodes
+from ganlib.training.loop import Measure, sample_grid, train
+from ganlib.training.precision import prepare_device
+from ganlib.training.recipe import Recipe
+from ganlib.training.requirements import check_devices
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths, tracking
 from pipelines.lineage import content_tags
 from pipelines.stages.extraction import project_extractor
-from pipelines.stages.shell import ProgressDisplay, chain, run_stage, say, write_csv, write_png
+from pipelines.stages.shell import ProgressDisplay, chain, graceful_stop, run_stage, say, write_csv, write_png
+from pipelines.starting_point import starting_point
 
 MEASURE_BATCH_SIZE = 250
+COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measures
 # The code that a generator's bits depend on: the score picks the snapshot.
 BITS = (
+    ganlib.augmentation,
     ganlib.datasets.order,
     ganlib.datasets.packed,
     ganlib.losses,
@@ -45,11 +55,29 @@ BITS = (
     ganlib.metrics.frechet,
     ganlib.networks,
     ganlib.sampling,
+    ganlib.schedules,
     ganlib.training,
 )
 
 
 def main() -> None:
+    """Train in this process, or in as many as `train.devices` asks for."""
+    options = load_config(paths.PARAMS).train
+    check_devices(options)
+    device_type = "cpu" if options.device == "cpu" or not torch.cuda.is_available() else "cuda"
+    processes = device_count(options.devices, device_type)
+    if inside_worker() or (processes == 1 and not several_nodes()):
+        train_generator()
+    else:
+        launch(_worker, processes=processes)
+
+
+def _worker() -> None:
+    """One of several processes."""
+    run_stage("train", train_generator, announce=False)
+
+
+def train_generator() -> None:
     """Train, or go on where an interrupted training stopped, and write `models/generator`."""
     config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
@@ -59,12 +87,46 @@ def main() -> None:
             "lower it or provide more images"
         )
     check_counts(config.evaluate, len(data.test))
-    device = prepare_device(config.train)
-    extractor = project_extractor(config.train.extractor, config, device)
-    state = initial_state(config, data.image, device)
-    checkpoints = CheckpointStore(
-        paths.CHECKPOINTS, _fingerprint(config, data, extractor, device), config.train.keep_checkpoints
-    )
+    device_type = "cuda" if config.train.device != "cpu" and torch.cuda.is_available() else "cpu"
+    with graceful_stop() as should_stop, join(device_type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
+        device = prepare_device(config.train, ranks.local_rank)
+        start = config.train.init_from
+        state = initial_state(
+            config,
+            data.image,
+            device,
+            ranks=ranks,
+            starting_point=None if start is None else starting_point(start.source, paths.STARTING_POINT),
+        )
+        extractor = project_extractor(config.train.extractor, config, device)
+        checkpoints = CheckpointStore(
+            paths.CHECKPOINTS, _fingerprint(config, data, extractor, device), config.train.keep_checkpoints
+        )
+        run = _Run(config, data, state, extractor, checkpoints, ranks, device, should_stop)
+        if ranks.is_first:
+            _train_and_tell(run)
+        else:
+            checkpoints.load_latest(state, notify=lambda _text: None)
+            _train(run, ignore)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a process needs to train."""
+
+    config: RunConfig
+    data: PackedData
+    state: TrainState
+    extractor: Extractor
+    checkpoints: CheckpointStore
+    ranks: Ranks
+    device: torch.device
+    should_stop: Callable[[], bool]
+
+
+def _train_and_tell(run: _Run) -> None:
+    """What the first process does: train, tell people and MLflow, write the outputs."""
+    config, data, state, checkpoints = run.config, run.data, run.state, run.checkpoints
     with (
         ProgressDisplay("train") as display,
         tracking.training_run(
@@ -79,8 +141,8 @@ def main() -> None:
         sink = chain(display, log.sink)
         if checkpoints.load_latest(state, notify=lambda text: sink(Notice(text))):
             sink(Notice(f"resumed at {state.seen_images} images shown"))
-        _train(state, config, data, extractor, checkpoints, sink)
-        _write_outputs(state, config, data, extractor)
+        _train(run, sink)
+        _write_outputs(run)
         digest = generator_sha256(paths.GENERATOR)
         log.tags({"generator_sha256": digest})
         for path in (paths.PARAMS, paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
@@ -93,21 +155,25 @@ def main() -> None:
     )
 
 
-def _train(
-    state: TrainState,
-    config: RunConfig,
-    data: PackedData,
-    extractor: Extractor,
-    checkpoints: CheckpointStore,
-    sink: EventSink,
-) -> None:
-    def batches(seen_images: int) -> tuple[Images, NDArray[np.int64] | None]:
-        chosen = batch_indices(
-            seed=config.train.seed, seen_images=seen_images, batch_size=config.train.batch_size, size=len(data.train)
-        )
-        return data.train.take(chosen), None if data.train.labels is None else data.train.labels[chosen]
+def _train(run: _Run, sink: EventSink) -> None:
+    recipe = Recipe.of(run.config, run.data.image)
+    feed = SplitFeed(run.data.train, recipe, run.ranks, run.device)
+    measure = _measure(run, sink) if run.ranks.is_first else _unasked(run)
+    train(
+        run.state,
+        recipe,
+        feed,
+        measure,
+        run.checkpoints,
+        ranks=run.ranks,
+        should_stop=run.should_stop,
+        on_event=sink,
+    )
 
-    # The training split picks the snapshot; the held-out split stays unseen until evaluate.
+
+def _measure(run: _Run, sink: EventSink) -> Measure:
+    """The Fréchet distance to the training split picks the snapshot; the held-out split stays unseen until evaluate."""
+    data, extractor = run.data, run.extractor
     features = cached_features(
         extractor,
         digest=data.train.digest,
@@ -119,24 +185,28 @@ def _train(
     check_real(features, data.train.name)
     real = FeatureStatistics.of(features.values)
 
-    def measure(images: Images) -> float:
+    def score(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
         return frechet_distance(FeatureStatistics.of(extractor.extract_all(pieces).values), real)
 
-    train(
-        state,
-        batches,
-        Objective(config.loss, f"{config.train.extractor}/fid", measure),
-        config.train,
-        data.image,
-        checkpoints,
-        conditional=config.network.conditional,
-        on_event=sink,
-    )
+    return Measure(_metric(run.config), score)
 
 
-def _write_outputs(state: TrainState, config: RunConfig, data: PackedData, extractor: Extractor) -> None:
-    metric = f"{config.train.extractor}/fid"
+def _unasked(run: _Run) -> Measure:
+    """The measure of the processes that do not measure."""
+
+    def score(_images: Images) -> float:
+        raise AssertionError("only the first process measures")
+
+    return Measure(_metric(run.config), score)
+
+
+def _metric(config: RunConfig) -> str:
+    return f"{config.train.extractor}/fid"
+
+
+def _write_outputs(run: _Run) -> None:
+    config, data, state, metric = run.config, run.data, run.state, _metric(run.config)
     if state.best is None:
         raise UserError(f"train: {metric} was never finite, so there is no snapshot to keep; lower the learning rates")
     write_csv(paths.CURVES, [{k: v for k, v in row.items() if k != metric} for row in state.history])
@@ -144,21 +214,23 @@ def _write_outputs(state: TrainState, config: RunConfig, data: PackedData, extra
         paths.SNAPSHOTS,
         [{"seen_images": row["seen_images"], "fid": row[metric]} for row in state.history if metric in row],
     )
-    state.ema.load_state_dict(state.best.weights)
-    write_png(
-        paths.TRAINING_SAMPLES, sample_grid(state, config.train, data.image, conditional=config.network.conditional)
-    )
+    state.ema.load_state_dict(state.best.generator)
+    state.critic.load_state_dict(state.best.critic)
+    write_png(paths.TRAINING_SAMPLES, sample_grid(state, Recipe.of(config, data.image)))
+    start = config.train.init_from
     provenance = {
         "seen_images": state.best.seen_images,
         "score": {"metric": metric, "reference": data.train.name, "value": state.best.score},
         "data_digest": data.train.digest,
-        "extractor_sha256": extractor.weights_sha256,
+        "extractor_sha256": run.extractor.weights_sha256,
+        "init_from": None if start is None else start.sha256,
     }
-    ImageGenerator(state.ema, config.network, data.image, provenance).save(paths.GENERATOR)
+    ImageGenerator(state.ema, config.network, data.image, provenance).save(paths.GENERATOR, critic=state.critic)
 
 
 def _fingerprint(config: RunConfig, data: PackedData, extractor: Extractor, device: torch.device) -> str:
-    sections = config.model_dump(mode="json", include={"network", "loss", "train"})
+    sections = config.model_dump(mode="json", include={"network", "loss", "augmentation", "train"})
+    sections["train"].pop("devices")  # a checkpoint can be read at any device count
     return fingerprint(
         {
             **sections,

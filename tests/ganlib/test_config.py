@@ -6,9 +6,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig, Schedule, load_config
 from ganlib.errors import UserError
-from tests.configs import PRESET, ROOT, tiny_config, tiny_values
+from tests.configs import PRESET, ROOT, changed, tiny_config, tiny_values
 
 
 def write(folder: Path, values: object) -> Path:
@@ -17,13 +17,11 @@ def write(folder: Path, values: object) -> Path:
     return path
 
 
-def changed(name: str, value: object) -> dict:
-    values = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
-    section, _, key = name.partition(".")
-    values[section][key] = value
-    return values
+def preset(changes: dict) -> dict:
+    return changed(yaml.safe_load(PRESET.read_text(encoding="utf-8")), changes)
 
 
+RATE = "train.generator_optimizer.learning_rate"
 BROKEN = [
     ("train.batch_size", 0, r"train\.batch_size: found 0; expected greater than or equal to 2"),
     ("train.batch_size", "many", r"train\.batch_size: found 'many'; expected a valid integer"),
@@ -33,22 +31,44 @@ BROKEN = [
     ("train.deterministic", "perhaps", r"train\.deterministic: found 'perhaps'; expected a valid boolean"),
     ("network.conditional", 1, r"network\.conditional: found 1; expected a valid boolean"),
     ("train.bach_size", 64, r"train\.bach_size: unknown parameter; did you mean batch_size\?"),
-    ("train.beta2", 1.0, r"train\.beta2: found 1\.0; expected less than 1"),
-    ("train.generator_learning_rate", -1, r"train\.generator_learning_rate: found -1; expected greater than 0"),
-    ("train.generator_learning_rate", float("nan"), r"train\.generator_learning_rate: found nan; expected a finite"),
+    ("train.critic_optimizer.beta2", 1.0, r"train\.critic_optimizer\.beta2: found 1\.0, expected .* below 1"),
+    (f"{RATE}", -1, rf"{RATE}: found -1\.0, expected a number of at least 0"),
+    (f"{RATE}", 0, r"train\.generator_optimizer: learning_rate is 0 for ever"),
+    (f"{RATE}", float("nan"), rf"{RATE}: found nan; expected a finite"),
+    (f"{RATE}", "fast", rf"{RATE}: found 'fast'; expected a valid number"),
+    (f"{RATE}.shape", "stairs", rf"{RATE}\.shape: found 'stairs'; expected 'linear' or 'cosine'"),
+    (f"{RATE}.stop", 0.1, rf"{RATE}\.stop: unknown parameter; "),
+    (f"{RATE}.over_images", 0, rf"{RATE}\.over_images: found 0; expected greater than 0"),
+    ("train.devices", 0, r"train\.devices: found 0; expected greater than 0"),
+    ("train.devices", "many", r"train\.devices: found 'many'; expected 'auto'"),
+    ("train.devices", 3, r"train: batch_size=64 does not divide into devices=3 times accumulation=1"),
+    ("train.accumulation", 7, r"train: batch_size=64 does not divide into devices=1 times accumulation=7"),
+    ("train.on_divergence", "hope", r"train\.on_divergence: found 'hope'; expected 'stop' or 'rollback'"),
+    ("train.alarms.divergence", [], r"train\.alarms: divergence must name non_finite"),
+    ("train.alarms.divergence", ["boredom"], r"train\.alarms\.divergence\.0: found 'boredom'; expected 'non_finite'"),
+    ("train.init_from", {"source": "a", "freeze_critic_layers": 0}, r"train\.init_from\.sha256: missing"),
+    (
+        "augmentation.critic",
+        {},
+        r"augmentation\.critic\.policy: found 'nothing', expected one of ada, diffaugment, none",
+    ),
+    ("augmentation.critic", {"policy": "ADA"}, r"augmentation\.critic\.policy: found 'ADA', expected one of ada"),
+    ("augmentation.critic.amount", 1, r"augmentation\.critic\.amount: unknown parameter; expected one of policy"),
     ("train.device", "tpu", r"train\.device: found 'tpu'; "),
-    ("train.precision", "fp8", r"train\.precision: found 'fp8'; expected 'fp32' or 'bf16'"),
+    ("train.precision", "fp8", r"train\.precision: found 'fp8'; expected 'fp32', 'tf32', 'bf16' or 'fp16'"),
     ("train.extractor", "vgg", r"train\.extractor: found 'vgg'; expected 'domain' or 'inception'"),
     ("train.total_images", None, r"train\.total_images: found None; expected a valid integer"),
-    ("data.image_size", 20, r"data\.image_size: found 20; expected 16, 32 or 64"),
-    ("data.channels", 2, r"data\.channels: found 2; expected 1 or 3"),
+    ("data.image_size", 20, r"data\.image_size: found 20; expected 16, 28, 32, 64, 128 or 256"),
+    ("data.channels", 2, r"data\.channels: found 2; expected 1, 3 or 4"),
     ("data.source", "", r"data\.source: found ''; "),
     ("data.test_share", 1.0, r"data\.test_share: found 1\.0; expected less than 1"),
-    ("network.family", "stylegan", r"network\.family: found 'stylegan', expected one of dcgan, r3gan"),
+    ("network.family", "stylegan", r"network\.family: found 'stylegan', expected one of .*dcgan.*r3gan"),
     ("network.generator_witdh", 8, r"network\.generator_witdh: unknown parameter; did you mean generator_width\?"),
     ("network.latent_dim", 0, r"network\.latent_dim: found 0; expected greater than 0"),
-    ("loss.adversarial", "wasserstien", r"loss\.adversarial: found 'wasserstien'; expected 'hinge'"),
-    ("loss.r1_gamma", -0.1, r"loss\.r1_gamma: found -0\.1; expected greater than or equal to 0"),
+    ("loss.adversarial", "wasserstien", r"loss\.adversarial: found 'wasserstien'; expected 'minimax'"),
+    ("loss.r1.weight", -0.1, r"loss\.r1\.weight: found -0\.1, expected a number of at least 0"),
+    ("loss.r1.every_steps", 0, r"loss\.r1\.every_steps: found 0; expected greater than 0"),
+    ("loss.label_smoothing", 0.1, r"loss: label_smoothing=0\.1 has no meaning for adversarial=hinge"),
     ("evaluate.samples", 10, r"evaluate: samples=10 is fewer than kid_subset_size needs \(200\); raise samples"),
     ("register.metric", "domain/fidd", r"register\.metric: found 'domain/fidd'; expected 'domain/fid'"),
     ("register.metric", "inception/fid", r"register\.metric=inception/fid is not measured with evaluate\.extractor"),
@@ -60,7 +80,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("name", "value", "line"), BROKEN, ids=[f"{n}={v}" for n, v, _ in BROKEN])
 def test_a_broken_value_is_one_clear_line(name: str, value: object, line: str, tmp_path: Path) -> None:
-    path = write(tmp_path, changed(name, value))
+    path = write(tmp_path, preset({name: value}))
     with pytest.raises(UserError, match=line) as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
@@ -97,15 +117,32 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
     assert any("loss: missing" in line for line in lines)
 
 
-def test_sections_must_agree() -> None:
-    with pytest.raises(ValidationError, match="critic whose samples are independent"):
-        tiny_config({"network.critic_norm": "batch", "loss.r1_gamma": 1.0})
-    with pytest.raises(ValidationError, match=r"label_fidelity needs network\.conditional"):
-        tiny_config({"register.metric": "domain/label_fidelity", "network.conditional": False})
-    with pytest.raises(ValidationError, match=r"widths has 3 entries, expected 4"):
-        tiny_config({"network": "r3gan", "data.image_size": 32})
-    with pytest.raises(ValidationError, match=r"group_width=3 must divide"):
-        tiny_config({"network": "r3gan", "network.group_width": 3})
+ADAPTIVE = {
+    "policy": "ada",
+    "control": {"kind": "adaptive", "target": 0.6, "full_range_images": 1000, "every_images": 64},
+    **dict.fromkeys(("blit", "geometry", "colour", "noise", "cutout"), 1.0),
+}
+ILLEGAL = [
+    ({"network.critic_norm": "batch", "loss.r1.weight": 1.0}, "critic whose samples are independent"),
+    ({"network.critic_norm": "batch", "loss.gradient_penalty.weight": 1.0}, "critic whose samples are independent"),
+    ({"loss.adversarial": "relativistic", "augmentation.critic": ADAPTIVE}, "set the kind to scheduled"),
+    ({"loss.adversarial": "wasserstein", "augmentation.critic": ADAPTIVE}, "set the kind to scheduled"),
+    ({"loss.adversarial": "wasserstein", "loss.label_smoothing": 0.1}, "no meaning for adversarial=wasserstein"),
+    ({"register.metric": "domain/label_fidelity", "network.conditional": False}, r"needs network\.conditional"),
+    ({"network": "r3gan", "data.image_size": 32}, r"widths has 3 entries, expected 4"),
+    ({"network": "r3gan", "network.group_width": 3}, r"group_width=3 must divide"),
+    ({"data.image_size": 28}, r"image_size=28: network\.family=dcgan makes sizes that are a power of two"),
+    ({"train.precision": "fp16", "train.device": "cpu"}, "precision=fp16 needs a CUDA device"),
+    ({"train.precision": "tf32", "train.device": "cpu"}, "precision=tf32 needs a CUDA device"),
+    ({"train.cuda_graph": True, "train.device": "cpu"}, "cuda_graph=true needs a CUDA device"),
+    ({"train.device": "cuda:1", "train.devices": 2}, "names one device, found devices=2"),
+]
+
+
+@pytest.mark.parametrize(("changes", "line"), ILLEGAL, ids=[line for _, line in ILLEGAL])
+def test_sections_must_agree(changes: dict, line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        tiny_config(changes)
 
 
 def test_the_preset_is_what_params_start_as_and_every_preset_is_valid() -> None:
@@ -115,13 +152,15 @@ def test_the_preset_is_what_params_start_as_and_every_preset_is_valid() -> None:
 
 
 def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
-    text = PRESET.read_text(encoding="utf-8").replace("loss:\n", "loss:\n  <<: {r1_gamma: 9.0}\n", 1)
-    assert load_config(write(tmp_path, text)).loss.r1_gamma == 0.0
+    text = PRESET.read_text(encoding="utf-8").replace("loss:\n", "loss:\n  <<: {label_smoothing: 0.4}\n", 1)
+    assert load_config(write(tmp_path, text)).loss.label_smoothing == 0.0
 
 
 def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
     path = write(tmp_path, PRESET.read_text(encoding="utf-8").replace("0.0004", "4e-4"))
-    assert load_config(path).train.critic_learning_rate == pytest.approx(4e-4)
+    schedule = load_config(path).train.critic_optimizer.learning_rate
+    assert isinstance(schedule, Schedule)
+    assert schedule.start == pytest.approx(4e-4)
 
 
 def test_the_object_is_frozen() -> None:

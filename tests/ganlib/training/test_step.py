@@ -8,10 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from ganlib.config import ImageSpec
+from ganlib.training.distributed import ALONE
 from ganlib.training.ema import decay_at, update_ema
+from ganlib.training.inputs import Inputs, RealBatch
 from ganlib.training.randomness import generator_at
+from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
-from ganlib.training.step import RealBatch, critic_step, generator_step
+from ganlib.training.step import critic_step, generator_step, penalties_at
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
@@ -24,42 +27,98 @@ def setup(changes: dict):
     images = torch.rand(8, 1, 16, 16, generator=draw) * 2 - 1
     labels = torch.arange(8) % 3
     latents = torch.randn(8, config.network.latent_dim, generator=draw)
-    return config, state, RealBatch(images, labels), latents
+    inputs = Inputs(RealBatch(images, labels), latents, None, None, torch.rand(8, generator=draw))
+    return state, Recipe.of(config, IMAGE), inputs
 
 
-def test_critic_step_with_penalties_equals_the_formula() -> None:
+def gradients_agree(mine: torch.nn.Module, theirs: torch.nn.Module) -> None:
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert one.grad is not None
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def slope(critic: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = images.clone().requires_grad_()
+    logits = critic(inputs, labels)
+    (gradients,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    return logits, gradients.square().sum(dim=(1, 2, 3))
+
+
+def test_critic_step_with_zero_centred_penalties_equals_the_formula() -> None:
     changes = {
         "network.critic_norm": "none",
         "loss.adversarial": "relativistic",
-        "loss.r1_gamma": 0.5,
-        "loss.r2_gamma": 2.0,
+        "loss.r1": {"weight": 0.25, "every_steps": 2},  # lazy: due at the first step, and then counts twice
+        "loss.r2.weight": 2.0,
     }
-    config, state, real, latents = setup(changes)
+    state, recipe, inputs = setup(changes)
     twin = copy.deepcopy(state.critic)
-    fake = copy.deepcopy(state.generator)(latents, real.labels).detach()
+    fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
 
-    critic_step(state, real, latents, config.loss, config.train)
+    critic_step(state, recipe, inputs, ALONE)
 
-    penalty = torch.zeros(())
-    logits = []
-    for images, gamma in ((real.images, 0.5), (fake, 2.0)):
-        inputs = images.clone().requires_grad_()
-        out = twin(inputs, real.labels)
-        (slope,) = torch.autograd.grad(out.sum(), inputs, create_graph=True)
-        penalty = penalty + gamma / 2 * slope.square().sum(dim=(1, 2, 3)).mean()
-        logits.append(out)
-    (F.softplus(-(logits[0] - logits[1])).mean() + penalty).backward()
-    for mine, theirs in zip(state.critic.parameters(), twin.parameters(), strict=True):
-        assert mine.grad is not None
-        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    real_logits, r1 = slope(twin, inputs.real.images, inputs.real.labels)
+    fake_logits, r2 = slope(twin, fake, inputs.real.labels)
+    penalty = 0.5 / 2 * r1.mean() + 2.0 / 2 * r2.mean()
+    (F.softplus(-(real_logits - fake_logits)).mean() + penalty).backward()
+    gradients_agree(state.critic, twin)
 
 
-@pytest.mark.parametrize("adversarial", ["hinge", "non_saturating", "relativistic"])
+def test_critic_step_with_gradient_penalty_equals_the_formula() -> None:
+    changes = {
+        "network.critic_norm": "none",
+        "loss.adversarial": "wasserstein",
+        "loss.gradient_penalty.weight": 10.0,
+    }
+    state, recipe, inputs = setup(changes)
+    twin = copy.deepcopy(state.critic)
+    fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
+
+    critic_step(state, recipe, inputs, ALONE)
+
+    share = inputs.mixing[:, None, None, None]
+    _, squared = slope(twin, (1 - share) * inputs.real.images + share * fake, inputs.real.labels)
+    logits = twin(fake, inputs.real.labels) - twin(inputs.real.images, inputs.real.labels)
+    (logits.mean() + 10.0 * (squared.sqrt() - 1).square().mean()).backward()
+    gradients_agree(state.critic, twin)
+
+
+def test_accumulated_parts_are_the_whole_batch() -> None:
+    """For networks that do not couple the images of a batch; R3GAN is one."""
+    changes = {"network": "r3gan", "loss.adversarial": "relativistic", "loss.r1.weight": 1.0}
+    whole, recipe, inputs = setup(changes)
+    parts, accumulating, _ = setup({**changes, "train.accumulation": 4})
+    for state, its_recipe in ((whole, recipe), (parts, accumulating)):
+        critic_figures = critic_step(state, its_recipe, inputs, ALONE)
+        generator_figures = generator_step(state, its_recipe, inputs, ALONE)
+        assert torch.isfinite(critic_figures).all()
+        assert torch.isfinite(generator_figures).all()
+    gradients_agree(whole.critic, parts.critic)
+    gradients_agree(whole.generator, parts.generator)
+
+
+def test_lazy_penalties_fall_due_on_the_clock() -> None:
+    loss = tiny_config({"loss.r1": {"weight": 3.0, "every_steps": 4}}).loss
+    factors = [penalties_at(loss, seen_images, 8).r1 for seen_images in range(0, 80, 8)]
+    assert factors == [6.0, 0, 0, 0, 6.0, 0, 0, 0, 6.0, 0]
+
+
+def test_clipping_bounds_the_norm_of_what_is_applied() -> None:
+    state, recipe, inputs = setup({"train.critic_optimizer.max_gradient_norm": 1e-3})
+    figures = critic_step(state, recipe, inputs, ALONE)
+    applied = torch.nn.utils.get_total_norm([each.grad for each in state.critic.parameters()])
+    assert float(figures[-1]) > 1e-3
+    assert float(applied) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "adversarial", ["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
+)
 def test_generator_step_moves_the_generator_only(adversarial: str) -> None:
-    config, state, real, latents = setup({"loss.adversarial": adversarial, "network.critic_norm": "none"})
+    state, recipe, inputs = setup({"loss.adversarial": adversarial, "network.critic_norm": "none"})
     critic_before = copy.deepcopy(state.critic.state_dict())
     generator_before = copy.deepcopy(state.generator.state_dict())
-    generator_step(state, real, latents, config.loss, config.train)
+    generator_step(state, recipe, inputs, ALONE)
     for name, value in state.critic.state_dict().items():
         assert torch.equal(value, critic_before[name])
     assert any(not torch.equal(v, generator_before[n]) for n, v in state.generator.state_dict().items())
@@ -67,11 +126,14 @@ def test_generator_step_moves_the_generator_only(adversarial: str) -> None:
 
 
 def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
-    slow = {"train.critic_learning_rate": 1e-4, "train.generator_learning_rate": 1e-4, "network.critic_norm": "none"}
-    config, state, real, latents = setup({**slow, "loss.adversarial": "non_saturating"})
-    critic_losses = [float(critic_step(state, real, latents, config.loss, config.train)[0]) for _ in range(12)]
+    slow = {f"train.{network}_optimizer.learning_rate": 1e-4 for network in ("generator", "critic")}
+    changes = {**slow, "network.critic_norm": "none", "loss.adversarial": "non_saturating"}
+    state, recipe, inputs = setup(changes)
+    for learner in (state.critic_learner, state.generator_learner):
+        learner.follow(recipe.options.critic_optimizer, 0, 1.0)
+    critic_losses = [float(critic_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert critic_losses[-1] < critic_losses[0]
-    generator_losses = [float(generator_step(state, real, latents, config.loss, config.train)) for _ in range(12)]
+    generator_losses = [float(generator_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert generator_losses[-1] < generator_losses[0]
 
 
@@ -88,9 +150,9 @@ def test_ema_is_the_closed_form_for_weights_and_buffers() -> None:
 
 
 def test_ema_decay_is_a_half_life_in_images_with_ramp() -> None:
-    steps = decay_at(10**9, batch_size=50, half_life_images=1000, ramp=0.05) ** 20
+    steps = decay_at(10**9, images=50, half_life_images=1000, ramp=0.05) ** 20
     assert steps == pytest.approx(0.5)
-    assert decay_at(2000, batch_size=100, half_life_images=10**9, ramp=0.05) == pytest.approx(0.5)
+    assert decay_at(2000, images=100, half_life_images=10**9, ramp=0.05) == pytest.approx(0.5)
 
 
 def test_draws_are_functions_of_seed_purpose_and_clock() -> None:

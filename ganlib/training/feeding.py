@@ -1,0 +1,80 @@
+"""Real images from packed data to the device, in the endless seeded order."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganlib.datasets.order import batch_indices
+from ganlib.datasets.packed import Split
+from ganlib.training.distributed import Ranks
+from ganlib.training.inputs import RealBatch
+from ganlib.training.recipe import Recipe
+
+RESIDENT_SHARE = 0.25  # of the free memory of the device, at most, for the whole split
+READ_IMAGES = 4096
+
+
+class SplitFeed:
+    """Batches of a split: from the device's own memory where the split fits, else read one batch ahead.
+
+    The pixels cross as uint8 and become [N, C, H, W] in [-1, 1] there. On the
+    CPU the memory map is read directly.
+    """
+
+    def __init__(self, split: Split, recipe: Recipe, ranks: Ranks, device: torch.device) -> None:
+        self._split, self._device = split, device
+        self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
+        self._share = ranks.share(self._batch_size)
+        self._labels = split.labels if recipe.conditional else None
+        self._resident = _resident(split, device)
+        self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" and self._resident is None else None
+        self._ahead: tuple[int, Future[Tensor]] | None = None
+
+    def at(self, seen_images: int) -> RealBatch:
+        """This process's share of the batch that follows after `seen_images`."""
+        chosen = self._indices(seen_images)
+        if self._resident is not None:
+            pixels = self._resident[torch.from_numpy(chosen).to(self._device, non_blocking=True)]
+        elif self._reader is not None:
+            pixels = self._read_ahead(seen_images, self._reader).to(self._device, non_blocking=True)
+        else:
+            pixels = torch.from_numpy(self._split.take(chosen))
+        labels = None
+        if self._labels is not None:
+            labels = torch.from_numpy(self._labels[chosen]).to(self._device, non_blocking=True)
+        return RealBatch(pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1), labels)
+
+    def _indices(self, seen_images: int) -> NDArray[np.int64]:
+        whole = batch_indices(
+            seed=self._seed, seen_images=seen_images, batch_size=self._batch_size, size=len(self._split)
+        )
+        return whole[self._share]
+
+    def _read_ahead(self, seen_images: int, reader: ThreadPoolExecutor) -> Tensor:
+        """This batch, most likely read already; the next one is begun."""
+        ready = self._ahead[1] if self._ahead is not None and self._ahead[0] == seen_images else None
+        pixels = ready.result() if ready is not None else self._pinned(seen_images)
+        following = seen_images + self._batch_size
+        self._ahead = following, reader.submit(self._pinned, following)
+        return pixels
+
+    def _pinned(self, seen_images: int) -> Tensor:
+        return torch.from_numpy(self._split.take(self._indices(seen_images))).pin_memory()
+
+
+def _resident(split: Split, device: torch.device) -> Tensor | None:
+    """The whole split, uint8 [N, H, W, C], in the device's memory; None on a CPU and where it does not fit."""
+    if device.type != "cuda":
+        return None
+    shape = split.take(np.zeros(1, dtype=np.int64)).shape[1:]
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    if len(split) * int(np.prod(shape)) > RESIDENT_SHARE * free_bytes:
+        return None
+    pixels = torch.empty((len(split), *shape), dtype=torch.uint8, device=device)
+    for start in range(0, len(split), READ_IMAGES):
+        indices = np.arange(start, min(start + READ_IMAGES, len(split)), dtype=np.int64)
+        pixels[start : start + len(indices)] = torch.from_numpy(split.take(indices))
+    return pixels

@@ -1,0 +1,47 @@
+"""Where and how precisely the arithmetic is done."""
+
+import os
+
+import torch
+
+from ganlib.config import TrainOptions
+from ganlib.training.requirements import check_devices
+
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
+    """Set threads, determinism and the precision of float32 products for this process; return its device.
+
+    Raises:
+        UserError: the options ask for a device, or for more devices, than there are.
+    """
+    check_devices(options)
+    torch.set_num_threads(options.threads)
+    name = options.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank if device.index is None else device.index)
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = not options.deterministic
+        # PyTorch lets cuDNN use TF32 unless told otherwise, and cuBLAS not.
+        product = "tf32" if options.precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = product
+        torch.backends.cudnn.conv.fp32_precision = product  # type: ignore[attr-defined]
+        # cuBLAS repeats its bits only with a fixed workspace; it reads this when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(options.deterministic)
+    return device
+
+
+def autocast(options: TrainOptions, device: torch.device) -> torch.autocast:
+    """The context of the networks' forward passes: half precision where asked for."""
+    return torch.autocast(device.type, dtype=_HALVES.get(options.precision), enabled=options.precision in _HALVES)
+
+
+def loss_scaler(options: TrainOptions, device: torch.device) -> torch.amp.GradScaler:
+    """The scaler that keeps fp16 gradients from vanishing; it does nothing in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
