@@ -1,0 +1,86 @@
+"""Where a training starts from: a folder, or a registered model with its critic."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganlib.config import ImageSpec, RegisterOptions
+from ganlib.errors import UserError
+from ganlib.networks import build_critic, build_generator
+from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
+from pipelines.mlflow_store import LOCAL_DATABASE
+from pipelines.registry import register
+from pipelines.starting_point import starting_point
+from tests.configs import tiny_config
+from tests.mlflow_server import free_port
+
+pytestmark = pytest.mark.integration
+IMAGE = ImageSpec(size=16, channels=1, classes=("zero", "one"))
+
+
+def save_generator(folder: Path) -> Path:
+    network = tiny_config({}).network
+    torch.manual_seed(0)
+    generator = ImageGenerator(build_generator(network, IMAGE), network, IMAGE, {"seen_images": 1})
+    generator.save(folder, build_critic(network, IMAGE))
+    return folder
+
+
+def test_a_registered_generator_comes_with_its_critic(project: Path) -> None:
+    saved = save_generator(project / "generator")
+    register(
+        options=RegisterOptions(model_name="digits", metric="domain/fid", margin=0),
+        experiment="digits",
+        generator_folder=saved,
+        evaluation={"measured_on": "r", "metrics": {"domain/fid": {"value": 1.0}}},
+        tags={},
+        rescore=lambda _: 0.0,
+    )
+    folder = project / ".ganlib/starting_point"
+    (folder / "left").mkdir(parents=True)
+    for source in ("models:/digits@champion", "models:/digits/1"):
+        found = starting_point(source, folder)
+        assert found.is_relative_to(folder)
+        assert not (folder / "left").exists()
+        assert generator_sha256(found) == generator_sha256(saved)
+        expected = load_critic(saved).state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in load_critic(found).state_dict().items())
+    for source, words in (
+        ("models:/digits@nobody", "nobody"),
+        ("models:/digits/7", "7"),
+        ("models:/nothing@champion", "nothing"),
+    ):
+        with pytest.raises(UserError, match=rf"^train\.init_from\.source={source}: .*{words}.* not found") as caught:
+            starting_point(source, folder)
+        assert "\n" not in str(caught.value)
+
+
+def test_folders(project: Path) -> None:
+    save_generator(project / "models/start")
+    assert starting_point("models/start", project / "unused") == Path("models/start")
+    assert not (project / "unused").exists()
+    (project / "empty").mkdir()
+    for source, words in (
+        ("absent", "no such folder; give a generator's folder or models:/NAME@ALIAS"),
+        ("mlflow.db", "no such folder"),
+        ("empty", "holds no generator.json"),
+        ("models:/name", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
+        ("models:/name/latest", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
+    ):
+        with pytest.raises(UserError) as caught:
+            starting_point(source, project / "unused")
+        assert str(caught.value).startswith(f"train.init_from.source={source}: {words}")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_registry_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UserError, match=r"^train\.init_from\.source=.*no answer") as caught:
+        starting_point("models:/digits@champion", project / "start")
+    assert "\n" not in str(caught.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (project / LOCAL_DATABASE).unlink()
+    with pytest.raises(UserError, match=r"mlflow\.db is not here, so no registry is; set MLFLOW_TRACKING_URI"):
+        starting_point("models:/digits@champion", project / "start")
+    assert not (project / LOCAL_DATABASE).exists()
