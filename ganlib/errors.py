@@ -15,3 +15,7 @@ class TrainingDiverged(UserError):
 
 class TrainingInterrupted(Exception):
     """The training was asked to stop and kept a checkpoint; running it again goes on from there."""
+
+
+class ProcessesFailed(Exception):
+    """Of several processes that train together one has gone. The message is one line; running again goes on."""

@@ -84,6 +84,22 @@ def schedule(
 
 
 @app.command()
+def preset(
+    name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a params.yaml with changes of your own.")] = False,
+) -> None:
+    """List the presets, or write params.yaml from one."""
+    from pipelines.presets import apply_preset, find_preset, known_presets, listing
+
+    presets = known_presets(Path.cwd())
+    if name is None or name not in {known.name for known in presets}:
+        typer.echo(listing(presets))
+    if name is not None:
+        for line in apply_preset(Path.cwd(), find_preset(name, presets), presets, force=force):
+            typer.echo(line)
+
+
+@app.command()
 def sample(
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
     count: Annotated[int, typer.Option(min=1, max=10_000)] = 100,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 DVC_FILE = Path("dvc.yaml")
+PRESETS = Path("presets")
 
 PROCESSED = Path("data/processed")
 EXTRACTOR = Path("models/extractor")

@@ -18,12 +18,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganlib.errors import UserError
+from ganlib.errors import ProcessesFailed, UserError
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-class RankLost(Exception):
+class RankLost(ProcessesFailed):
     """Another rank cannot be reached, most likely because it has ended: what became of it is not known here."""
 
 
@@ -97,6 +97,11 @@ class Ranks:
 
 
 ALONE = Ranks(0, 1, 0)
+
+
+def local_rank() -> int:
+    """This process's number on this machine, which is that of its GPU; 0 when alone."""
+    return _from_environment().local_rank
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from ganlib.errors import TrainingInterrupted, UserError
+from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from ganlib.training.distributed import RANK_VARIABLES, RankLost
 
 GRACE_S = 30  # from a signal to stop until SIGKILL: time for a checkpoint
@@ -39,7 +39,7 @@ GO_ON = "the last checkpoint is kept, run again to go on"
 Report: TypeAlias = tuple[int, BaseException]
 
 
-class WorkerFailed(Exception):
+class WorkerFailed(ProcessesFailed):
     """A process of several died without a word. The message is one line; running again goes on from the checkpoint."""
 
 

@@ -11,6 +11,11 @@ MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def device_type(options: TrainOptions) -> str:
+    """`cpu` or `cuda`, as asked for and found."""
+    return "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
     """Set threads, determinism and the precision of float32 products for this process; return its device.
 
@@ -19,10 +24,7 @@ def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
     """
     check_devices(options)
     torch.set_num_threads(options.threads)
-    name = options.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    device = torch.device(device_type(options) if options.device == "auto" else options.device)
     if device.type == "cuda":
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         torch.cuda.set_device(device)

@@ -26,7 +26,7 @@ def check_devices(options: TrainOptions) -> None:
     if on_cpu and options.cuda_graph:
         raise UserError("train.cuda_graph=true: needs a CUDA device, found none; set it to false")
     if options.devices == "auto":
-        _check_division(options, 1 if on_cpu else found)
+        check_shares(options, 1 if on_cpu else found)
         return
     available, kind = (_cpu_cores(), "CPU cores") if on_cpu else (found, "CUDA devices")
     if options.devices > available:
@@ -61,7 +61,12 @@ def _cpu_cores() -> int:
         return os.cpu_count() or 1
 
 
-def _check_division(options: TrainOptions, devices: int) -> None:
+def check_shares(options: TrainOptions, devices: int) -> None:
+    """See that a batch falls into equal parts over so many devices.
+
+    Raises:
+        UserError: it does not.
+    """
     try:
         check_batch(options.batch_size, devices=devices, accumulation=options.accumulation)
     except ValueError as error:

@@ -98,7 +98,8 @@ class TrainState:
 
     _PARTS = ("generator", "critic", "ema", "generator_learner", "critic_learner", "augmentation")
     _VALUES = (
-        "summed_iterations", "seen_images", "rate_scale", "rollbacks", "peak_diversity", "finished", "alarms", "history",
+        "summed_iterations", "seen_images", "rate_scale", "rollbacks",
+        "peak_diversity", "finished", "alarms", "history",
     )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def initial_state(
             frozen.requires_grad_(False)
     layout = MEMORY_FORMATS[options.memory_format]
     for network in (generator, critic):
-        network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        network.to(device).to(memory_format=layout)
     ema = copy.deepcopy(generator).requires_grad_(False).eval()
     for network in (generator, critic):
         synchronise_batch_norm(network, ranks)

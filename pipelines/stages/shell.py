@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ganlib import events
-from ganlib.errors import TrainingInterrupted, UserError
-from pipelines.exit_codes import RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
+from pipelines.exit_codes import FAILURE_EXIT_CODE, RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 
 PLAIN_LINE_EVERY_S = 5.0
 
@@ -35,6 +35,8 @@ def run_stage(name: str, function: Callable[[], None], *, announce: bool = True)
     except TrainingInterrupted as stopped:
         sys.stderr.write(f"{name}: {stopped}\n")
         sys.exit(RESUMABLE_EXIT_CODE)
+    except ProcessesFailed as error:
+        sys.exit(fail(f"{name}: {error}", FAILURE_EXIT_CODE))
     except OSError as error:
         what = f"{name}: {error.strerror or error} ({error.filename or 'no file named'})"
         sys.exit(fail(what, USER_ERROR_EXIT_CODE))

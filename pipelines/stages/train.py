@@ -28,13 +28,13 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
 from ganlib.training.checkpoint import CheckpointStore, fingerprint
-from ganlib.training.distributed import Ranks, join
+from ganlib.training.distributed import Ranks, join, local_rank
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.launch import device_count, inside_worker, launch, several_nodes
+from ganlib.training.launch import device_count, inside_worker, launch, node_count
 from ganlib.training.loop import Measure, sample_grid, train
-from ganlib.training.precision import prepare_device
+from ganlib.training.precision import device_type, prepare_device
 from ganlib.training.recipe import Recipe
-from ganlib.training.requirements import check_devices
+from ganlib.training.requirements import check_devices, check_shares
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths, tracking
 from pipelines.lineage import content_tags
@@ -61,20 +61,14 @@ BITS = (
 
 
 def main() -> None:
-    """Train in this process, or in as many as `train.devices` asks for."""
+    """Train in this process, or in as many as `train.devices` and the nodes ask for."""
     options = load_config(paths.PARAMS).train
     check_devices(options)
-    device_type = "cpu" if options.device == "cpu" or not torch.cuda.is_available() else "cuda"
-    processes = device_count(options.devices, device_type)
-    if inside_worker() or (processes == 1 and not several_nodes()):
+    processes = device_count(options.devices, device_type(options))
+    if inside_worker() or processes * node_count() == 1:
         train_generator()
     else:
-        launch(_worker, processes=processes)
-
-
-def _worker() -> None:
-    """One of several processes."""
-    run_stage("train", train_generator, announce=False)
+        launch(train_generator, processes=processes)
 
 
 def train_generator() -> None:
@@ -87,9 +81,9 @@ def train_generator() -> None:
             "lower it or provide more images"
         )
     check_counts(config.evaluate, len(data.test))
-    device_type = "cuda" if config.train.device != "cpu" and torch.cuda.is_available() else "cpu"
-    with graceful_stop() as should_stop, join(device_type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
-        device = prepare_device(config.train, ranks.local_rank)
+    device = prepare_device(config.train, local_rank())
+    with graceful_stop() as should_stop, join(device.type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
+        check_shares(config.train, ranks.size)
         start = config.train.init_from
         state = initial_state(
             config,

@@ -181,6 +181,29 @@ def test_in_place_activations_leave_two_passes_and_double_backward_alone(options
         assert parameter.grad.isfinite().all()
 
 
+COMPILED = ("mlp-conditional", "dcgan-resize-spectral", "resnet-conditional")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # Dynamo's own
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in COMPILED else pytest.mark.slow) for name in VARIANTS]
+)
+def test_compiled_networks_give_the_same_gradients_and_state(name):
+    options, spec = VARIANTS[name], image_spec()
+    latents, images, labels = inputs(options, spec)
+    results = []
+    for compiled in (False, True):
+        networks = [network.double() for network in build(options, spec)]
+        calls = [torch.compile(each, backend="aot_eager", fullgraph=True) if compiled else each for each in networks]
+        both = torch.cat([images.double(), calls[0](latents.double(), labels)])
+        logits = calls[1](both, None if labels is None else labels.repeat(2))
+        logits.square().sum().backward()
+        parameters = [parameter for network in networks for parameter in network.parameters()]
+        buffers = [buffer for network in networks for buffer in network.buffers()]
+        results.append([both.detach(), logits.detach(), *(parameter.grad for parameter in parameters), *buffers])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-9)
+
+
 @each_variant
 def test_lower_layers_are_all_but_the_head_from_the_image_inwards(options):
     spec = image_spec(channels=3)
