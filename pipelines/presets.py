@@ -113,9 +113,7 @@ def _told(preset: Preset, replaced: Preset | None, before: bytes | None, content
     was = f"preset {replaced.name}" if replaced else "changes of your own"
     changed = _changed_names(before, content)
     shown = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
-    return (
-        f"{paths.PARAMS}: now preset {preset.name} instead of {was}; {len(changed)} parameters differ: {shown or '-'}"
-    )
+    return f"{paths.PARAMS}: now preset {preset.name} instead of {was}; it differs in {shown or 'comments alone'}"
 
 
 def _changed_names(before: bytes, after: bytes) -> list[str]:

@@ -52,7 +52,7 @@ def test_a_preset_becomes_params_yaml(project: Path) -> None:
     assert gan_preset("digits").startswith("params.yaml: is preset digits already, nothing changed\n")
     changed, follows = gan_preset("mnist-mlp").splitlines()
     assert changed == (
-        "params.yaml: now preset mnist-mlp instead of preset digits; 3 parameters differ: "
+        "params.yaml: now preset mnist-mlp instead of preset digits; it differs in "
         "data.source, network.conditional, network.latent_dim"
     )
     assert follows == (
