@@ -55,7 +55,7 @@ class ProbabilityControl:
     def observe(self, real_logits: Tensor) -> None:
         """Take note of the critic's logits [N] on augmented real images; without effect unless adaptive."""
         if self._adaptive is not None:
-            self._sums[0] += real_logits.detach().sign().sum()
+            self._sums[0] += real_logits.detach().sign().sum(dtype=torch.float32)
             self._sums[1] += real_logits.numel()
 
     def adjust(self, before: int, after: int, total: Callable[[Tensor], Tensor]) -> None:

@@ -102,6 +102,12 @@ def test_zero_logits_count_as_neither():
     assert control.probability.item() == pytest.approx(0.1)
 
 
+def test_signs_of_half_precision_are_counted_exactly():
+    control = ProbabilityControl(adaptive(), CPU)
+    control.observe(torch.ones(1027, dtype=torch.bfloat16))
+    assert control.state_dict()["sums"].tolist() == [1027, 1027]
+
+
 def test_nothing_observed_moves_nothing():
     control = ProbabilityControl(adaptive(target=-0.5), CPU)
     control.adjust(0, 100, alone)
