@@ -2,10 +2,15 @@
 
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
+from ganlib.config import InitialisationOptions
 from ganlib.errors import UserError
-from ganlib.packaging import DESCRIPTION
+from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
+from ganlib.replacing import replacing
 from pipelines.mlflow_store import LOCAL_DATABASE, configured
 from pipelines.registry import download_generator
 
@@ -13,24 +18,41 @@ MODEL_URI_SCHEME = "models:/"
 _MODEL_URI = re.compile(r"models:/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+|/[0-9]+)")
 
 
-def starting_point(source: str, folder: Path) -> Path:
-    """The local folder of `train.init_from.source`; a registered model is fetched into `folder`, replacing that.
+def starting_point(options: InitialisationOptions, cache: Path) -> Path:
+    """The local folder of the generator to start from; whether it fits is for `warm_start` to see.
+
+    A registered model is fetched once and kept in `cache` under the address
+    that it must have: to go on with a training asks no registry, and of
+    several processes that start together one fetches it.
 
     Raises:
         UserError: no such folder, registry, model, version or alias, or the registry does not answer.
     """
-    if not is_registered(source):
-        return local_starting_point(source)
+    if not is_registered(options.source):
+        return local_starting_point(options.source)
+    cache.mkdir(parents=True, exist_ok=True)
+    kept = cache / options.sha256
+    with FileLock(cache / "lock"):
+        if not _is_kept(kept, options.sha256):
+            with replacing(kept) as partial:
+                _fetch(options.source, partial)
+    return kept
+
+
+def _is_kept(folder: Path, sha256: str) -> bool:
+    whole = (folder / DESCRIPTION).is_file() and (folder / WEIGHTS).is_file()
+    return whole and generator_sha256(folder).startswith(sha256)
+
+
+def _fetch(source: str, folder: Path) -> None:
     if not configured() and not Path(LOCAL_DATABASE).exists():
         raise UserError(
             f"train.init_from.source={source}: {LOCAL_DATABASE} is not here, so no registry is; "
             "set MLFLOW_TRACKING_URI, or give a generator's folder"
         )
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
     try:
-        return download_generator(source, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as download:
+            shutil.copytree(download_generator(source, Path(download)), folder, dirs_exist_ok=True)
     except UserError as error:
         raise UserError(f"train.init_from.source={source}: {error}") from None
 

@@ -90,7 +90,7 @@ def train_generator() -> None:
             data.image,
             device,
             ranks=ranks,
-            starting_point=None if start is None else starting_point(start.source, paths.STARTING_POINT),
+            starting_point=None if start is None else starting_point(start, paths.STARTING_POINT),
         )
         extractor = project_extractor(config.train.extractor, config, device)
         checkpoints = CheckpointStore(
