@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import dag, paths
 from pipelines.preflight import check_project, forget_lost_registry
-from tests.configs import tiny_config
+from tests.configs import ROOT, tiny_config
 from tests.ganlib.datasets.image_files import write_folder, write_zip
 from tests.toy_project import STAGES, ToyProject, make_project
 
@@ -43,6 +46,22 @@ def test_a_sound_project_passes(project: ToyProject) -> None:
     for source in ("data/raw", "data/raw/images", str(project.root / "data/raw")):
         change(project, "data", source=source)
         check_project(project.root)
+
+
+def test_the_usual_parameters_are_checked_without_heavy_libraries(project: ToyProject) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipelines.preflight import check_project; "
+        "check_project(Path.cwd()); print({'torch', 'numpy', 'mlflow', 'prefect', 'dvc'} & set(sys.modules))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project.root,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize(
