@@ -1,9 +1,11 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ganlib.networks.blocks import ConditionalBatchNorm2d, Downsample, Upsample, spectral_norm
+from ganlib.networks.blocks import ConditionalBatchNorm2d, Downsample, Upsample, full_precision, spectral_norm
 
 TAPS = np.array([1, 3, 3, 1]) / 8
 
@@ -80,3 +82,47 @@ def test_spectral_norm_brings_the_largest_singular_value_to_one(layer):
         weight = normalised.weight
     largest = torch.linalg.svdvals(weight.detach().flatten(1)).max()
     torch.testing.assert_close(largest, torch.tensor(1.0), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(3, 8, 4), nn.Linear(5, 7)])
+def test_spectral_norm_trains_as_that_of_pytorch(layer):
+    """Bit for bit in full precision."""
+    twin = copy.deepcopy(layer)
+    torch.manual_seed(0)
+    ours = spectral_norm(layer)
+    torch.manual_seed(0)
+    theirs = nn.utils.parametrizations.spectral_norm(twin)
+    for _ in range(3):
+        assert torch.equal(ours.weight, theirs.weight)
+        for each in (ours, theirs):
+            each.weight.square().sum().backward()
+            with torch.no_grad():
+                original = each.parametrizations.weight.original
+                original -= 0.1 * original.grad
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(ours.state_dict()[key], each) for key, each in theirs.state_dict().items())
+
+
+def test_spectral_norm_of_averaged_singular_vectors():
+    """An average of unit vectors is shorter; in evaluation mode that must not matter."""
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.Linear(5, 7))
+    for _ in range(50):
+        layer(torch.zeros(1, 5))
+    layer.eval()
+    before = layer.weight
+    with torch.no_grad():
+        for buffer in layer.buffers():
+            buffer *= 0.8
+    torch.testing.assert_close(layer.weight, before)
+    assert torch.linalg.svdvals(layer.weight.detach()).max().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_full_precision_suspends_autocast():
+    matrix = torch.eye(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (matrix @ matrix).dtype == torch.bfloat16
+        with full_precision(matrix):
+            assert (matrix @ matrix).dtype == torch.float32
+    with full_precision(torch.empty(3, device="meta")):
+        pass
