@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ganlib.replacing import replacing
+from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.state import TrainState
 
 FORMAT_VERSION = 1
@@ -40,11 +41,11 @@ class CheckpointStore:
         """The folder of this training."""
         return self.folder / self.fingerprint
 
-    def save(self, state: TrainState) -> Path:
-        """Write aside, flush, rename, then drop the oldest."""
-        final = self.home / f"{state.seen_images:012d}"
+    def save(self, values: Mapping[str, Any]) -> Path:
+        """Write what `TrainState.state_dict` gave aside, flush, rename, then drop the oldest."""
+        final = self.home / f"{values['seen_images']:012d}"
         with replacing(final) as partial:
-            torch.save(state.state_dict(), partial / STATE)
+            torch.save(dict(values), partial / STATE)
             with (partial / STATE).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             manifest = {"fingerprint": self.fingerprint, "sha256": digest}
@@ -53,7 +54,7 @@ class CheckpointStore:
             shutil.rmtree(old)
         return final
 
-    def load_latest(self, state: TrainState, *, notify: Callable[[str], None]) -> bool:
+    def load_latest(self, state: TrainState, *, notify: Callable[[str], None], ranks: Ranks = ALONE) -> bool:
         """Bring `state` to the newest sound checkpoint; False when there is none.
 
         A damaged or foreign one is named through `notify`, and the one before it is used.
@@ -66,7 +67,7 @@ class CheckpointStore:
                 passed_over += 1
                 notify(f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]}")
                 continue
-            state.load_state_dict(values)
+            state.load_state_dict(values, ranks)
             return True
         if passed_over:
             notify("no sound checkpoint is left; starting from the beginning")

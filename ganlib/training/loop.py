@@ -171,8 +171,9 @@ def _measure(state: TrainState, session: _Session) -> None:
 
 
 def _save(state: TrainState, session: _Session) -> None:
+    values = state.state_dict(session.ranks)
     if session.ranks.is_first:
-        session.checkpoints.save(state)
+        session.checkpoints.save(values)
     session.ranks.wait("checkpoint")
 
 
@@ -203,7 +204,9 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
         raise TrainingDiverged(f"{what}; stopped, {kept}; {mend}, or set train.on_divergence to rollback")
     if rollbacks > options.max_rollbacks:
         raise TrainingDiverged(f"{what}, after {state.rollbacks} rollbacks; stopped, {kept}; {mend}")
-    if not session.checkpoints.load_latest(state, notify=lambda text: session.on_event(Notice(text))):
+    if not session.checkpoints.load_latest(
+        state, notify=lambda text: session.on_event(Notice(text)), ranks=session.ranks
+    ):
         raise TrainingDiverged(f"{what}; there is no checkpoint to go back to; {mend}")
     state.rollbacks, state.rate_scale, state.alarms = rollbacks, rate_scale, []
     session.ranks.wait("rollback")  # all have read it before it is replaced

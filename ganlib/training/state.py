@@ -96,22 +96,27 @@ class TrainState:
     best: Snapshot | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
-    _PARTS = ("generator", "critic", "ema", "generator_learner", "critic_learner", "augmentation")
+    _PARTS = ("generator", "critic", "ema", "generator_learner", "critic_learner")
     _VALUES = (
         "summed_iterations", "seen_images", "rate_scale", "rollbacks",
         "peak_diversity", "finished", "alarms", "history",
     )  # fmt: skip
 
-    def state_dict(self) -> dict[str, Any]:
-        """All of it, as tensors and plain values."""
-        best = self.best and dict(vars(self.best))
-        parts = {name: getattr(self, name).state_dict() for name in self._PARTS}
-        return {**parts, **{name: getattr(self, name) for name in self._VALUES}, "sums": self.sums, "best": best}
+    def state_dict(self, ranks: Ranks = ALONE) -> dict[str, Any]:
+        """All of it, as tensors and plain values; called by every process, and the same in all."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in self._PARTS},
+            **{name: getattr(self, name) for name in self._VALUES},
+            "augmentation": self.augmentation.state_dict(ranks.total),
+            "sums": ranks.total(self.sums) / ranks.size,
+            "best": self.best and dict(vars(self.best)),
+        }
 
-    def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Become the state that `state_dict` described."""
+    def load_state_dict(self, values: dict[str, Any], ranks: Ranks = ALONE) -> None:
+        """Become the state that `state_dict` described, at whatever number of processes."""
         for name in self._PARTS:
             getattr(self, name).load_state_dict(values[name])
+        self.augmentation.load_state_dict(values["augmentation"], ranks=ranks.size)
         for name in self._VALUES:
             setattr(self, name, values[name])
         self.sums = values["sums"].to(self.sums.device)

@@ -100,7 +100,7 @@ def train_generator() -> None:
         if ranks.is_first:
             _train_and_tell(run)
         else:
-            checkpoints.load_latest(state, notify=lambda _text: None)
+            checkpoints.load_latest(state, notify=lambda _text: None, ranks=ranks)
             _train(run, ignore)
 
 
@@ -133,7 +133,7 @@ def _train_and_tell(run: _Run) -> None:
         ) as log,
     ):
         sink = chain(display, log.sink)
-        if checkpoints.load_latest(state, notify=lambda text: sink(Notice(text))):
+        if checkpoints.load_latest(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
             sink(Notice(f"resumed at {state.seen_images} images shown"))
         _train(run, sink)
         _write_outputs(run)

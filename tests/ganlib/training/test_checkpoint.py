@@ -24,7 +24,7 @@ def state() -> TrainState:
 def store(tmp_path: Path, state: TrainState) -> CheckpointStore:
     store = CheckpointStore(tmp_path, "right", keep=2)
     for state.seen_images in (100, 200, 300):
-        store.save(state)
+        store.save(state.state_dict())
     return store
 
 
