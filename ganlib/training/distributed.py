@@ -24,7 +24,7 @@ RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_POR
 
 
 class RankLost(ProcessesFailed):
-    """Another rank cannot be reached, most likely because it has ended: what became of it is not known here."""
+    """Another rank has ended or does not answer; what became of it is not known here."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Ranks:
         """
         if self.size == 1:
             return flag
-        return bool(_sum_over_ranks(torch.tensor(float(flag)), "agreeing on what to do"))
+        return bool(_sum_over_ranks(torch.tensor(int(flag)), "agreeing on what to do"))
 
     def wait(self, what: str) -> None:
         """Wait until every rank is here; `what` says for what, should one be missing.
@@ -233,7 +233,7 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def forward(_context: Any, tensor: Tensor) -> Tensor:
-        return _sum_over_ranks(tensor.clone(memory_format=torch.contiguous_format), "batch norm")
+        return _sum_over_ranks(tensor.clone(memory_format=torch.contiguous_format), "norming a batch")
 
     @staticmethod
     def backward(_context: Any, gradient: Tensor) -> Tensor:
@@ -249,10 +249,14 @@ def _sum_over_ranks(tensor: Tensor, doing: str) -> Tensor:
 
 @contextlib.contextmanager
 def _noticing_loss(doing: str) -> Iterator[None]:
+    """Gloo says of broken connections what it says of mistakes, a RuntimeError, but names its transport."""
     try:
         yield
-    except RuntimeError as error:  # all that PyTorch says when a connection breaks or times out
-        raise RankLost(f"{doing}: {str(error).splitlines()[0]}") from error
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo/transport" not in str(error):
+            raise
+        what = "no answer in time" if "imed out" in str(error) else "the connection broke"
+        raise RankLost(f"{what} while {doing}") from error
 
 
 def _from_environment() -> Ranks:

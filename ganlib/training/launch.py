@@ -22,18 +22,17 @@ from typing import Any, Literal, NoReturn, TypeAlias
 import torch
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from ganlib.training.distributed import RANK_VARIABLES, RankLost
 
-GRACE_S = 30  # from a signal to stop until SIGKILL: time for a checkpoint
 LOST_RANK_GRACE_S = 2.0  # for the launching process to see who ended first
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOOPBACK = "127.0.0.1"
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # by elastic
 GO_ON = "the last checkpoint is kept, run again to go on"
 
 Report: TypeAlias = tuple[int, BaseException]
@@ -86,7 +85,7 @@ def launch(entrypoint: Callable[..., None], *args: object, processes: int) -> No
     PET_RDZV_BACKEND (`c10d` or `static`), PET_RDZV_ENDPOINT, PET_RDZV_ID,
     PET_RDZV_CONF, PET_LOCAL_ADDR, and for `static` PET_NODE_RANK, PET_MASTER_ADDR
     and PET_MASTER_PORT. Signals to stop are passed on to the workers, which have
-    GRACE_S to end. Call it from the main thread.
+    30 s (elastic's default) until they are killed. Call it from the main thread.
 
     Args:
         entrypoint: a function at the top level of a module, as it is imported anew in each process.
@@ -183,8 +182,6 @@ def _config(processes: int, nodes: int, **rendezvous: Any) -> LaunchConfig:
         max_restarts=0,
         start_method="spawn",
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-        signals_to_handle=",".join(number.name for number in PASSED_ON),
-        shutdown_timeout=GRACE_S,
         **settings,
     )
 
@@ -239,19 +236,19 @@ def _verdict(error: Exception, reports: Sequence[Report], size: int) -> BaseExce
             return KeyboardInterrupt() if stopped == signal.SIGINT else SystemExit(128 + stopped)
         case ChildFailedError():
             rank, failure = error.get_first_failure()
-            return WorkerFailed(f"train: rank {rank} of {size} {_end(failure.exitcode, reports)}; {GO_ON}")
+            return WorkerFailed(f"train: rank {rank} of {size} {_end(failure, reports)}; {GO_ON}")
         case _:
             line = str(error).splitlines()[0]
             return WorkerFailed(f"train: the other nodes cannot be reached ({type(error).__name__}: {line}); {GO_ON}")
 
 
-def _end(exit_code: int, reports: Sequence[Report]) -> str:
-    if exit_code < 0:
-        guess = ", perhaps by the system for want of memory" if exit_code == -signal.SIGKILL else ""
-        return f"was killed by signal {-exit_code} ({signal.Signals(-exit_code).name}){guess}"
+def _end(failure: ProcessFailure, reports: Sequence[Report]) -> str:
+    if failure.exitcode < 0:
+        guess = ", perhaps by the system for want of memory" if failure.exitcode == -signal.SIGKILL else ""
+        return f"was killed by signal {-failure.exitcode} ({failure.signal_name()}){guess}"
     if reports:
-        return f"lost the others ({reports[0][1]})"
-    return f"ended with exit code {exit_code}"
+        return f"lost the others: {reports[0][1]}"
+    return f"ended with exit code {failure.exitcode}"
 
 
 def _cpu_cores() -> int:
