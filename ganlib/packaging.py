@@ -20,7 +20,7 @@ from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_latents
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = "generator.safetensors"
 DESCRIPTION = "generator.json"
 CRITIC_WEIGHTS = "critic.safetensors"

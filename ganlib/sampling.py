@@ -49,13 +49,13 @@ def inference(generator: Generator) -> Iterator[None]:
 
 def render(generator: Generator, latents: Tensor, labels: Tensor | None, *, batch_size: int) -> Images:
     """Generate uint8 [N, H, W, C] from latents [N, Z] and labels [N], on the generator's device."""
-    device = next(generator.parameters()).device
+    weight = next(generator.parameters())
     chunks = []
     with inference(generator):
         for start in range(0, len(latents), batch_size):
             chunk = slice(start, start + batch_size)
-            chunk_labels = None if labels is None else labels[chunk].to(device)
-            chunks.append(to_uint8(generator(latents[chunk].to(device), chunk_labels)))
+            chunk_labels = None if labels is None else labels[chunk].to(weight.device)
+            chunks.append(to_uint8(generator(latents[chunk].to(weight), chunk_labels)))
     return np.concatenate(chunks)
 
 

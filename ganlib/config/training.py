@@ -141,13 +141,14 @@ class TrainOptions(Options):
 
 
 def check_batch(batch_size: int, *, devices: int, accumulation: int) -> None:
-    """See that a batch falls into equal parts.
+    """See that a batch falls into equal parts of two images at least, as batch norm needs them.
 
     Raises:
         ValueError: it does not.
     """
-    if batch_size % (devices * accumulation):
+    images, left_over = divmod(batch_size, devices * accumulation)
+    if left_over or images < 2:
         raise ValueError(
             f"batch_size={batch_size} does not divide into devices={devices} times accumulation={accumulation} "
-            "equal parts; change one of them"
+            "equal parts of at least 2 images; change one of them"
         )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ganlib.errors import ProcessesFailed, UserError
@@ -151,9 +152,8 @@ def synchronise_batch_norm(module: nn.Module, ranks: Ranks) -> None:
 class _OverRanks(nn.modules.batchnorm._BatchNorm):
     """Batch norm (Ioffe & Szegedy 2015) over the batches of all ranks, which are of equal size.
 
-    Made of differentiable operations, so that it can be differentiated any
-    number of times; each rank's gradient counts what its values do to the
-    outputs of all ranks. Statistics are in float32 or wider.
+    Statistics are in float32 or wider. It can be differentiated once, which is
+    enough: gradient penalties are not defined where images are coupled.
     """
 
     ranks = ALONE
@@ -163,30 +163,10 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(features)
         self._check_input_dim(features)  # type: ignore[no-untyped-call]
-        values = features.to(torch.promote_types(features.dtype, torch.float32))
-        mean, variance = self._statistics(values)
+        outputs, mean, variance = _NormOverRanks.apply(features, self.weight, self.bias, self.eps, self.ranks)
         if self.track_running_stats:
-            self._track(mean.detach(), variance.detach(), values.numel() // values.shape[1] * self.ranks.size)
-        scale = torch.rsqrt(variance + self.eps)
-        if self.weight is not None:
-            scale = scale * self.weight
-        shift = -mean * scale
-        if self.bias is not None:
-            shift = shift + self.bias
-        along_channels = (1, -1) + (1,) * (values.dim() - 2)
-        return torch.addcmul(shift.view(along_channels), values, scale.view(along_channels)).to(features.dtype)
-
-    def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance over all ranks, [C] each, from one exchange."""
-        channels_aside = [dim for dim in range(values.dim()) if dim != 1]
-        variance, mean = torch.var_mean(values, dim=channels_aside, correction=0)
-        own = torch.stack([mean, variance])[None]
-        rank, size = self.ranks.rank, self.ranks.size
-        # Zeros in the other ranks' rows make the sum a gathering, with the sum as its own adjoint.
-        rows = F.pad(own, (0, 0, 0, 0, rank, size - rank - 1))
-        means, variances = _Total.apply(rows).unbind(dim=1)
-        mean = means.mean(dim=0)
-        return mean, variances.mean(dim=0) + (means - mean).square().mean(dim=0)
+            self._track(mean, variance, features.numel() // features.shape[1] * self.ranks.size)
+        return outputs
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -228,17 +208,65 @@ def _take_over(old: nn.BatchNorm1d | nn.BatchNorm2d, new: NormT, ranks: Ranks) -
     return new.train(old.training)
 
 
-class _Total(torch.autograd.Function):
-    """The differentiable sum over ranks: a value on one rank acts on the sum on all of them."""
+class _NormOverRanks(torch.autograd.Function):
+    """Normalised features, and the mean and biased variance [C] over all ranks, from one exchange each way.
+
+    A rank's gradient counts what its values do to the outputs of all ranks, so
+    that the mean of the ranks' parameter gradients is that of the whole batch.
+    """
 
     @staticmethod
-    def forward(_context: Any, tensor: Tensor) -> Tensor:
-        return _sum_over_ranks(tensor.clone(memory_format=torch.contiguous_format), "norming a batch")
+    def forward(
+        context: Any, features: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, ranks: Ranks
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        values, aside = _wide(features), _all_but_channels(features)
+        own_mean = values.mean(dim=aside)
+        own_variance = (values - _along_channels(own_mean, values)).square_().mean(dim=aside)
+        every = own_mean.new_zeros(ranks.size, 2, len(own_mean))
+        every[ranks.rank, 0], every[ranks.rank, 1] = own_mean, own_variance
+        # The others' rows being zero, the sum gathers.
+        means, variances = _sum_over_ranks(every, "norming a batch").unbind(dim=1)
+        mean = means.mean(dim=0)
+        variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
+        context.save_for_backward(features, weight, mean, torch.rsqrt(variance + epsilon))
+        context.has_bias, context.ranks = bias is not None, ranks
+        context.mark_non_differentiable(mean, variance)
+        return F.batch_norm(features, mean, variance, weight, bias, eps=epsilon), mean, variance
 
     @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:
-        result: Tensor = _Total.apply(gradient)
-        return result
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor, *_of_statistics: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, mean, inverse_deviation = context.saved_tensors
+        pull, aside = _wide(gradient), _all_but_channels(features)
+        centred = _wide(features) - _along_channels(mean, features)
+        own = torch.stack([pull.sum(dim=aside), (centred * pull).sum(dim=aside) * inverse_deviation])
+        bias_gradient, weight_gradient = own.unbind()
+        count = features.numel() // features.shape[1] * context.ranks.size
+        mean_pull, mean_along = (_sum_over_ranks(own.clone(), "differentiating a norm") / count).unbind()
+        scale = inverse_deviation if weight is None else inverse_deviation * weight
+        # scale (pull - mean of pull - normalised x mean of (pull x normalised)), as a sum of three
+        centred.mul_(_along_channels(-scale * mean_along * inverse_deviation, features))
+        centred.addcmul_(pull, _along_channels(scale, features)).sub_(_along_channels(scale * mean_pull, features))
+        return (
+            centred.to(features.dtype),
+            None if weight is None else weight_gradient.to(weight.dtype),
+            bias_gradient if context.has_bias else None,
+            None,
+            None,
+        )
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _all_but_channels(features: Tensor) -> list[int]:
+    return [dim for dim in range(features.dim()) if dim != 1]
+
+
+def _along_channels(values: Tensor, features: Tensor) -> Tensor:
+    """[C] -> [1, C] or [1, C, 1, 1]."""
+    return values.view(1, -1, *[1] * (features.dim() - 2))
 
 
 def _sum_over_ranks(tensor: Tensor, doing: str) -> Tensor:
