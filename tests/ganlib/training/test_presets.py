@@ -50,6 +50,10 @@ def test_two_processes_resume_bit_for_bit_and_equal_one_to_rounding(tmp_path: Pa
     # The same bits are not to be had: sums are taken in another order. In double precision the difference is tiny.
     for name, (figures, weights) in torch.load(tmp_path / "whole" / "double.pt", weights_only=True).items():
         alone_figures, alone_weights = double_run(name, tmp_path / "alone" / name)
-        torch.testing.assert_close(figures, alone_figures, rtol=1e-6, atol=1e-8, msg=lambda text, n=name: f"{n}: {text}")
-        torch.testing.assert_close(weights, alone_weights, rtol=1e-5, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(
+            figures, alone_figures, rtol=1e-6, atol=1e-8, msg=lambda text, n=name: f"{n}: {text}"
+        )
+        torch.testing.assert_close(
+            weights, alone_weights, rtol=1e-5, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}"
+        )
     assert BATCH_SIZE % 2 == 0
