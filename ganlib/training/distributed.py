@@ -163,6 +163,7 @@ class _OverRanks(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(features)
         self._check_input_dim(features)  # type: ignore[no-untyped-call]
+        outputs: Tensor
         outputs, mean, variance = _NormOverRanks.apply(features, self.weight, self.bias, self.eps, self.ranks)
         if self.track_running_stats:
             self._track(mean, variance, features.numel() // features.shape[1] * self.ranks.size)
