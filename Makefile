@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check ui clean
+.PHONY: help run test check bench ui clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,6 +22,9 @@ check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
 	@mypy
 	@lint-imports
 	@gan check params.yaml presets/*.yaml
+
+bench: $(VENV)/.installed-check ## Race our training step against a plain loop (15 minutes; figures in benchmarks/results)
+	@python -m benchmarks.train_step
 
 ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:5000)
 	@gan ui

@@ -21,7 +21,7 @@ ALL_SWITCHES = "channels_last+fused+freeze+joint"
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Setting]:
     folder = tmp_path_factory.mktemp("pictures")
-    draw(folder / "images", 60)
+    draw(folder / "images", 250)
     pack_folder(folder / "images", folder / "packed")
     return {
         name: Setting(name, "toy", "cpu", 1, images=folder / "images", packed=folder / "packed") for name in FAMILIES
