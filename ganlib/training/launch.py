@@ -30,16 +30,13 @@ from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from ganlib.training.distributed import RANK_VARIABLES, RankLost
 
 LOST_RANK_GRACE_S = 2.0  # for the launching process to see who ended first
+LAST_WORD_S = 1.0  # for the other nodes to read from the store, which one node keeps, that all are done
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOOPBACK = "127.0.0.1"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # by elastic
 GO_ON = "the last checkpoint is kept, run again to go on"
 
 Report: TypeAlias = tuple[int, BaseException]
-
-
-class WorkerFailed(ProcessesFailed):
-    """A process of several died without a word. The message is one line; running again goes on from the checkpoint."""
 
 
 def inside_worker() -> bool:
@@ -95,9 +92,10 @@ def launch(entrypoint: Callable[..., None], *args: object, processes: int) -> No
     Raises:
         UserError, TrainingInterrupted, KeyboardInterrupt: a worker raised it.
         SystemExit: a worker left with an exit code, or after the traceback of an error.
-        WorkerFailed: a worker died without a word, or the other machines cannot be reached.
+        ProcessesFailed: a worker died without a word, or the other machines cannot be reached.
     """
     nodes = node_count()
+    reports: list[Report] = []
     reader, writer = multiprocessing.get_context("spawn").Pipe(duplex=False)
     try:
         with _handlers_restored(), _silenced("torch.distributed", "torch.multiprocessing"), reader, writer:
@@ -105,7 +103,7 @@ def launch(entrypoint: Callable[..., None], *args: object, processes: int) -> No
                 with _meeting_place(nodes, processes) as config:
                     elastic_launch(config, _work)(os.getpid(), writer, entrypoint, args)
             finally:
-                reports = list(_received(reader))
+                reports.extend(_received(reader))
     except (ChildFailedError, SignalException, RendezvousError, DistError) as error:
         raise _verdict(error, reports, nodes * processes) from None
 
@@ -113,13 +111,14 @@ def launch(entrypoint: Callable[..., None], *args: object, processes: int) -> No
 def _work(launcher: int, reports: "Connection[Report, Report]", entrypoint: Callable[..., None], args: Any) -> None:
     """What a worker does: the entry point, and a report to the launching process when that does not end well."""
     _end_with(launcher)
+    os.setsid()  # a signal to the process group reaches the launching process alone, which passes it on: it comes once
     rank = int(os.environ["RANK"])
     if os.environ["MASTER_ADDR"] == LOOPBACK:  # gloo listens where the host's name leads, else
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
 
-    def leave(error: BaseException, code: int = 1) -> NoReturn:
+    def leave(error: BaseException) -> NoReturn:
         reports.send((rank, error))
-        sys.exit(code)
+        sys.exit(1)
 
     try:
         entrypoint(*args)
@@ -162,6 +161,7 @@ def _meeting_place(nodes: int, processes: int) -> Iterator[LaunchConfig]:
     """Where the ranks find each other. On one machine nobody else can reach it."""
     if nodes > 1:
         yield _config(processes, nodes, **_between_nodes())
+        time.sleep(LAST_WORD_S)
         return
     listener = socket.create_server((LOOPBACK, 0))
     port = listener.getsockname()[1]
@@ -236,10 +236,10 @@ def _verdict(error: Exception, reports: Sequence[Report], size: int) -> BaseExce
             return KeyboardInterrupt() if stopped == signal.SIGINT else SystemExit(128 + stopped)
         case ChildFailedError():
             rank, failure = error.get_first_failure()
-            return WorkerFailed(f"train: rank {rank} of {size} {_end(failure, reports)}; {GO_ON}")
+            return ProcessesFailed(f"rank {rank} of {size} {_end(failure, reports)}; {GO_ON}")
         case _:
             line = str(error).splitlines()[0]
-            return WorkerFailed(f"train: the other nodes cannot be reached ({type(error).__name__}: {line}); {GO_ON}")
+            return ProcessesFailed(f"the other nodes cannot be reached ({type(error).__name__}: {line}); {GO_ON}")
 
 
 def _end(failure: ProcessFailure, reports: Sequence[Report]) -> str:
@@ -247,7 +247,7 @@ def _end(failure: ProcessFailure, reports: Sequence[Report]) -> str:
         guess = ", perhaps by the system for want of memory" if failure.exitcode == -signal.SIGKILL else ""
         return f"was killed by signal {-failure.exitcode} ({failure.signal_name()}){guess}"
     if reports:
-        return f"lost the others: {reports[0][1]}"
+        return f"lost another one: {reports[0][1]}"
     return f"ended with exit code {failure.exitcode}"
 
 

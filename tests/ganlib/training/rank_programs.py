@@ -10,11 +10,11 @@ from types import FrameType
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import TrainingInterrupted, UserError
+from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from ganlib.losses import critic_loss, generator_loss
 from ganlib.networks.dcgan import DcganCritic, DcganGenerator
 from ganlib.training.distributed import Ranks, join, synchronise_batch_norm
-from ganlib.training.launch import WorkerFailed, inside_worker, launch
+from ganlib.training.launch import inside_worker, launch
 
 BATCH = 12
 TIMEOUT_S = 60.0
@@ -120,6 +120,8 @@ def train_for_ever(folder: Path) -> None:
         while not ranks.any(bool(asked)):
             time.sleep(0.02)
         ranks.wait("the checkpoint")
+        time.sleep(0.3)
+        assert len(asked) <= 1, "a second signal means: at once"
         raise TrainingInterrupted("asked to stop")
 
 
@@ -147,7 +149,7 @@ def main() -> None:
             launch(entrypoint, folder, processes=processes)
     except TrainingInterrupted:
         sys.exit(75)
-    except WorkerFailed as error:
+    except ProcessesFailed as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
