@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_the_flow_gives_the_same_outputs(project: Project, reference_hash: str) 
     assert "up to date" in project.run("dvc", "status").stdout
 
 
-@pytest.mark.parametrize("target", ["everything", "the stage"])
+@pytest.mark.parametrize("target", ["everything", "the stage", "the stage, on request"])
 def test_killed_training_resumes_to_the_same_generator(project: Project, reference_hash: str, target: str) -> None:
     process = subprocess.Popen(
         ["dvc", "repro", "-f", "-s", "train"],
@@ -94,9 +95,10 @@ def test_killed_training_resumes_to_the_same_generator(project: Project, referen
     else:
         for child in psutil.Process(process.pid).children(recursive=True):
             if "pipelines.stages.train" in child.cmdline():
-                child.kill()
-    process.communicate(timeout=60)
+                (child.terminate if target.endswith("request") else child.kill)()
+    told, _ = process.communicate(timeout=60)
     assert process.returncode != 0
+    assert ("train: stopped at" in told) == target.endswith("request")
     assert not (project.root / paths.GENERATOR / "generator.json").exists()
 
     done = project.run("dvc", "repro", "-s", "train")
@@ -203,6 +205,50 @@ def test_broken_data_is_one_line_and_leaves_the_last_results(project: Project, k
     assert expected in errors[0]
     assert "Traceback" not in done.stdout + done.stderr
     assert (project.root / paths.REGISTRATION).read_bytes() == before
+
+
+def test_two_processes_train_one_generator_and_a_dead_one_ends_the_run(project: Project) -> None:
+    project.set_params({"train.devices": 2})
+    stage = [sys.executable, "-m", "pipelines.stages.train"]
+    done = project.run(*stage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("train: generator ") == 1
+    assert done.stderr == ""
+
+    project.set_params({"train.devices": 2, "train.total_images": 10**7})
+    process = subprocess.Popen(
+        stage, cwd=project.root, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((project.root / paths.CHECKPOINTS).glob("*/0*/manifest.json")):
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.05)
+    workers = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    assert len(workers) == 2
+    workers[1].kill()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert len(told.splitlines()) == 1
+    assert "SIGKILL" in told
+    assert "run again to go on" in told
+
+
+def test_fine_tuning_starts_from_a_registered_generator(project: Project) -> None:
+    start = {"source": "models:/digits@champion", "sha256": "0" * 64, "freeze_critic_layers": 1}
+    project.set_params({"train.init_from": start})
+    stage = [sys.executable, "-m", "pipelines.stages.train"]
+    done = project.run(*stage)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "train.init_from.sha256" in done.stderr
+    found = next(word for word in re.findall(r"[0-9a-f]{12,64}", done.stderr) if set(word) != {"0"})
+
+    project.set_params({"train.init_from": {**start, "sha256": found[:12]}})
+    done = project.run(*stage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    description = json.loads((project.root / paths.GENERATOR / "generator.json").read_text())
+    assert description["provenance"]["init_from"] == found[:12]
+    assert not project.generator_hash().startswith(found[:12])
 
 
 def test_a_typo_in_params_and_a_registry_that_is_not_there(project: Project) -> None:
