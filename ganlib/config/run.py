@@ -1,13 +1,14 @@
 """One run, whole: the sections and what must hold between them."""
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
-from ganlib.config.base import Options
+from ganlib.config.base import Options, Schedule
 from ganlib.config.losses import LossOptions
-from ganlib.config.networks import NetworkOptions
+from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
     DataOptions,
     EvaluateOptions,
@@ -16,7 +17,7 @@ from ganlib.config.stages import (
     RegisterOptions,
     TrackingOptions,
 )
-from ganlib.config.training import TrainOptions
+from ganlib.config.training import OptimizerOptions, TrainOptions
 
 
 class RunConfig(Options):
@@ -53,6 +54,35 @@ class RunConfig(Options):
                 f"for loss.adversarial={self.loss.adversarial}; set the kind to scheduled or choose another loss"
             )
         return self
+
+    @model_validator(mode="after")
+    def _graph_can_be_captured(self) -> Self:
+        if self.train.cuda_graph:
+            for name, found, expected in self._what_no_graph_holds():
+                raise ValueError(
+                    f"train.cuda_graph=true needs {name} to be {expected}, found {found}; "
+                    "change it or set train.cuda_graph to false"
+                )
+        return self
+
+    def _what_no_graph_holds(self) -> Iterator[tuple[str, object, str]]:
+        """(name, what was found, what a CUDA graph needs), for what would be frozen in a graph or break it."""
+        train, network = self.train, self.network
+        if train.precision == "fp16":
+            yield "train.precision", train.precision, "fp32, tf32 or bf16"
+        if train.accumulation != 1:
+            yield "train.accumulation", train.accumulation, "1"
+        if train.devices != 1:
+            yield "train.devices", train.devices, "1"
+        if train.compile:
+            yield "train.compile", "true", "false"
+        for name in ("generator_optimizer", "critic_optimizer"):
+            optimizer: OptimizerOptions = getattr(train, name)
+            for beta in ("beta1", "beta2"):
+                if isinstance(getattr(optimizer, beta), Schedule):
+                    yield f"train.{name}.{beta}", "a schedule", "a constant"
+        if isinstance(network, MlpOptions | DcganOptions) and network.critic_dropout > 0:
+            yield "network.critic_dropout", network.critic_dropout, "0"
 
     @model_validator(mode="after")
     def _metric_is_measured(self) -> Self:

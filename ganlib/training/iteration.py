@@ -4,16 +4,21 @@ import torch
 
 from ganlib.training.distributed import Ranks
 from ganlib.training.ema import decay_at, update_ema
+from ganlib.training.graph import EagerSteps, Steps
 from ganlib.training.inputs import Feed, inputs_at, real_at
 from ganlib.training.randomness import seed_at
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import CRITIC_FIGURES, GENERATOR_FIGURES, TrainState
-from ganlib.training.step import critic_step, generator_step
 
 
-def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks) -> None:
-    """Show `images_per_iteration` real images to the critic, then teach the generator once."""
+def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks, steps: Steps | None = None) -> None:
+    """Show `images_per_iteration` real images to the critic, then teach the generator once.
+
+    `steps` take the two steps of this state; where not given, they are taken eagerly.
+    """
     options, latent_dim = recipe.options, state.generator.latent_dim
+    if steps is None:
+        steps = EagerSteps(state, recipe, ranks)
     before = state.seen_images
     state.generator_learner.follow(options.generator_optimizer, before, state.rate_scale)
     state.critic_learner.follow(options.critic_optimizer, before, state.rate_scale)
@@ -22,11 +27,11 @@ def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks) -> None
         seen = state.seen_images
         real = real_at(recipe, feed, seen, ranks)
         _seed_dropout("critic", state, recipe, ranks)
-        figures = critic_step(state, recipe, inputs_at("critic", recipe, real, seen, latent_dim, ranks), ranks)
+        figures = steps.critic(inputs_at("critic", recipe, real, seen, latent_dim, ranks))
         state.add_figures(CRITIC_FIGURES, figures, 1 / options.critic_steps)
         state.seen_images += options.batch_size
     _seed_dropout("generator", state, recipe, ranks)
-    figures = generator_step(state, recipe, inputs_at("generator", recipe, real, seen, latent_dim, ranks), ranks)
+    figures = steps.generator(inputs_at("generator", recipe, real, seen, latent_dim, ranks))
     state.add_figures(GENERATOR_FIGURES, figures, 1.0)
     state.augmentation.adjust(before, state.seen_images, ranks.total)
     state.summed_iterations += 1

@@ -13,6 +13,7 @@ from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.clock import Clock, Span
 from ganlib.training.distributed import ALONE, Ranks
+from ganlib.training.graph import steps_of
 from ganlib.training.inputs import Feed
 from ganlib.training.iteration import iterate, means
 from ganlib.training.recipe import Recipe
@@ -86,15 +87,17 @@ def train(
     if options.on_divergence == "rollback" and state.seen_images == 0:
         _save(state, session)  # something to go back to
     clock = Clock(options.total_images, state.seen_images, session.on_event)
+    steps = steps_of(state, recipe, ranks)
     while state.seen_images < options.total_images and not state.finished:
         before = state.seen_images
-        iterate(state, recipe, feed, ranks)
+        iterate(state, recipe, feed, ranks, steps)
         clock.tick(state.seen_images)
         span = Span(before, state.seen_images, options.total_images)
         try:
             _milestones(state, span, clock, session)
         except _Diverged as diverged:
             _roll_back(state, diverged.alarm, session)
+            steps.forget()  # the optimisers' state lies elsewhere now
             clock.restart(state.seen_images)
         if ranks.any(should_stop()):
             _interrupt(state, session)

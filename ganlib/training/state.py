@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.augmentation import ProbabilityControl
-from ganlib.config import ImageSpec, OptimizerOptions, RunConfig
+from ganlib.config import ImageSpec, OptimizerOptions, RunConfig, TrainOptions
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.schedules import value_at
@@ -34,11 +34,16 @@ class Snapshot:
 
 @dataclass
 class Learner:
-    """How one network learns: Adam, the scaler of its loss, and the parameters that are not kept frozen."""
+    """How one network learns: Adam, the scaler of its loss, and the parameters that are not kept frozen.
+
+    `rate`, where there is one, is the learning rate as a [] float32 tensor on
+    the device: a captured graph sees it change.
+    """
 
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     parameters: list[nn.Parameter]
+    rate: Tensor | None = None
 
     def freeze(self) -> None:
         """No gradients for the parameters, until `unfreeze`."""
@@ -52,8 +57,9 @@ class Learner:
 
     def follow(self, options: OptimizerOptions, seen_images: int, rate_scale: float) -> None:
         """Set rate and betas to their schedules' values."""
+        rate = value_at(options.learning_rate, seen_images) * rate_scale
         for group in self.optimizer.param_groups:
-            group["lr"] = value_at(options.learning_rate, seen_images) * rate_scale
+            group["lr"] = rate if self.rate is None else self.rate.fill_(rate)
             group["betas"] = (value_at(options.beta1, seen_images), value_at(options.beta2, seen_images))
 
     def state_dict(self) -> dict[str, Any]:
@@ -168,15 +174,18 @@ def initial_state(
         generator=generator,
         critic=critic,
         ema=ema,
-        generator_learner=_learner(generator, options.generator_optimizer, loss_scaler(options, device)),
-        critic_learner=_learner(critic, options.critic_optimizer, loss_scaler(options, device)),
+        generator_learner=_learner(generator, options.generator_optimizer, options, device),
+        critic_learner=_learner(critic, options.critic_optimizer, options, device),
         augmentation=ProbabilityControl(config.augmentation.critic, device),
         sums=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
         drops_out=any(isinstance(each, nn.Dropout | nn.Dropout2d) and each.p > 0 for each in critic.modules()),
     )
 
 
-def _learner(network: nn.Module, options: OptimizerOptions, scaler: torch.amp.GradScaler) -> Learner:
+def _learner(
+    network: nn.Module, optimizer_options: OptimizerOptions, options: TrainOptions, device: torch.device
+) -> Learner:
     parameters = [each for each in network.parameters() if each.requires_grad]
-    optimizer = torch.optim.Adam(parameters, eps=options.epsilon, fused=True)
-    return Learner(optimizer, scaler, parameters)
+    optimizer = torch.optim.Adam(parameters, eps=optimizer_options.epsilon, fused=True, capturable=options.cuda_graph)
+    rate = torch.zeros((), dtype=torch.float32, device=device) if options.cuda_graph else None
+    return Learner(optimizer, loss_scaler(options, device), parameters, rate)

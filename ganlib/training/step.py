@@ -23,12 +23,21 @@ from ganlib.training.recipe import Recipe
 from ganlib.training.state import Learner, TrainState
 
 
-class Penalties(NamedTuple):
-    """What each penalty is multiplied by in this step; 0 where it is not computed."""
+class Due(NamedTuple):
+    """Which penalties a step computes."""
 
-    r1: float
-    r2: float
-    gradient_penalty: float
+    r1: bool
+    r2: bool
+    gradient_penalty: bool
+
+
+class Penalties(NamedTuple):
+    """What each penalty is multiplied by in this step, a number or a [] tensor, and whether it is computed at all."""
+
+    r1: float | Tensor
+    r2: float | Tensor
+    gradient_penalty: float | Tensor
+    due: Due
 
 
 def penalties_at(loss: LossOptions, seen_images: int, batch_size: int) -> Penalties:
@@ -38,12 +47,19 @@ def penalties_at(loss: LossOptions, seen_images: int, batch_size: int) -> Penalt
         due = seen_images // batch_size % options.every_steps == 0
         return value_at(options.weight, seen_images) * options.every_steps if due else 0.0
 
-    return Penalties(factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty))
+    r1, r2, gradient_penalty = factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty)
+    return Penalties(r1, r2, gradient_penalty, Due(r1 > 0, r2 > 0, gradient_penalty > 0))
 
 
-def critic_step(state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Tensor:
-    """Update the critic once; returns its figures (CRITIC_FIGURES), [5]."""
-    penalties = penalties_at(recipe.loss, state.seen_images, recipe.options.batch_size)
+def critic_step(
+    state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks, penalties: Penalties | None = None
+) -> Tensor:
+    """Update the critic once; returns its figures (CRITIC_FIGURES), [5].
+
+    Where `penalties` are not given they are those of the clock.
+    """
+    if penalties is None:
+        penalties = penalties_at(recipe.loss, state.seen_images, recipe.options.batch_size)
     learner = state.critic_learner
     learner.optimizer.zero_grad(set_to_none=True)
     figures = [_critic_backward(state, recipe, part, penalties) for part in inputs.parts(recipe.options.accumulation)]
@@ -69,7 +85,7 @@ def _critic_backward(state: TrainState, recipe: Recipe, inputs: Inputs, penaltie
         with torch.no_grad():
             fake = state.generator(inputs.latents, real.labels)
         real_logits, fake_logits, penalty = _judge_both(state, recipe, inputs, fake, penalties)
-        if penalties.gradient_penalty > 0:
+        if penalties.due.gradient_penalty:
             penalty = penalty + penalties.gradient_penalty * _between(state, recipe, inputs, fake)
     adversarial = critic_loss(loss.adversarial, real_logits, fake_logits, label_smoothing=loss.label_smoothing).mean()
     state.augmentation.observe(real_logits.detach())
@@ -88,7 +104,7 @@ def _judge_both(
         real_seen = _augmented(state, recipe, real.images, inputs.real_draws)
         fake_seen = _augmented(state, recipe, fake, inputs.fake_draws)
         return critic(real_seen, real.labels), critic(fake_seen, real.labels), nothing
-    penalised = penalties.r1 > 0 or penalties.r2 > 0
+    penalised = penalties.due.r1 or penalties.due.r2
     images = torch.cat([real.images, fake]).requires_grad_(penalised)
     draws = None
     if inputs.real_draws is not None and inputs.fake_draws is not None:
