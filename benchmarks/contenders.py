@@ -13,6 +13,7 @@ from ganlib.config import RunConfig
 from ganlib.datasets.packed import PackedData, open_packed
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
+from ganlib.training.graph import steps_of
 from ganlib.training.iteration import iterate, means
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
@@ -59,12 +60,13 @@ class Ours:
         self.recipe = Recipe.of(config, data.image)
         self.state: TrainState = initial_state(config, data.image, self.device)
         self.feed = SplitFeed(data.train, self.recipe, ALONE, self.device)
+        self.steps = steps_of(self.state, self.recipe, ALONE)
 
     def run(self, iterations: int) -> None:
         """Train and read the mean figures."""
         prepare_device(self.config.train)  # another contender may have left other settings
         for _ in range(iterations):
-            iterate(self.state, self.recipe, self.feed, ALONE)
+            iterate(self.state, self.recipe, self.feed, ALONE, self.steps)
         means(self.state, ALONE)
 
 
@@ -100,7 +102,7 @@ class Arithmetic:
 def contender(name: str, setting: Setting) -> Contender:
     """A contender, fresh, with weights that depend on the family alone.
 
-    Names: `ours`, with any of `lazy`, `contiguous`, `compile`, `bf16`, `tf32` joined by `+`;
+    Names: `ours`, with any of `lazy`, `contiguous`, `compile`, `graph`, `bf16`, `tf32` joined by `+`;
     `folder` and `memory`, the plain loop over files and over images in memory,
     with any of the plain loop's switches; `arithmetic`.
     """
@@ -129,7 +131,9 @@ def contender(name: str, setting: Setting) -> Contender:
 def _ours(names: set[str], setting: Setting, data: PackedData) -> Ours:
     precision = next((each for each in ("bf16", "tf32") if each in names), "fp32")
     layout = "contiguous" if "contiguous" in names else "channels_last"
-    config = setting.configuration(precision=precision, compile="compile" in names, memory_format=layout)
+    config = setting.configuration(
+        precision=precision, compile="compile" in names, cuda_graph="graph" in names, memory_format=layout
+    )
     return Ours(lazily(config) if "lazy" in names else config, data)
 
 

@@ -14,7 +14,9 @@ from benchmarks.contenders import Contender
 
 QUIET_SHARE = 0.12  # of one core, that others may use in a clean slot
 RETRIES = 3
-LEAST_ITERATIONS = 2
+LEAST_ITERATIONS = 1
+# On a GPU libraries try their kernels first, and each kind of step of a lazy recipe becomes a graph after some of them.
+WARM_UP_ITERATIONS = {"cpu": 1, "cuda": 40}
 ClockName = Literal["wall", "cpu"]
 # With one thread, the time that a process computes is what it would take on a machine of its own.
 CLOCKS: dict[ClockName, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -147,8 +149,8 @@ def _slot(name: str, contender: Contender, index: int, iterations: int, device: 
 
 
 def iterations_for(contender: Contender, slot_s: float, device: torch.device) -> int:
-    """How many iterations fill a slot; at least LEAST_ITERATIONS, after as many to warm up."""
-    contender.run(LEAST_ITERATIONS)
+    """How many iterations fill a slot; at least LEAST_ITERATIONS, after a warm-up."""
+    contender.run(WARM_UP_ITERATIONS[device.type])
     once = elapsed(lambda: contender.run(LEAST_ITERATIONS), device) / LEAST_ITERATIONS
     return max(LEAST_ITERATIONS, round(slot_s / once))
 

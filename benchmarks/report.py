@@ -18,6 +18,9 @@ recipe: R1 and R2 at every {LAZY_STEPS}th step.
 Ratios are taken round by round between slots in one process, in random order; "× 1.50 (1.45–1.54; 1.40–1.60)" is the
 median with quartiles and extremes. A slot in which other processes used more than 12 % of a core was held again, up to
 three times; rounds that stayed disturbed count only where no other is left."""
+CPU_CLOCK = """\
+The machine was busy with other work: seconds are those that the process itself computed, on one thread, so that no
+slot was held again. Shared caches and memory still make them longer and less steady than on a quiet machine."""
 
 
 def render(results: dict[str, Any]) -> str:
@@ -25,6 +28,8 @@ def render(results: dict[str, Any]) -> str:
     machine = results["machine"]
     facts = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in ("kind", "date"))
     lines = [f"# The training step on {machine['kind']}, {machine['date']}", "", facts + ".", "", EXPLANATION, ""]
+    if machine.get("clock") == "cpu":
+        lines += [CPU_CLOCK, ""]
     for name, measured in results["families"].items():
         lines += [*_family(name, measured), ""]
     lines += _contention(results.get("contention", {}))

@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +31,14 @@ PICTURES = 2500
 SECTIONS = ("race", "wins", "compile", "memory", "shares", "contention", "operations")
 WINS = (
     "memory", "memory+channels_last", "memory+fused", "memory+freeze", "memory+joint", "memory+bf16",
-    "memory+channels_last+fused+freeze+joint", "memory+channels_last+fused+freeze+joint+bf16", "ours", "ours+contiguous", "ours+bf16", "ours+contiguous+bf16",
+    "memory+channels_last+fused+freeze+joint", "memory+channels_last+fused+freeze+joint+bf16",
+    "ours", "ours+contiguous", "ours+bf16", "ours+contiguous+bf16",
 )  # fmt: skip
 COMPILED = ("memory", "memory+compile", "ours", "ours+compile")
-ON_GPU = ("folder", "folder+bf16", "memory", "memory+bf16", "ours", "ours+tf32", "ours+bf16", "ours+bf16+compile")
+ON_GPU = (
+    "folder", "folder+bf16", "memory", "memory+bf16", "ours", "ours+tf32", "ours+bf16", "ours+bf16+compile",
+    "ours+bf16+graph",
+)  # fmt: skip
 # (threads, environment) by what the report calls it.
 CONTENTION = {
     "1 thread": (1, {}),
@@ -49,6 +53,7 @@ PEAK_TFLOPS = {
     "H100": 989.0,
     "A100": 312.0,
     "L40S": 362.0,
+    "L40": 181.0,
     "L4": 121.0,
     "B200": 2250.0,
 }
@@ -66,17 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.data is None:
             draw(images, PICTURES)
         pack_folder(images.resolve(), packed)
-        results = measure(options, images.resolve(), packed)
+        for results in measure(options, images.resolve(), packed):
+            _write(results, options)
+    print(render(results))
+
+
+def _write(results: dict[str, Any], options: argparse.Namespace) -> None:
+    """Results and report as far as they have come."""
     name = f"train_step-{'cuda' if options.device.startswith('cuda') else 'cpu'}{'-quick' if options.quick else ''}"
-    report = render(results)
-    print(report)
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (options.results / f"{name}.md").write_text(report, encoding="utf-8")
+    (options.results / f"{name}.md").write_text(render(results), encoding="utf-8")
 
 
-def measure(options: argparse.Namespace, images: Path, packed: Path) -> dict[str, Any]:
-    """All the sections that are asked for."""
+def measure(options: argparse.Namespace, images: Path, packed: Path) -> Iterator[dict[str, Any]]:
+    """All the sections that are asked for; what there is so far, after every family."""
     sections = options.only or (("race", "shares") if options.quick else SECTIONS)
     settings = {
         name: Setting(
@@ -93,6 +102,7 @@ def measure(options: argparse.Namespace, images: Path, packed: Path) -> dict[str
     for name, setting in settings.items():
         _say(f"{name} …")
         results["families"][name] = _family(setting, sections, options)
+        yield results
     if "contention" in sections and options.device == "cpu":
         results["contention"] = {
             title: _child(
@@ -102,7 +112,7 @@ def measure(options: argparse.Namespace, images: Path, packed: Path) -> dict[str
             )
             for title, (threads, environment) in CONTENTION.items()
         }
-    return results
+        yield results
 
 
 def _family(setting: Setting, sections: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:

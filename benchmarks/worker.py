@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import contenders
 from benchmarks.contenders import Setting, contender
 from benchmarks.measuring import ClockName, Spread, elapsed, iterations_for, paces, race, ratios
-from ganlib.training import iteration, step
+from ganlib.training import graph, iteration, step
 from ganlib.training.state import Learner, TrainState
 
 MEMORY_ITERATIONS = 3
@@ -94,7 +94,7 @@ def outside_shares(setting: Setting, iterations: int = SHARE_ITERATIONS) -> dict
         for what, (place, name) in BOOKKEEPING.items():
             stack.enter_context(patch.object(place, name, _timed(getattr(place, name), what, spent)))
         for name in ("critic_step", "generator_step"):
-            stack.enter_context(patch.object(iteration, name, _timed(getattr(iteration, name), "steps", spent)))
+            stack.enter_context(patch.object(graph, name, _timed(getattr(graph, name), "steps", spent)))
         whole = elapsed(partial(ours.run, iterations), device)
     inside = sum(spent[each] for each in ("gradient norms", "freezing", "unfreezing"))
     steps = spent.pop("steps")
