@@ -164,49 +164,6 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
     assert decision["champion_score"] is not None
 
 
-BROKEN_DATA = {
-    "absent": (lambda folder: None, "no such file or folder"),
-    "empty": (lambda folder: folder.mkdir(), "the folder is empty"),
-    "not images": (lambda folder: _write(folder, {"a/x.txt": b"text", "b/y.txt": b"text"}), "none of them a usable"),
-    "one image": (lambda folder: _write(folder, {"a/x.png": PNG}), "images"),
-}
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-
-
-def _png() -> bytes:
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.new("L", (8, 8), 7).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-PNG = _png()
-
-
-@pytest.mark.parametrize("kind", BROKEN_DATA)
-def test_broken_data_is_one_line_and_leaves_the_last_results(project: Project, kind: str) -> None:
-    build, expected = BROKEN_DATA[kind]
-    folder = project.root / "data" / "raw" / kind.replace(" ", "_")
-    build(folder)
-    project.set_params({"data.source": f"data/raw/{folder.name}"})
-    before = (project.root / paths.REGISTRATION).read_bytes()
-    done = project.gan("repro")
-    assert done.returncode == 2, done.stdout + done.stderr
-    errors = [line for line in done.stderr.splitlines() if line]
-    assert len(errors) == 1
-    assert expected in errors[0]
-    assert "Traceback" not in done.stdout + done.stderr
-    assert (project.root / paths.REGISTRATION).read_bytes() == before
-
-
 def test_two_processes_train_one_generator_and_a_dead_one_ends_the_run(project: Project) -> None:
     project.set_params({"train.devices": 2})
     stage = [sys.executable, "-m", "pipelines.stages.train"]
@@ -249,6 +206,49 @@ def test_fine_tuning_starts_from_a_registered_generator(project: Project) -> Non
     description = json.loads((project.root / paths.GENERATOR / "generator.json").read_text())
     assert description["provenance"]["init_from"] == found[:12]
     assert not project.generator_hash().startswith(found[:12])
+
+
+BROKEN_DATA = {
+    "absent": (lambda folder: None, "no such file or folder"),
+    "empty": (lambda folder: folder.mkdir(), "the folder is empty"),
+    "not images": (lambda folder: _write(folder, {"a/x.txt": b"text", "b/y.txt": b"text"}), "none of them a usable"),
+    "one image": (lambda folder: _write(folder, {"a/x.png": PNG}), "images"),
+}
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _png() -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PNG = _png()
+
+
+@pytest.mark.parametrize("kind", BROKEN_DATA)
+def test_broken_data_is_one_line_and_leaves_the_last_results(project: Project, kind: str) -> None:
+    build, expected = BROKEN_DATA[kind]
+    folder = project.root / "data" / "raw" / kind.replace(" ", "_")
+    build(folder)
+    project.set_params({"data.source": f"data/raw/{folder.name}"})
+    before = (project.root / paths.REGISTRATION).read_bytes()
+    done = project.gan("repro")
+    assert done.returncode == 2, done.stdout + done.stderr
+    errors = [line for line in done.stderr.splitlines() if line]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (project.root / paths.REGISTRATION).read_bytes() == before
 
 
 def test_a_typo_in_params_and_a_registry_that_is_not_there(project: Project) -> None:

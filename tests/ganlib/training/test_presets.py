@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ganlib.config import AdaOptions, Schedule
-from ganlib.training.launch import WorkerFailed, launch
+from ganlib.errors import ProcessesFailed
+from ganlib.training.launch import launch
 from tests.ganlib.training.preset_ranks import digests_of, double_run, killed_runs, resumed_runs, whole_runs
 from tests.scaled_presets import BATCH_SIZE, ITERATIONS, PRESETS, Killed, run, scaled
 from tests.toy_training import digest
@@ -40,7 +41,7 @@ def test_the_presets_have_what_the_test_above_is_about() -> None:
 @pytest.mark.integration
 def test_two_processes_resume_bit_for_bit_and_equal_one_to_rounding(tmp_path: Path) -> None:
     launch(whole_runs, tmp_path / "whole", processes=2)
-    with pytest.raises(WorkerFailed, match="SIGKILL"):
+    with pytest.raises(ProcessesFailed, match="SIGKILL"):
         launch(killed_runs, tmp_path / "parts", processes=2)
     launch(resumed_runs, tmp_path / "parts", processes=2)
     whole = digests_of(tmp_path / "whole")
