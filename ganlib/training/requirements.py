@@ -1,6 +1,7 @@
 """What a training asks of the machine, checked before any work starts."""
 
 import os
+import shutil
 import sys
 
 from ganlib.config import TrainOptions, check_batch
@@ -15,7 +16,8 @@ def check_devices(options: TrainOptions) -> None:
 
     Raises:
         UserError: a CUDA device, or as many devices, as there are not; a precision or a CUDA graph
-            that the CPU lacks; a batch that does not divide over the devices found.
+            that the CPU lacks; a batch that does not divide over the devices found; a compiler
+            that `train.compile` needs.
     """
     found = _cuda_devices(options)
     if options.device != "auto" and options.device != "cpu":
@@ -25,6 +27,8 @@ def check_devices(options: TrainOptions) -> None:
         raise UserError(f"train.precision={options.precision}: needs a CUDA device, found none; set it to fp32 or bf16")
     if on_cpu and options.cuda_graph:
         raise UserError("train.cuda_graph=true: needs a CUDA device, found none; set it to false")
+    if options.compile:
+        _check_compiler(on_cpu)
     if options.devices == "auto":
         check_shares(options, 1 if on_cpu else found)
         return
@@ -37,7 +41,8 @@ def check_devices(options: TrainOptions) -> None:
 
 def _cuda_devices(options: TrainOptions) -> int:
     """How many CUDA devices there are; 0 where it makes no difference."""
-    modest = options.precision in ("fp32", "bf16") and not options.cuda_graph and options.devices == 1
+    plain = not options.cuda_graph and not options.compile
+    modest = options.precision in ("fp32", "bf16") and plain and options.devices == 1
     if options.device == "cpu" or (options.device == "auto" and modest):
         return 0
     import torch
@@ -51,6 +56,19 @@ def _check_cuda_index(device: str, found: int) -> None:
     index = int(device.partition(":")[2] or 0)
     if index >= found:
         raise UserError(f"train.device={device}: found {found} CUDA devices, numbered from 0; lower the number")
+
+
+def _check_compiler(on_cpu: bool) -> None:
+    """See that there is what torch.compile calls: C++ for kernels of a CPU, C for the launchers of a GPU's."""
+    variable, language, usual = (
+        ("CXX", "C++", ["clang++" if sys.platform == "darwin" else "g++"]) if on_cpu else ("CC", "C", ["gcc", "clang"])
+    )
+    wanted = [os.environ[variable]] if variable in os.environ else usual
+    if not any(shutil.which(each.split(" ")[0]) for each in wanted):
+        raise UserError(
+            f"train.compile=true: needs a {language} compiler, found no {' or '.join(wanted)}; "
+            f"install one, name one in {variable}, or set it to false"
+        )
 
 
 def _cpu_cores() -> int:

@@ -23,6 +23,7 @@ from ganlib.training.graph import WARM_UP_STEPS, CudaRecorder, EagerSteps, Graph
 from ganlib.training.inputs import RealBatch
 from ganlib.training.iteration import iterate, means
 from ganlib.training.loop import Measure, train
+from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
 from tests.configs import tiny_config
@@ -151,6 +152,8 @@ def configured(changes: dict[str, Any], *, cuda_graph: bool) -> RunConfig:
 
 
 def start(config: RunConfig, device: str) -> TrainState:
+    if device == "cuda":
+        prepare_device(config.train)
     return initial_state(config, IMAGE, torch.device(device))
 
 
