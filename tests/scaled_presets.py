@@ -1,4 +1,4 @@
-"""Every preset, scaled down until a test can afford it: few channels, small images, schedules of some hundred images."""
+"""Every preset, scaled down until a test can afford it: few channels, small images, short schedules."""
 
 from pathlib import Path
 from typing import Any
