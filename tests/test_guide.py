@@ -79,7 +79,7 @@ def project(tmp_path: Path) -> Path:
             old, new = ("".join(line for sign, line in lines if sign in kept) for kept in (" -", " +"))
             _replace(tmp_path / name, old, new)
         elif before:
-            _replace(tmp_path / name, before, text + before)
+            _replace(tmp_path / name, before, f"{text}\n\n{before}")
         else:
             assert not (tmp_path / name).exists()
             (tmp_path / name).write_text(text, encoding="utf-8")
