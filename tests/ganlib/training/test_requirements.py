@@ -72,7 +72,7 @@ def test_what_it_cannot_is_one_line(
 def test_this_machine_has_at_least_one_core() -> None:
     check_devices(options(devices=1, device="cpu"))
     with pytest.raises(UserError, match=r"train\.devices=8192: more than the \d+ CPU cores found"):
-        check_devices(options(devices=8192, device="cpu", batch_size=8192))
+        check_devices(options(devices=8192, device="cpu", batch_size=16384))
 
 
 def test_ordinary_parameters_are_checked_without_torch() -> None:
