@@ -97,29 +97,37 @@ def _critic_backward(state: TrainState, recipe: Recipe, inputs: Inputs, penaltie
 def _judge_both(
     state: TrainState, recipe: Recipe, inputs: Inputs, fake: Tensor, penalties: Penalties
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Real and fake logits [N] and R1 plus R2 []: one pass, unless batch statistics would mix the two."""
-    real, critic = inputs.real, state.critic
-    nothing = torch.zeros((), device=fake.device)
-    if critic.couples_samples:
-        real_seen = _augmented(state, recipe, real.images, inputs.real_draws)
-        fake_seen = _augmented(state, recipe, fake, inputs.fake_draws)
-        return critic(real_seen, real.labels), critic(fake_seen, real.labels), nothing
-    penalised = penalties.due.r1 or penalties.due.r2
-    images = torch.cat([real.images, fake]).requires_grad_(penalised)
+    """Real and fake logits [N] and R1 plus R2 [].
+
+    One pass over both kinds of images, unless batch statistics would mix
+    them, or a penalty, which is the quicker the smaller the pass that it is
+    differentiated through.
+    """
+    real, due = inputs.real, penalties.due
+    if state.critic.couples_samples or due.r1 or due.r2:
+        real_logits, r1 = _judge(state, recipe, real.images, real.labels, inputs.real_draws, due.r1)
+        fake_logits, r2 = _judge(state, recipe, fake, real.labels, inputs.fake_draws, due.r2)
+        return real_logits, fake_logits, penalties.r1 * r1 + penalties.r2 * r2
+    images = torch.cat([real.images, fake])
     draws = None
     if inputs.real_draws is not None and inputs.fake_draws is not None:
         draws = torch.cat([inputs.real_draws, inputs.fake_draws])
     labels = None if real.labels is None else real.labels.repeat(2)
-    seen = _augmented(state, recipe, images, draws)
+    real_logits, fake_logits = state.critic(_augmented(state, recipe, images, draws), labels).chunk(2)
+    return real_logits, fake_logits, torch.zeros((), device=fake.device)
+
+
+def _judge(
+    state: TrainState, recipe: Recipe, images: Tensor, labels: Tensor | None, draws: Tensor | None, penalised: bool
+) -> tuple[Tensor, Tensor]:
+    """Logits [N] of one kind of images, and their mean squared gradient norm [] (0 where it is not asked for)."""
     if not penalised:
-        real_logits, fake_logits = critic(seen, labels).chunk(2)
-        return real_logits, fake_logits, nothing
+        logits = state.critic(_augmented(state, recipe, images, draws), labels)
+        return logits, torch.zeros((), device=images.device)
+    images = images.detach().requires_grad_()
     # A compiled critic cannot be differentiated twice; `forward` is never compiled.
-    logits = critic.forward(seen, labels)
-    real_logits, fake_logits = logits.chunk(2)
-    # One backward for both penalties: halves of one pass would each go through the whole batch.
-    r1, r2 = zero_centered_penalty(logits, images, loss_scale=_scale(state)).chunk(2)
-    return real_logits, fake_logits, penalties.r1 * r1.mean() + penalties.r2 * r2.mean()
+    logits = state.critic.forward(_augmented(state, recipe, images, draws), labels)
+    return logits, zero_centered_penalty(logits, images, loss_scale=_scale(state)).mean()
 
 
 def _between(state: TrainState, recipe: Recipe, inputs: Inputs, fake: Tensor) -> Tensor:
