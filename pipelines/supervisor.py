@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-GRACE_S = 30.0  # a training writes its checkpoint in it
+GRACE_S = 20.0  # a training writes its checkpoint in it
 POLL_S = 0.02
 COMMAND_NOT_FOUND = 127
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h

@@ -106,7 +106,7 @@ def test_a_conditional_network_needs_labels(kind: str, project: ToyProject) -> N
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"devices": 8192, "batch_size": 8192, "device": "cpu"}, "train.devices=8192: more than the "),
+        ({"devices": 8192, "batch_size": 16384, "device": "cpu"}, "train.devices=8192: more than the "),
         ({"device": "cuda:4096"}, "train.device=cuda:4096: found "),
     ],
 )
