@@ -19,7 +19,7 @@ from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
 
-ARITHMETIC = "channels_last+fused+freeze+joint+fresh+bare"
+ARITHMETIC = "channels_last+fused+freeze+joint+bare"
 
 
 class Contender(Protocol):
@@ -40,10 +40,10 @@ class Setting:
     images: Path
     packed: Path
 
-    def configuration(self, **train: object) -> RunConfig:
+    def configuration(self, *, fresh: bool = False, **train: object) -> RunConfig:
         """The family's configuration here."""
         here = {"device": self.device, "threads": self.threads, "memory_format": "channels_last"}
-        return configuration(FAMILIES[self.family], self.scale, **{**here, **train})
+        return configuration(FAMILIES[self.family], self.scale, fresh=fresh, **{**here, **train})
 
     @property
     def batch_size(self) -> int:
@@ -96,13 +96,13 @@ class Arithmetic:
         """Train."""
         _pytorch_defaults(self.loop.device)
         for _ in range(iterations):
-            self.loop.step(self.real, self.noise, self.fresh_noise)
+            self.loop.step(self.real, self.noise, self.fresh_noise if self.loop.fresh else None)
 
 
 def contender(name: str, setting: Setting) -> Contender:
     """A contender, fresh, with weights that depend on the family alone.
 
-    Names: `ours`, with any of `lazy`, `contiguous`, `compile`, `graph`, `bf16`, `tf32` joined by `+`;
+    Names: `ours`, with any of `lazy`, `fresh`, `contiguous`, `compile`, `graph`, `bf16`, `tf32` joined by `+`;
     `folder` and `memory`, the plain loop over files and over images in memory,
     with any of the plain loop's switches; `arithmetic`.
     """
@@ -132,7 +132,11 @@ def _ours(names: set[str], setting: Setting, data: PackedData) -> Ours:
     precision = next((each for each in ("bf16", "tf32") if each in names), "fp32")
     layout = "contiguous" if "contiguous" in names else "channels_last"
     config = setting.configuration(
-        precision=precision, compile="compile" in names, cuda_graph="graph" in names, memory_format=layout
+        precision=precision,
+        fresh="fresh" in names,
+        compile="compile" in names,
+        cuda_graph="graph" in names,
+        memory_format=layout,
     )
     return Ours(lazily(config) if "lazy" in names else config, data)
 

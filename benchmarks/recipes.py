@@ -98,8 +98,8 @@ FAMILIES = {
 }
 
 
-def configuration(family: Family, scale: Scale, **train: Any) -> RunConfig:
-    """The whole configuration of a family; `train` changes the section of that name."""
+def configuration(family: Family, scale: Scale, *, fresh: bool = False, **train: Any) -> RunConfig:
+    """The whole configuration of a family; `fresh` never reuses fakes, `train` changes the section of that name."""
     values = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
     penalty = {"weight": family.gamma, "every_steps": 1}
     optimizer = {
@@ -118,6 +118,7 @@ def configuration(family: Family, scale: Scale, **train: Any) -> RunConfig:
         generator_optimizer=optimizer,
         critic_optimizer=optimizer,
         deterministic=False,
+        reuse_fakes=family.reuses_fakes and not fresh and not train.get("cuda_graph", False),
         ema_half_life_images=500_000,
         **train,
     )

@@ -10,10 +10,10 @@ EXPLANATION = f"""\
 workers, PIL transforms, the critic not frozen in the generator's step, separate backward calls, default memory
 format, default Adam, `.item()` at every step, the average in a Python loop. `memory` is the same loop over images
 that lie decoded in memory. `ours` is `ganlib.training.iteration.iterate` over packed data, a log point at the end of
-each slot. All start from equal weights and take equal batches. DCGAN's and SNGAN's plain loops use the images of the
-critic's step in the generator's step too, as public scripts with one critic step do; `+fresh` makes new ones, as ours
-does, which costs one more pass of the generator; R3GAN's makes new ones as its authors' code does. `+lazy` is another
-recipe: R1 and R2 at every {LAZY_STEPS}th step.
+each slot. All start from equal weights and take equal batches. For DCGAN and SNGAN both use the images of the critic's
+step in the generator's step too (`train.reuse_fakes`), as public scripts with one critic step do; `+fresh` makes new
+ones, which costs one more pass of the generator; for R3GAN both make new ones, as its authors' code does. `+lazy` is
+another recipe: R1 and R2 at every {LAZY_STEPS}th step.
 
 Ratios are taken round by round between slots in one process, in random order; "× 1.50 (1.45–1.54; 1.40–1.60)" is the
 median with quartiles and extremes. A slot in which other processes used more than 12 % of a core was held again, up to

@@ -120,7 +120,7 @@ def _family(setting: Setting, sections: Sequence[str], options: argparse.Namespa
     on_gpu = setting.device.startswith("cuda")
     family = FAMILIES[setting.family]
     racing = [*(ON_GPU if on_gpu else ("folder", "memory", "ours")), "arithmetic"]
-    racing += ["memory+fresh"] if family.reuses_fakes else []
+    racing += ["memory+fresh", "ours+fresh"] if family.reuses_fakes else []
     racing += ["ours+lazy"] if family.gamma > 0 else []
     found: dict[str, Any] = {}
 

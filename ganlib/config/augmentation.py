@@ -1,8 +1,8 @@
 """Augmentation: of the real images, and of all that the critic sees."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, model_validator
 
 from ganlib.config.base import Options, PositiveInt, Probability, ScheduledProbability
 
@@ -23,6 +23,12 @@ class DiffAugmentOptions(Options):
     colour: StrictBool
     translation: Probability
     cutout: Probability
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not (self.colour or self.translation or self.cutout):
+            raise ValueError("policy=diffaugment with everything switched off; set policy to none")
+        return self
 
 
 class ScheduledControl(Options):
@@ -60,6 +66,12 @@ class AdaOptions(Options):
     colour: Probability
     noise: Probability
     cutout: Probability
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not (self.blit or self.geometry or self.colour or self.noise or self.cutout):
+            raise ValueError("policy=ada with every group at 0; set policy to none")
+        return self
 
 
 CriticAugmentation = Annotated[NoAugmentationOptions | DiffAugmentOptions | AdaOptions, Field(discriminator="policy")]

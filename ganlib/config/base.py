@@ -1,5 +1,6 @@
 """What all sections share: strictness, ranges, schedules, and the shape of an image."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -65,13 +66,11 @@ Scheduled = Annotated[
 ]
 
 
-def _within(least: float, below: float, above: bool) -> Callable[[Any], Any]:
+def _within(least: float, below: float) -> Callable[[Any], Any]:
     def check(value: float | Schedule) -> float | Schedule:
         for each in extremes(value):
-            if above and not each > least:
-                raise ValueError(f"found {each}, expected a number above {least}")
             if not least <= each < below:
-                limit = "" if below == float("inf") else f" and below {below:g}"
+                limit = "" if below == math.inf else f" and at most {below:g}" if below > 1 else f" and below {below:g}"
                 raise ValueError(f"found {each}, expected a number of at least {least:g}{limit}")
         return value
 
@@ -88,6 +87,6 @@ def ever_positive(value: float | Schedule) -> bool:
     return any(each > 0 for each in extremes(value))
 
 
-ScheduledNonNegative = Annotated[Scheduled, AfterValidator(_within(0, float("inf"), above=False))]
-ScheduledProbability = Annotated[Scheduled, AfterValidator(_within(0, 1 + 1e-12, above=False))]
-ScheduledBeta = Annotated[Scheduled, AfterValidator(_within(0, 1, above=False))]
+ScheduledNonNegative = Annotated[Scheduled, AfterValidator(_within(0, math.inf))]
+ScheduledProbability = Annotated[Scheduled, AfterValidator(_within(0, math.nextafter(1, 2)))]
+ScheduledBeta = Annotated[Scheduled, AfterValidator(_within(0, 1))]

@@ -74,6 +74,8 @@ class RunConfig(Options):
             yield "train.accumulation", train.accumulation, "1"
         if train.devices != 1:
             yield "train.devices", train.devices, "1"
+        if train.reuse_fakes:
+            yield "train.reuse_fakes", "true", "false"
         if train.compile:
             yield "train.compile", "true", "false"
         for name in ("generator_optimizer", "critic_optimizer"):

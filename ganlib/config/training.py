@@ -82,7 +82,9 @@ class TrainOptions(Options):
 
     `batch_size` is that of one critic step, over all devices and all
     `accumulation` parts that each device takes it in. `critic_steps` critic
-    steps, each on its own batch, precede one generator step.
+    steps, each on its own batch, precede one generator step. With
+    `reuse_fakes` that one takes the generated images of the last critic step
+    instead of new ones, which saves a pass of the generator.
     """
 
     seed: Seed
@@ -99,6 +101,7 @@ class TrainOptions(Options):
     batch_size: Annotated[int, Field(ge=2, strict=True)]
     accumulation: PositiveInt
     critic_steps: PositiveInt
+    reuse_fakes: StrictBool
     generator_optimizer: OptimizerOptions
     critic_optimizer: OptimizerOptions
     ema_half_life_images: PositiveInt

@@ -20,6 +20,8 @@ from ganlib.training.state import TrainState
 FORMAT_VERSION = 1
 STATE = "state.pt"
 MANIFEST = "manifest.json"
+DIGITS = 12
+STOP_MARK = "-stop"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -30,7 +32,12 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The last `keep` checkpoints of one training, a folder each, named by images shown."""
+    """The last `keep` checkpoints of one training, a folder each, named by images shown.
+
+    One that was written on a request to stop bears a mark. It serves to go on,
+    until the next one is written, but not to roll back: a training that was
+    never asked to stop does not have it.
+    """
 
     folder: Path
     fingerprint: str
@@ -41,31 +48,49 @@ class CheckpointStore:
         """The folder of this training."""
         return self.folder / self.fingerprint
 
-    def save(self, values: Mapping[str, Any]) -> Path:
+    def save(self, values: Mapping[str, Any], *, on_request: bool = False) -> Path:
         """Write what `TrainState.state_dict` gave aside, flush, rename, then drop the oldest."""
-        final = self.home / f"{values['seen_images']:012d}"
+        final = self.home / f"{values['seen_images']:0{DIGITS}d}{STOP_MARK if on_request else ''}"
         with replacing(final) as partial:
             torch.save(dict(values), partial / STATE)
             with (partial / STATE).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             manifest = {"fingerprint": self.fingerprint, "sha256": digest}
             (partial / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        for old in self._newest_first()[self.keep :]:
+        for old in self._superfluous(final):
             shutil.rmtree(old)
         return final
 
-    def load_latest(self, state: TrainState, *, notify: Callable[[str], None], ranks: Ranks = ALONE) -> bool:
+    def _superfluous(self, newest: Path) -> list[Path]:
+        """What `newest` makes superfluous: a future that was given up, former stops, and the oldest."""
+        others = [path for path in self._newest_first() if path != newest]
+        given_up = [path for path in others if path.name[:DIGITS] > newest.name[:DIGITS]]
+        left = [path for path in others if path not in given_up]
+        stops = [path for path in left if path.name.endswith(STOP_MARK)]
+        milestones = [path for path in left if path not in stops]
+        return given_up + stops + milestones[self.keep - (not newest.name.endswith(STOP_MARK)) :]
+
+    def load_latest(
+        self,
+        state: TrainState,
+        *,
+        notify: Callable[[str], None],
+        ranks: Ranks = ALONE,
+        stops_too: bool = True,
+    ) -> bool:
         """Bring `state` to the newest sound checkpoint; False when there is none.
 
         A damaged or foreign one is named through `notify`, and the one before it is used.
         """
         passed_over = 0
         for path in self._newest_first():
+            if path.name.endswith(STOP_MARK) and not stops_too:
+                continue
             try:
                 values = self._read(path)
             except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 passed_over += 1
-                notify(f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]}")
+                notify(f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]})")
                 continue
             state.load_state_dict(values, ranks)
             return True

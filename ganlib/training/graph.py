@@ -53,17 +53,21 @@ class EagerSteps(Steps):
 
     def __init__(self, state: TrainState, recipe: Recipe, ranks: Ranks) -> None:
         self._state, self._recipe, self._ranks = state, recipe, ranks
+        self._fakes: list[Tensor] = []
 
     def critic(self, inputs: Inputs) -> Tensor:
         """As `critic_step`."""
-        return critic_step(self._state, self._recipe, inputs, self._ranks)
+        self._fakes = []
+        kept = self._fakes if self._recipe.options.reuse_fakes else None
+        return critic_step(self._state, self._recipe, inputs, self._ranks, fakes=kept)
 
     def generator(self, inputs: Inputs) -> Tensor:
         """As `generator_step`."""
-        return generator_step(self._state, self._recipe, inputs, self._ranks)
+        fakes, self._fakes = self._fakes, []
+        return generator_step(self._state, self._recipe, inputs, self._ranks, fakes=fakes)
 
     def forget(self) -> None:
-        """Nothing is kept."""
+        """Nothing is kept from one iteration to the next."""
 
 
 class Recorder(Protocol):
@@ -120,7 +124,7 @@ class GraphedSteps(Steps):
         """As `critic_step`."""
 
         def step(inputs: Inputs, penalties: Penalties) -> Tensor:
-            return critic_step(self._state, self._recipe, inputs, self._ranks, penalties)
+            return critic_step(self._state, self._recipe, inputs, self._ranks, penalties=penalties)
 
         penalties = penalties_at(self._recipe.loss, self._state.seen_images, self._recipe.options.batch_size)
         return self._take(_Structure("critic", penalties.due), step, inputs, penalties)

@@ -1,5 +1,7 @@
 """One turn of the game: the critic's steps, the generator's step, the average."""
 
+import math
+
 import torch
 
 from ganlib.training.distributed import Ranks
@@ -39,7 +41,7 @@ def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks, steps: 
         state.seen_images,
         images=options.images_per_iteration,
         half_life_images=options.ema_half_life_images,
-        ramp=options.ema_ramp,
+        ramp=options.ema_ramp if options.init_from is None else math.inf,  # no random start to forget
     )
     update_ema(state.ema, state.generator, decay)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ganlib.errors import TrainingDiverged, TrainingInterrupted
+from ganlib.errors import TrainingDiverged, TrainingInterrupted, UserError
 from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
 from ganlib.sampling import Images, balanced_labels, image_grid, render, seeded_latents
 from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
@@ -84,6 +84,7 @@ def train(
     """
     options = recipe.options
     session = _Session(recipe, measure, checkpoints, ranks, on_event if ranks.is_first else ignore)
+    _agree(state, session)
     if options.on_divergence == "rollback" and state.seen_images == 0:
         _save(state, session)  # something to go back to
     clock = Clock(options.total_images, state.seen_images, session.on_event)
@@ -105,9 +106,10 @@ def train(
 
 
 def sample_grid(state: TrainState, recipe: Recipe) -> Images:
-    """The fixed-seed grid of the EMA generator: a column a class where there are classes."""
+    """The fixed-seed grid of the EMA generator: a column a class, of the first classes, where there are any."""
     columns = _grid_columns(recipe)
-    return image_grid(_draw(state, recipe, GRID_ROWS * columns), columns=columns, scale=_grid_scale(recipe))
+    pictures = _draw(state, recipe, GRID_ROWS * columns, classes=columns)
+    return image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
 
 
 def _milestones(state: TrainState, span: Span, clock: Clock, session: _Session) -> None:
@@ -140,8 +142,8 @@ def _sample(state: TrainState, session: _Session) -> None:
     recipe, value = session.recipe, 0.0
     if session.ranks.is_first:
         columns = _grid_columns(recipe)
-        pictures = _draw(state, recipe, GRID_ROWS * columns)
-        labels = balanced_labels(len(pictures), recipe.image.num_classes).numpy() if recipe.conditional else None
+        pictures = _draw(state, recipe, GRID_ROWS * columns, classes=columns)
+        labels = balanced_labels(len(pictures), columns).numpy() if recipe.conditional else None
         value = diversity(pictures, labels)
         grid = image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
         session.on_event(Picture(state.seen_images, "samples", grid))
@@ -158,7 +160,8 @@ def _measure(state: TrainState, session: _Session) -> None:
     options, metric = session.recipe.options, session.measure.metric
     score = 0.0
     if session.ranks.is_first:
-        score = session.measure.score(_draw(state, session.recipe, options.measure_samples))
+        pictures = _draw(state, session.recipe, options.measure_samples, classes=session.recipe.image.num_classes)
+        score = session.measure.score(pictures)
     score = _shared(score, state, session.ranks)
     _note(state, {metric: score})
     session.on_event(Scalars(state.seen_images, {metric: score}))
@@ -173,16 +176,18 @@ def _measure(state: TrainState, session: _Session) -> None:
         session.on_event(Notice(f"{metric} has not fallen for {since} images shown; finished early"))
 
 
-def _save(state: TrainState, session: _Session) -> None:
+def _save(state: TrainState, session: _Session, *, on_request: bool = False) -> None:
     values = state.state_dict(session.ranks)
     if session.ranks.is_first:
-        session.checkpoints.save(values)
+        session.checkpoints.save(values, on_request=on_request)
     session.ranks.wait("checkpoint")
 
 
 def _sound(alarms: Iterable[Alarm], kinds: tuple[str, ...], state: TrainState, session: _Session) -> None:
     """Tell each alarm when it begins; act upon those that the options name."""
-    sounding = {alarm.name: alarm for alarm in alarms}
+    sounding: dict[str, Alarm] = {}
+    for alarm in alarms:
+        sounding.setdefault(alarm.name, alarm)  # of several figures, the first
     for name, alarm in sounding.items():
         if name not in state.alarms:
             session.on_event(alarm)
@@ -208,11 +213,11 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
     if rollbacks > options.max_rollbacks:
         raise TrainingDiverged(f"{what}, after {state.rollbacks} rollbacks; stopped, {kept}; {mend}")
     if not session.checkpoints.load_latest(
-        state, notify=lambda text: session.on_event(Notice(text)), ranks=session.ranks
+        state, notify=lambda text: session.on_event(Notice(text)), ranks=session.ranks, stops_too=False
     ):
         raise TrainingDiverged(f"{what}; there is no checkpoint to go back to; {mend}")
     state.rollbacks, state.rate_scale, state.alarms = rollbacks, rate_scale, []
-    session.ranks.wait("rollback")  # all have read it before it is replaced
+    _agree(state, session)  # and all have read it before it is replaced
     _save(state, session)
     text = (
         f"{what}; rolled back to {state.seen_images} images shown, learning rates times {rate_scale:g} "
@@ -224,8 +229,22 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
 
 def _interrupt(state: TrainState, session: _Session) -> None:
     if math.isfinite(float(session.ranks.total(state.sums.sum()))):
-        _save(state, session)
+        _save(state, session, on_request=True)
     raise TrainingInterrupted(f"stopped at {state.seen_images} images shown; run it again to go on")
+
+
+def _agree(state: TrainState, session: _Session) -> None:
+    """See that all processes are at the same moment.
+
+    Raises:
+        UserError: they are not, as they have not read the same checkpoint.
+    """
+    mine = torch.tensor(float(state.seen_images), dtype=torch.float64, device=state.sums.device)
+    if float(session.ranks.total(mine)) != state.seen_images * session.ranks.size:
+        raise UserError(
+            f"{session.checkpoints.home}: the processes have read different checkpoints (one at {state.seen_images} "
+            "images shown); see that all machines share the project's folder, and run it again"
+        )
 
 
 def _note(state: TrainState, figures: dict[str, float]) -> None:
@@ -245,15 +264,16 @@ def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
-def _draw(state: TrainState, recipe: Recipe, count: int) -> Images:
+def _draw(state: TrainState, recipe: Recipe, count: int, *, classes: int) -> Images:
+    """Fixed-seed images of the first `classes` classes in turn."""
     latents = seeded_latents(count, state.ema.latent_dim, recipe.options.seed)
-    labels = balanced_labels(count, recipe.image.num_classes) if recipe.conditional else None
+    labels = balanced_labels(count, classes) if recipe.conditional else None
     return render(state.ema, latents, labels, batch_size=RENDER_BATCH_SIZE)
 
 
 def _grid_columns(recipe: Recipe) -> int:
     classes = recipe.image.num_classes
-    return classes if recipe.conditional and classes <= GRID_COLUMNS else GRID_COLUMNS
+    return min(classes, GRID_COLUMNS) if recipe.conditional else GRID_COLUMNS
 
 
 def _grid_scale(recipe: Recipe) -> int:

@@ -1,5 +1,7 @@
 """The mathematics of one step: the critic's, then the generator's."""
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -52,38 +54,60 @@ def penalties_at(loss: LossOptions, seen_images: int, batch_size: int) -> Penalt
 
 
 def critic_step(
-    state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks, penalties: Penalties | None = None
+    state: TrainState,
+    recipe: Recipe,
+    inputs: Inputs,
+    ranks: Ranks,
+    *,
+    penalties: Penalties | None = None,
+    fakes: list[Tensor] | None = None,
 ) -> Tensor:
     """Update the critic once; returns its figures (CRITIC_FIGURES), [5].
 
-    Where `penalties` are not given they are those of the clock.
+    Where `penalties` are not given they are those of the clock. A list of
+    `fakes` gets the images generated for each part, with what is needed to
+    differentiate them.
     """
     if penalties is None:
         penalties = penalties_at(recipe.loss, state.seen_images, recipe.options.batch_size)
     learner = state.critic_learner
     learner.optimizer.zero_grad(set_to_none=True)
-    figures = [_critic_backward(state, recipe, part, penalties) for part in inputs.parts(recipe.options.accumulation)]
+    parts = inputs.parts(recipe.options.accumulation)
+    figures = [_critic_backward(state, recipe, part, penalties, fakes) for part in parts]
     norm = _update(learner, recipe.options.critic_optimizer, ranks)
     return torch.cat([torch.stack(figures).mean(dim=0), norm[None]])
 
 
-def generator_step(state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks) -> Tensor:
-    """Update the generator once against the frozen critic; returns its figures (GENERATOR_FIGURES), [2]."""
+def generator_step(
+    state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks, *, fakes: Sequence[Tensor] = ()
+) -> Tensor:
+    """Update the generator once against the frozen critic; returns its figures (GENERATOR_FIGURES), [2].
+
+    `fakes` are those of the parts that `critic_step` kept; where there are none, new ones are made.
+    """
     learner = state.generator_learner
     learner.optimizer.zero_grad(set_to_none=True)
     state.critic_learner.freeze()
-    losses = [_generator_backward(state, recipe, part) for part in inputs.parts(recipe.options.accumulation)]
+    parts = inputs.parts(recipe.options.accumulation)
+    losses = [
+        _generator_backward(state, recipe, part, fake) for part, fake in zip(parts, fakes or repeat(None), strict=False)
+    ]
     state.critic_learner.unfreeze()
     norm = _update(learner, recipe.options.generator_optimizer, ranks)
     return torch.stack([torch.stack(losses).mean(), norm])
 
 
-def _critic_backward(state: TrainState, recipe: Recipe, inputs: Inputs, penalties: Penalties) -> Tensor:
+def _critic_backward(
+    state: TrainState, recipe: Recipe, inputs: Inputs, penalties: Penalties, fakes: list[Tensor] | None
+) -> Tensor:
     """Add one part's gradients; returns (loss, penalty, mean real logit, mean fake logit), [4]."""
     real, loss = inputs.real, recipe.loss
     with autocast(recipe.options, real.images.device):
-        with torch.no_grad():
+        with torch.set_grad_enabled(fakes is not None):
             fake = state.generator(inputs.latents, real.labels)
+        if fakes is not None:
+            fakes.append(fake)
+            fake = fake.detach()
         real_logits, fake_logits, penalty = _judge_both(state, recipe, inputs, fake, penalties)
         if penalties.due.gradient_penalty:
             penalty = penalty + penalties.gradient_penalty * _between(state, recipe, inputs, fake)
@@ -91,7 +115,8 @@ def _critic_backward(state: TrainState, recipe: Recipe, inputs: Inputs, penaltie
     state.augmentation.observe(real_logits.detach())
     whole = (adversarial + penalty) / recipe.options.accumulation
     state.critic_learner.scaler.scale(whole).backward()  # type: ignore[no-untyped-call]
-    return torch.stack([adversarial, penalty, real_logits.mean(), fake_logits.mean()]).detach()
+    told_penalty = _unless_skipped(penalty, state.critic_learner)
+    return torch.stack([adversarial, told_penalty, real_logits.mean(), fake_logits.mean()]).detach()
 
 
 def _judge_both(
@@ -139,11 +164,12 @@ def _between(state: TrainState, recipe: Recipe, inputs: Inputs, fake: Tensor) ->
     return one_centered_penalty(logits, images, loss_scale=_scale(state)).mean()
 
 
-def _generator_backward(state: TrainState, recipe: Recipe, inputs: Inputs) -> Tensor:
+def _generator_backward(state: TrainState, recipe: Recipe, inputs: Inputs, fake: Tensor | None) -> Tensor:
     """Add one part's gradients; returns the loss, detached, []."""
     real, name = inputs.real, recipe.loss.adversarial
     with autocast(recipe.options, real.images.device):
-        fake = state.generator(inputs.latents, real.labels)
+        if fake is None:
+            fake = state.generator(inputs.latents, real.labels)
         real_logits = None
         if generator_needs_real_logits(name):
             with torch.no_grad():
@@ -181,4 +207,9 @@ def _update(learner: Learner, options: OptimizerOptions, ranks: Ranks) -> Tensor
         clip_grads_with_norm_(learner.parameters, options.max_gradient_norm, norm)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
-    return norm
+    return _unless_skipped(norm, learner)
+
+
+def _unless_skipped(figure: Tensor, learner: Learner) -> Tensor:
+    """0 in place of what fp16 has overflowed to: the scaler skips such a step and lowers the scale, by design."""
+    return torch.nan_to_num(figure, nan=0.0, posinf=0.0, neginf=0.0) if learner.scaler.is_enabled() else figure

@@ -29,7 +29,8 @@ def run_stage(name: str, function: Callable[[], None], *, announce: bool = True)
     signal.signal(signal.SIGTERM, _terminate)
     started = time.monotonic()
     try:
-        function()
+        with plain_errors(name):
+            function()
     except UserError as error:
         sys.exit(fail(str(error), USER_ERROR_EXIT_CODE))
     except TrainingInterrupted as stopped:
@@ -37,19 +38,25 @@ def run_stage(name: str, function: Callable[[], None], *, announce: bool = True)
         sys.exit(RESUMABLE_EXIT_CODE)
     except ProcessesFailed as error:
         sys.exit(fail(f"{name}: {error}", FAILURE_EXIT_CODE))
-    except OSError as error:
-        what = f"{name}: {error.strerror or error} ({error.filename or 'no file named'})"
-        sys.exit(fail(what, USER_ERROR_EXIT_CODE))
-    except (RuntimeError, MemoryError) as error:
-        line = _scarcity(error)
-        if line is None:
-            raise
-        sys.exit(fail(f"{name}: {line}", USER_ERROR_EXIT_CODE))
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(128 + signal.SIGINT)
     if announce:
         say(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+@contextmanager
+def plain_errors(name: str) -> Iterator[None]:
+    """What a machine lacks becomes a UserError of one line: files, disk, memory."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror or error} ({error.filename or 'no file named'})") from None
+    except (RuntimeError, MemoryError) as error:
+        line = _scarcity(error)
+        if line is None:
+            raise
+        raise UserError(f"{name}: {line}") from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import torch
 
@@ -12,7 +13,9 @@ import ganlib.losses
 import ganlib.metrics.classifier
 import ganlib.metrics.extractors
 import ganlib.metrics.frechet
+import ganlib.metrics.inception
 import ganlib.networks
+import ganlib.packaging
 import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
@@ -39,10 +42,24 @@ from ganlib.training.state import TrainState, initial_state
 from pipelines import paths, tracking
 from pipelines.lineage import content_tags
 from pipelines.stages.extraction import project_extractor
-from pipelines.stages.shell import ProgressDisplay, chain, graceful_stop, run_stage, say, write_csv, write_png
+from pipelines.stages.shell import (
+    ProgressDisplay,
+    chain,
+    graceful_stop,
+    plain_errors,
+    run_stage,
+    say,
+    write_csv,
+    write_png,
+)
 from pipelines.starting_point import starting_point
 
 MEASURE_BATCH_SIZE = 250
+# A checkpoint can be gone on from whatever these are: by whom it is read, when to stop, what to keep.
+NOT_IN_THE_BITS = (
+    "devices", "total_images", "patience_images", "keep_checkpoints",
+    "alarms", "on_divergence", "max_rollbacks", "rollback_rate_factor",
+)  # fmt: skip
 COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measures
 # The code that a generator's bits depend on: the score picks the snapshot.
 BITS = (
@@ -53,7 +70,9 @@ BITS = (
     ganlib.metrics.classifier,
     ganlib.metrics.extractors,
     ganlib.metrics.frechet,
+    ganlib.metrics.inception,
     ganlib.networks,
+    ganlib.packaging,
     ganlib.sampling,
     ganlib.schedules,
     ganlib.training,
@@ -68,7 +87,13 @@ def main() -> None:
     if inside_worker() or processes * node_count() == 1:
         train_generator()
     else:
-        launch(train_generator, processes=processes)
+        launch(_worker, processes=processes)
+
+
+def _worker() -> None:
+    """One of several processes."""
+    with plain_errors("train"):
+        train_generator()
 
 
 def train_generator() -> None:
@@ -224,7 +249,8 @@ def _write_outputs(run: _Run) -> None:
 
 def _fingerprint(config: RunConfig, data: PackedData, extractor: Extractor, device: torch.device) -> str:
     sections = config.model_dump(mode="json", include={"network", "loss", "augmentation", "train"})
-    sections["train"].pop("devices")  # a checkpoint can be read at any device count
+    for name in NOT_IN_THE_BITS:
+        del sections["train"][name]
     return fingerprint(
         {
             **sections,
@@ -233,6 +259,7 @@ def _fingerprint(config: RunConfig, data: PackedData, extractor: Extractor, devi
             "extractor": extractor.weights_sha256,
             "device": device.type,
             "code": source_digest(*BITS),
+            "torch_fidelity": version("torch-fidelity"),
         }
     )
 

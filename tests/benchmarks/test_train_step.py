@@ -35,14 +35,14 @@ def test_the_plain_loop_does_the_same_as_ours(family: str, names: str, settings:
     ours = contender("ours", settings[family])
     assert isinstance(ours, Ours)
     config, recipe, latent_dim = ours.config, ours.recipe, ours.state.generator.latent_dim
-    loop = PlainLoop(ours.state, config, iter(()), Switches.named(names), fresh=True)
+    loop = PlainLoop(ours.state, config, iter(()), Switches.named(names), fresh=not FAMILIES[family].reuses_fakes)
     real = real_at(recipe, ours.feed, 0, ALONE)
     noise, fresh_noise = (
         inputs_at(purpose, recipe, real, 0, latent_dim, ALONE).latents for purpose in ("critic", "generator")
     )
     before = [weight.clone() for weight in loop.critic.parameters()]
     iterate(ours.state, recipe, ours.feed, ALONE)
-    loop.step(real.images, noise, fresh_noise)
+    loop.step(real.images, noise, fresh_noise if loop.fresh else None)
     rate = FAMILIES[family].learning_rate  # Adam's first step is as long, whatever the gradient
     for mine, theirs in ((ours.state.critic, loop.critic), (ours.state.generator, loop.generator)):
         pairs = list(zip(mine.parameters(), theirs.parameters(), strict=True))

@@ -98,3 +98,37 @@ def test_when_none_is_sound_it_says_so(store: CheckpointStore) -> None:
 
 def test_fingerprint_tells_differences() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+
+
+def test_a_stop_serves_to_go_on_but_not_to_roll_back(tmp_path: Path) -> None:
+    store, state = CheckpointStore(tmp_path, "f", keep=1), fresh()
+    for seen_images, on_request in ((8, False), (12, True)):
+        state.seen_images = seen_images
+        store.save(state.state_dict(), on_request=on_request)
+    assert names(store) == ["000000000008", "000000000012-stop"]
+    resumed = fresh()
+    assert store.load_latest(resumed, notify=pytest.fail)
+    assert resumed.seen_images == 12
+    assert store.load_latest(resumed, notify=pytest.fail, stops_too=False)
+    assert resumed.seen_images == 8
+    state.seen_images = 16
+    store.save(state.state_dict())
+    assert names(store) == ["000000000016"]
+
+
+def test_a_new_checkpoint_replaces_a_damaged_future(tmp_path: Path) -> None:
+    """Were it kept because its number is higher, `keep` would drop the sound one."""
+    store, state = CheckpointStore(tmp_path, "f", keep=1), fresh()
+    state.seen_images = 80
+    (store.save(state.state_dict()) / "state.pt").write_bytes(b"damaged")
+    state.seen_images = 8
+    store.save(state.state_dict())
+    assert names(store) == ["000000000008"]
+
+
+def fresh() -> TrainState:
+    return initial_state(tiny_config({}), IMAGE, torch.device("cpu"))
+
+
+def names(store: CheckpointStore) -> list[str]:
+    return sorted(path.name for path in store.home.glob("[0-9]*"))

@@ -182,3 +182,45 @@ def test_a_stop_on_request_keeps_a_checkpoint_of_that_moment(tmp_path: Path) -> 
     assert resumed.seen_images == 56
     go_on(resumed, config, tmp_path / "parts")
     assert digest(resumed) == digest(whole)
+
+
+def test_a_stop_before_a_divergence_changes_nothing(tmp_path: Path) -> None:
+    """The rollback goes to the last milestone, whether or not the training was stopped since."""
+    config = tiny_config({"train.on_divergence": "rollback", "train.total_images": 88})
+    ends = []
+    for run, stopped_at in enumerate((None, 56)):
+        folder, state = tmp_path / str(run), start(config)
+        if stopped_at is not None:
+            with pytest.raises(TrainingInterrupted):
+                go_on(state, config, folder, should_stop=lambda state=state: state.seen_images == 56)
+            state = start(config)
+            assert CheckpointStore(folder, "test", 2).load_latest(state, notify=pytest.fail)
+        poisoned: list[int] = []
+
+        def poison_once(state: TrainState = state, poisoned: list[int] = poisoned) -> bool:
+            if state.seen_images == 64 and not poisoned:
+                poisoned.append(64)
+                poison(state)
+            return False
+
+        go_on(state, config, folder, should_stop=poison_once)
+        assert state.rollbacks == 1
+        ends.append(digest(state))
+    assert ends[0] == ends[1]
+
+
+def test_fakes_are_taken_over_where_asked_for(tmp_path: Path) -> None:
+    """Then the generator's own latents do not matter; it still learns, and resumes."""
+    config = tiny_config({"train.reuse_fakes": True, "train.total_images": 48})
+    state = start(config)
+    before = [each.detach().clone() for each in state.generator.parameters()]
+    go_on(state, config, tmp_path)
+    assert any(not torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
+    assert digest(state) != _end(tiny_config({"train.total_images": 48}), tmp_path / "fresh")
+    assert digest(state) == _end(config, tmp_path / "again")
+
+
+def _end(config, folder: Path) -> str:
+    state = start(config)
+    go_on(state, config, folder)
+    return digest(state)
