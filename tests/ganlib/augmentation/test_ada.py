@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -57,8 +58,8 @@ def test_groups_that_are_off_ask_for_no_draws():
     assert dims == [7, 11, 10, 2 + 3 * 8 * 8, 3]
     assert everything(8).draw_dim == sum(dims)
     assert ada(8, channels=1, colour=1).draw_dim == 6
-    images = pictures(2, 8)
-    assert torch.equal(ada(8)(images, torch.rand(2, 0), ONE), images)
+    with pytest.raises(ValidationError, match="every group at 0; set policy to none"):
+        ada(8)
 
 
 def test_figures_scale_the_probability():
