@@ -23,6 +23,15 @@ from ganlib.config.base import (
     Scheduled,
     ever_positive,
 )
+from ganlib.config.data import (
+    KINDS,
+    Action,
+    CleaningOptions,
+    DataOptions,
+    LimitOptions,
+    Policy,
+    PreprocessOptions,
+)
 from ganlib.config.losses import AdversarialLoss, LossOptions, PenaltyOptions
 from ganlib.config.networks import (
     BigganOptions,
@@ -36,7 +45,6 @@ from ganlib.config.networks import (
 from ganlib.config.reading import load_config
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
-    DataOptions,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
@@ -47,12 +55,15 @@ from ganlib.config.training import AlarmOptions, InitialisationOptions, Optimize
 
 __all__ = [
     "BASE_SIZE",
+    "KINDS",
+    "Action",
     "AdaOptions",
     "AdaptiveControl",
     "AdversarialLoss",
     "AlarmOptions",
     "AugmentationOptions",
     "BigganOptions",
+    "CleaningOptions",
     "CriticAugmentation",
     "DataOptions",
     "DcganOptions",
@@ -64,6 +75,7 @@ __all__ = [
     "FlowOptions",
     "ImageSpec",
     "InitialisationOptions",
+    "LimitOptions",
     "LossOptions",
     "MlpOptions",
     "NetworkOptions",
@@ -71,7 +83,9 @@ __all__ = [
     "OptimizerOptions",
     "Options",
     "PenaltyOptions",
+    "Policy",
     "PositiveInt",
+    "PreprocessOptions",
     "R3ganOptions",
     "RegisterOptions",
     "ResnetOptions",

@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
 from ganlib.config.base import Options, Schedule
+from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import LossOptions
 from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
-    DataOptions,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
@@ -24,6 +24,7 @@ class RunConfig(Options):
     """One run, whole."""
 
     data: DataOptions
+    preprocess: PreprocessOptions
     extractor: ExtractorOptions
     network: NetworkOptions
     loss: LossOptions

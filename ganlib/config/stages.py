@@ -1,23 +1,10 @@
-"""The stages around the training: data, extractor, evaluation, registry, flow."""
+"""The stages around the training: extractor, evaluation, registry, flow."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ganlib.config.base import ExtractorName, Options, PositiveInt, Seed, Share
-
-
-class DataOptions(Options):
-    """Where the images are and what they are made into."""
-
-    source: Annotated[str, Field(min_length=1)]
-    image_size: Literal[16, 28, 32, 64, 128, 256]
-    channels: Literal[1, 3, 4]
-    resizer: Literal["box", "bilinear", "bicubic", "lanczos"]
-    test_share: Annotated[float, Field(gt=0, lt=1)]
-    shard_images: PositiveInt
-    max_pixels: PositiveInt
-    max_unreadable_share: Share
+from ganlib.config.base import ExtractorName, Options, PositiveInt, Seed
 
 
 class ExtractorOptions(Options):

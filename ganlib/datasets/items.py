@@ -1,0 +1,82 @@
+"""What a source gives: parts that are read independently, of images one by one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+SplitName = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One image of a source, not looked at yet.
+
+    `name` is how a person finds it: the path inside the source, or the array
+    and the row. `key` orders images within a class and is the same whatever
+    the kind of source: the path without split folder, class folder and suffix,
+    or the row as nine digits. `label` is the class name, None when unlabelled;
+    `split` the source's own, None where it has none. `content` is an encoded
+    file, or pixels, uint8 [H, W] or [H, W, C] with C being 1, 3 or 4.
+    """
+
+    name: str
+    key: str
+    label: str | None
+    split: SplitName | None
+    content: bytes | NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Refusal:
+    """A file that is not used and was not decoded; `kind` is a field of `Policy`."""
+
+    name: str
+    kind: str
+    detail: str
+
+
+class Part(Protocol):
+    """Some images of a source, read by one worker; small and picklable itself.
+
+    `identity` names the content: a hex SHA-256 over the names, labels, sizes
+    and dates (or checksums) of the members. Where it has not changed, neither
+    have the images.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256."""
+
+    def items(self) -> Iterator[Item | Refusal]:
+        """Read the members, always in the same order.
+
+        Raises:
+            UserError: the source went away or cannot be read.
+        """
+
+
+class Source(Protocol):
+    """A place with images, opened."""
+
+    @property
+    def description(self) -> str:
+        """What it is, for people, such as `zip of image files`."""
+
+    def parts(self) -> Iterator[Part]:
+        """All of it, in parts of a few hundred images, found while one goes along."""
+
+
+class Unreadable(Exception):
+    """One file cannot be used; `kind` is a field of `Policy` and the message says why."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def printable(text: str) -> str:
+    """One line that a terminal can show: whatever is not printable is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
