@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,42 @@ class Refusal:
     name: str
     kind: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FileEntry:
+    """A file of a folder or archive: its path inside, its bytes once unpacked as declared, and a stamp.
+
+    The stamp (date, checksum or entity tag) changes when the content does.
+    """
+
+    name: str
+    size_bytes: int
+    stamp: str
+
+
+class Files(Protocol):
+    """The files of a folder, an archive or a URL; picklable, reopened where it is needed.
+
+    `sequential` says that only `stream` can read them: a compressed tar.
+    """
+
+    @property
+    def location(self) -> str:
+        """Printable, as the user wrote it."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether members can only be read one after another."""
+
+    def entries(self) -> Iterator["FileEntry | Refusal"]:
+        """All files but junk, always in the same order; unsafe ones as refusals."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file for reading; seekable in folders and at URLs. Not for sequential ones."""
+
+    def stream(self) -> Iterator["tuple[FileEntry, IO[bytes]] | Refusal"]:
+        """All files with their content, in one pass; each is closed when the next is asked for."""
 
 
 class Part(Protocol):
