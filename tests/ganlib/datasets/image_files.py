@@ -7,24 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
 from ganlib.config import DataOptions
+from tests.configs import PRESET
 
 
 def data_options(source: Path | str, **changes: Any) -> DataOptions:
-    values: dict[str, Any] = {
-        "source": str(source),
-        "image_size": 16,
-        "channels": 1,
-        "resizer": "bicubic",
-        "test_share": 0.3,
-        "shard_images": 7,
-        "max_pixels": 100_000,
-        "max_unreadable_share": 0.5,
-    }
-    return DataOptions(**values | changes)
+    """Small limits, and the default policies but for `cleaning`, `policy` and `limits` given as mappings."""
+    preset = yaml.safe_load(PRESET.read_text(encoding="utf-8"))["data"]
+    values = preset | {"source": str(source), "channels": 1, "test_share": 0.3, "shard_images": 7}
+    cleaning = preset["cleaning"] | {"max_dropped_share": 0.5} | changes.pop("cleaning", {})
+    values["cleaning"] = cleaning | {"policy": cleaning["policy"] | changes.pop("policy", {})}
+    values["limits"] = preset["limits"] | {"max_pixels": 100_000} | changes.pop("limits", {})
+    return DataOptions.model_validate(values | changes)
 
 
 def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
