@@ -6,6 +6,7 @@ PARAMS = Path("params.yaml")
 DVC_FILE = Path("dvc.yaml")
 PRESETS = Path("presets")
 
+RAW = Path("data/raw")
 PROCESSED = Path("data/processed")
 EXTRACTOR = Path("models/extractor")
 GENERATOR = Path("models/generator")
@@ -28,6 +29,7 @@ CHECKPOINTS = SCRATCH / "checkpoints"
 STARTING_POINT = SCRATCH / "starting_point"
 FEATURES = SCRATCH / "features"
 WEIGHTS = SCRATCH / "weights"
+DOWNLOADS = SCRATCH / "downloads"
 SPOOL = SCRATCH / "spool"
 PREFECT_HOME = SCRATCH / "prefect"
 PIPELINE_LOCK = SCRATCH / "pipeline.lock"
