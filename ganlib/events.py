@@ -26,10 +26,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the computation is."""
+    """How far the computation is; the total is None while nobody knows it."""
 
     seen_images: int
-    total_images: int
+    total_images: int | None
     images_per_s: float
 
 

@@ -13,6 +13,7 @@ GENERATOR = Path("models/generator")
 
 REPORTS = Path("reports")
 DATA_REPORT = REPORTS / "data.json"
+DATA_SHEETS = REPORTS / "data"
 EXTRACTOR_REPORT = REPORTS / "extractor.json"
 CURVES = REPORTS / "curves.csv"
 SNAPSHOTS = REPORTS / "snapshots.csv"
@@ -25,6 +26,7 @@ REGISTRATION = REPORTS / "registration.json"
 
 # Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs.
 SCRATCH = Path(".ganlib")
+PACKING = SCRATCH / "packing"
 CHECKPOINTS = SCRATCH / "checkpoints"
 STARTING_POINT = SCRATCH / "starting_point"
 FEATURES = SCRATCH / "features"
@@ -33,4 +35,5 @@ DOWNLOADS = SCRATCH / "downloads"
 SPOOL = SCRATCH / "spool"
 PREFECT_HOME = SCRATCH / "prefect"
 PIPELINE_LOCK = SCRATCH / "pipeline.lock"
+PACKING_LOCK = SCRATCH / "packing.lock"
 STORE_LOCK = SCRATCH / "store.lock"

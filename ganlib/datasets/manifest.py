@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ganlib.config import ImageSpec, Options, PositiveInt
+from ganlib.config import CleaningOptions, ImageSpec, NonNegativeInt, Options, PositiveInt
 from ganlib.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -16,11 +16,13 @@ QUARANTINE = "quarantine.csv"
 class SplitSummary(Options):
     """One split: its size, classes, content and statistics.
 
-    `digest` is the SHA-256 of pixels and labels in order, whatever the shards'
-    size. Mean and standard deviation are per channel, of pixels in [0, 255].
+    `shards` holds the number of images in each file. `digest` is the SHA-256
+    of pixels and labels in order, whatever the shards' size. Mean and standard
+    deviation are per channel, of pixels in [0, 255].
     """
 
     images: PositiveInt
+    shards: tuple[PositiveInt, ...]
     per_class: dict[str, int]
     digest: str
     pixel_mean: tuple[float, ...]
@@ -28,24 +30,30 @@ class SplitSummary(Options):
 
 
 class Manifest(Options):
-    """The packed data described; a function of the images and `data` parameters alone."""
+    """The packed data described; a function of the images, the `data` parameters and the decoders' versions.
 
-    format_version: Literal[1]
+    `files` is all that the source held, of which `dropped` are left out;
+    `cases` counts by kind and action. `source_digest` is the SHA-256 of the
+    pictures as they were, in order.
+    """
+
+    format_version: Literal[2]
     image: ImageSpec
+    fit: str
     resizer: str
-    shard_images: PositiveInt
+    cleaning: CleaningOptions
+    versions: dict[str, str]
+    source_digest: str
+    files: PositiveInt
+    dropped: NonNegativeInt
+    cases: dict[str, dict[str, int]]
     train: SplitSummary
     test: SplitSummary
-    quarantined: int
 
     @property
     def splits(self) -> dict[str, SplitSummary]:
         """Both splits by name."""
         return {"train": self.train, "test": self.test}
-
-    def shard_lengths(self, split: str) -> list[int]:
-        """Images in each shard of a split; all but the last are full."""
-        return shard_lengths(self.splits[split].images, self.shard_images)
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`; equal manifests give equal bytes."""
@@ -70,11 +78,6 @@ class Manifest(Options):
             raise UserError(
                 f"{path}: damaged or of another version ({where}: {first['msg']}); run the preprocess stage"
             ) from None
-
-
-def shard_lengths(images: int, shard_images: int) -> list[int]:
-    """How `images` are spread over shards of at most `shard_images`."""
-    return [min(shard_images, images - start) for start in range(0, images, shard_images)]
 
 
 def shard_name(split: str, index: int) -> str:

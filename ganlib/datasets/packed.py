@@ -1,11 +1,15 @@
 """Packed data, memory-mapped: whole batches by index."""
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ganlib.config import ImageSpec
@@ -21,9 +25,10 @@ class Split:
     digest: str
     labels: NDArray[np.int64] | None
     _shards: Sequence[NDArray[np.uint8]]
+    _starts: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return sum(len(shard) for shard in self._shards)
+        return int(self._starts[-1])
 
     def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images by index, in the order asked: int64 [N] -> uint8 [N, H, W, C].
@@ -36,13 +41,11 @@ class Split:
         if len(indices) and not 0 <= ascending[0] <= ascending[-1] < len(self):
             raise IndexError(f"found {ascending[0]} to {ascending[-1]}, expected 0 to {len(self) - 1}")
         images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
-        # All shards but the last are of equal length. Ascending reads are the
-        # quickest way through a memory map.
-        length = len(self._shards[0])
-        bounds = np.searchsorted(ascending, np.arange(len(self._shards) + 1) * length)
+        # Ascending reads are the quickest way through a memory map.
+        bounds = np.searchsorted(ascending, self._starts)
         for index in np.flatnonzero(np.diff(bounds)).tolist():
             part = slice(bounds[index], bounds[index + 1])
-            images[order[part]] = self._shards[index][ascending[part] - index * length]
+            images[order[part]] = self._shards[index][ascending[part] - self._starts[index]]
         return images
 
 
@@ -73,30 +76,59 @@ def open_packed(folder: Path) -> PackedData:
 
 def _open_split(folder: Path, name: str, manifest: Manifest) -> Split:
     image, summary = manifest.image, manifest.splits[name]
-    shards = []
-    for index, length in enumerate(manifest.shard_lengths(name)):
-        shape = (length, image.size, image.size, image.channels)
-        # A plain view: indexing the memmap class itself costs more than the copy.
-        shards.append(_open_array(folder / shard_name(name, index), np.dtype(np.uint8), shape).view(np.ndarray))
-    labels = None
-    if image.classes:
-        path = folder / labels_name(name)
-        labels = np.array(_open_array(path, np.dtype(np.int64), (summary.images,)))
-        if not 0 <= labels.min() <= labels.max() < image.num_classes:
-            raise UserError(f"{path}: damaged (a label beyond the classes); run the preprocess stage again")
-        labels.setflags(write=False)
-    return Split(name=name, digest=summary.digest, labels=labels, _shards=shards)
+    sides = (image.size, image.size, image.channels)
+    shards = [_map(folder / shard_name(name, index), (length, *sides)) for index, length in enumerate(summary.shards)]
+    return Split(
+        name=name,
+        digest=summary.digest,
+        labels=_read_labels(folder / labels_name(name), summary.images, image) if image.classes else None,
+        _shards=shards,
+        _starts=np.cumsum([0, *summary.shards]),
+    )
 
 
-def _open_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _map(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A shard, memory-mapped; unlike NumPy's maps it holds no file open, of which a process may have but 1,024."""
+    with _trouble_told(path), path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"format {version}")
+        found_shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        start, count = file.tell(), math.prod(shape)
+        size = os.fstat(file.fileno()).st_size
+    _check(path, dtype, found_shape, np.dtype(np.uint8), shape)
+    if fortran_order or size != start + count:
+        raise UserError(f"{path}: damaged ({size} bytes, expected {start + count}); run the preprocess stage again")
+    mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    pixels: NDArray[np.uint8] = mapped[start:].view(shape).numpy()
+    pixels.setflags(write=False)
+    return pixels
+
+
+def _read_labels(path: Path, images: int, image: ImageSpec) -> NDArray[np.int64]:
+    with _trouble_told(path):
+        labels: NDArray[np.int64] = np.load(path, allow_pickle=False)
+    _check(path, labels.dtype, labels.shape, np.dtype(np.int64), (images,))
+    if not 0 <= labels.min() <= labels.max() < image.num_classes:
+        raise UserError(f"{path}: damaged (a label beyond the classes); run the preprocess stage again")
+    labels.setflags(write=False)
+    return labels
+
+
+@contextmanager
+def _trouble_told(path: Path) -> Iterator[None]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run the preprocess stage again") from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); run the preprocess stage again") from None
-    if array.dtype != dtype or array.shape != shape:
+
+
+def _check(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], wanted: np.dtype[Any], wanted_shape: tuple[int, ...]
+) -> None:
+    if dtype != wanted or shape != wanted_shape:
         raise UserError(
-            f"{path}: found {array.dtype} {array.shape}, expected {dtype} {shape}; run the preprocess stage again"
+            f"{path}: found {dtype} {shape}, expected {wanted} {wanted_shape}; run the preprocess stage again"
         )
-    return array

@@ -159,12 +159,12 @@ class ProgressDisplay:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} images  {task.fields[rate]:.0f} images/s"),
+            TextColumn("{task.completed:.0f}{task.fields[of]} images  {task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(name, total=None, rate=0.0, visible=False)
+        self._task = self._bar.add_task(name, total=None, of="", rate=0.0, visible=False)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -193,6 +193,7 @@ class ProgressDisplay:
             self._task,
             total=event.total_images,
             completed=event.seen_images,
+            of="" if event.total_images is None else f"/{event.total_images}",
             rate=event.images_per_s,
             visible=True,
         )
@@ -201,9 +202,12 @@ class ProgressDisplay:
             return
         self._last_line_s = now
         rate = f", {event.images_per_s:.0f} images/s" if event.images_per_s else ""
-        left_s = (event.total_images - event.seen_images) / event.images_per_s if event.images_per_s else 0.0
-        left = f", {left_s:.0f} s left" if event.images_per_s else ""
-        say(f"{self.name}: {event.seen_images} of {event.total_images} images{rate}{left}")
+        total = left = ""
+        if event.total_images is not None:
+            total = f" of {event.total_images}"
+            if event.images_per_s:
+                left = f", {(event.total_images - event.seen_images) / event.images_per_s:.0f} s left"
+        say(f"{self.name}: {event.seen_images}{total} images{rate}{left}")
 
 
 def chain(*sinks: events.EventSink) -> events.EventSink:

@@ -1,0 +1,102 @@
+"""What is known of every image, on disk: the memory holds none of it, however many there are."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from ganlib.config import DataOptions
+from ganlib.datasets.naming import natural_key
+from ganlib.datasets.parts import Case, DecodedPart
+
+_TABLES = """
+CREATE TABLE part (id INTEGER PRIMARY KEY, identity TEXT);
+CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE image (
+    id INTEGER PRIMARY KEY, part INTEGER, row INTEGER, name TEXT, key TEXT, label TEXT, given_split TEXT, tile INTEGER,
+    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER, sums TEXT, squares TEXT,
+    hash_split TEXT, split TEXT, label_id INTEGER, used INTEGER DEFAULT 1
+);
+CREATE TABLE finding (name TEXT, kind TEXT, action TEXT, detail TEXT);
+"""
+# Train before test, so that what is in both is left out of the test split.
+ORDER = "split DESC, label_id, key, sha256, name, tile"
+
+
+class Index:
+    """A scratch database of images and findings, built anew in each run."""
+
+    def __init__(self, path: Path, options: DataOptions) -> None:
+        path.unlink(missing_ok=True)
+        self.files = 0
+        self._path = path
+        self._options = options
+        self.database = sqlite3.connect(path, isolation_level=None)
+        self.database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_TABLES} BEGIN;")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
+        self._path.unlink(missing_ok=True)
+
+    def add(self, part: DecodedPart) -> None:
+        """Take in a decoded part."""
+        self.files += part.files
+        part_id = self.database.execute("INSERT INTO part (identity) VALUES (?)", (part.identity,)).lastrowid
+        self.database.executemany(
+            "INSERT INTO image (part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, "
+            "height, sums, squares, hash_split) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    part_id, index, row.name, row.key, row.label, row.split, row.tile, bytes.fromhex(row.sha256),
+                    bytes.fromhex(row.difference_hash), row.mode, row.width, row.height,
+                    str(list(row.sums)), str(list(row.squares)), self._split_by_hash(row.sha256),
+                )
+                for index, row in enumerate(part.rows)
+            ),
+        )  # fmt: skip
+        self.add_cases(part.cases)
+
+    def add_cases(self, cases: Sequence[Case]) -> None:
+        """Take in rows of the quarantine list."""
+        self.database.executemany(
+            "INSERT INTO finding VALUES (?, ?, ?, ?)", ((c.name, c.kind, c.action, c.detail) for c in cases)
+        )
+
+    def _split_by_hash(self, sha256: str) -> str:
+        """Held out by content: the hash as a number in [0, 1) falls below the share."""
+        return "test" if int(sha256[:16], 16) / 2**64 < self._options.test_share else "train"
+
+    def settle(self) -> None:
+        """Give every image its split and its label's number, now that all are known."""
+        given = self.values("SELECT DISTINCT given_split FROM image")
+        own = set(given) == {"train", "test"}
+        self.database.execute(f"UPDATE image SET split = {'given_split' if own else 'hash_split'}")
+        names = sorted(self.values("SELECT DISTINCT label FROM image WHERE label IS NOT NULL"), key=natural_key)
+        self.database.executemany("INSERT INTO label VALUES (?, ?)", enumerate(names))
+        self.database.execute("UPDATE image SET label_id = (SELECT id FROM label WHERE label.name = image.label)")
+
+    def leave_out(self, image: int, case: Case) -> None:
+        """Note a case about an image and, where its action is `drop`, use the image no more."""
+        self.add_cases([case])
+        if case.action == "drop":
+            self.database.execute("UPDATE image SET used = 0 WHERE id = ?", (image,))
+
+    def values(self, query: str, *parameters: object) -> list[str]:
+        """The first column of a query."""
+        return [row[0] for row in self.database.execute(query, parameters)]
+
+    def rows(self, query: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, as they come."""
+        yield from self.database.execute(query, parameters)
+
+    def number(self, query: str, *parameters: object) -> int:
+        """The one number that a query gives."""
+        return int(self.database.execute(query, parameters).fetchone()[0])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.values("SELECT name FROM label ORDER BY id"))

@@ -1,0 +1,86 @@
+"""What only all images together tell: duplicates, and images on both sides of the split."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ganlib.config import DataOptions
+from ganlib.datasets.duplicates import HASH_BITS, near_pairs
+from ganlib.datasets.index import ORDER, Index
+from ganlib.datasets.parts import Case
+from ganlib.errors import UserError
+
+
+def find_duplicates(index: Index, options: DataOptions) -> None:
+    """Note what `data.cleaning` says about pictures that occur more than once.
+
+    The first in order stays: of both splits the training image, then by class,
+    key and content. Tiles are compared with tiles at the same place.
+
+    Raises:
+        UserError: a policy says `fail`.
+    """
+    _exact(index, options)
+    _near(index, options)
+
+
+def _exact(index: Index, options: DataOptions) -> None:
+    query = (
+        "SELECT id, sha256, tile, split, name, label FROM image WHERE (sha256, tile) IN "
+        "(SELECT sha256, tile FROM image GROUP BY sha256, tile HAVING COUNT(*) > 1) "
+        f"ORDER BY sha256, tile, {ORDER}"
+    )
+    first: tuple[Any, ...] | None = None
+    for row in list(index.rows(query)):
+        image, sha256, tile, split, name, label = row
+        if first is None or (sha256, tile) != (first[1], first[2]):
+            first = row
+            continue
+        kind = "exact_duplicate" if split == first[3] else "split_overlap"
+        other = f", there in class {first[5]}" if label != first[5] else ""
+        _leave_out(index, options, image, name, kind, f"the same picture as {first[4]}{other}")
+
+
+def _near(index: Index, options: DataOptions) -> None:
+    policy = options.cleaning.policy
+    most_bits = options.cleaning.near_duplicate_bits
+    rows = index.number("SELECT COUNT(*) FROM image WHERE used")
+    ids = np.empty(rows, dtype=np.int64)
+    hashes = np.empty((rows, HASH_BITS // 8), dtype=np.uint8)
+    query = f"SELECT id, difference_hash FROM image WHERE used ORDER BY {ORDER}"
+    for at, (image, difference_hash) in enumerate(index.rows(query)):
+        ids[at] = image
+        hashes[at] = np.frombuffer(difference_hash, dtype=np.uint8)
+    gone: set[int] = set()
+    for earlier, later, differing in _nearest(near_pairs(hashes, most_bits)):
+        if earlier in gone:
+            continue
+        one, other = (_described(index, int(ids[at])) for at in (earlier, later))
+        kind = "near_duplicate" if one[1] == other[1] else "split_overlap"
+        if policy.action(kind) == "drop":
+            gone.add(later)
+        detail = f"{differing} of {HASH_BITS} bits from {one[0]}"
+        _leave_out(index, options, int(ids[later]), other[0], kind, detail)
+
+
+def _nearest(pairs: Iterator[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """For each later row the earlier one that is most like it, in order of the later rows."""
+    nearest: dict[int, tuple[int, int]] = {}
+    for earlier, later, differing in pairs:
+        nearest[later] = min(nearest.get(later, (differing, earlier)), (differing, earlier))
+    return [(earlier, later, differing) for later, (differing, earlier) in sorted(nearest.items())]
+
+
+def _described(index: Index, image: int) -> tuple[str, str]:
+    name, split = next(index.rows("SELECT name, split FROM image WHERE id = ?", image))
+    return name, split
+
+
+def _leave_out(index: Index, options: DataOptions, image: int, name: str, kind: str, detail: str) -> None:
+    action = options.cleaning.policy.action(kind)
+    if action == "fail":
+        raise UserError(
+            f"data.cleaning.policy.{kind}=fail: {name}: {detail}; remove one of them or set the policy to drop or keep"
+        )
+    index.leave_out(image, Case(name, kind, action, detail))
