@@ -84,7 +84,8 @@ class TrainOptions(Options):
     `accumulation` parts that each device takes it in. `critic_steps` critic
     steps, each on its own batch, precede one generator step. With
     `reuse_fakes` that one takes the generated images of the last critic step
-    instead of new ones, which saves a pass of the generator.
+    instead of new ones, which saves a pass of the generator. `class_balanced`
+    shows every class equally often, however many images it has.
     """
 
     seed: Seed
@@ -99,6 +100,7 @@ class TrainOptions(Options):
     init_from: InitialisationOptions | None
     total_images: PositiveInt
     batch_size: Annotated[int, Field(ge=2, strict=True)]
+    class_balanced: StrictBool
     accumulation: PositiveInt
     critic_steps: PositiveInt
     reuse_fakes: StrictBool

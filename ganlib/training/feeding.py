@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.datasets.order import batch_indices
+from ganlib.datasets.order import BalancedOrder, batch_indices
 from ganlib.datasets.packed import Split
+from ganlib.errors import UserError
 from ganlib.training.distributed import Ranks
 from ganlib.training.inputs import RealBatch
 from ganlib.training.recipe import Recipe
@@ -29,6 +30,7 @@ class SplitFeed:
         self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
         self._share = ranks.share(self._batch_size)
         self._labels = split.labels if recipe.conditional else None
+        self._balanced = _balanced(split, self._seed) if recipe.options.class_balanced else None
         self._resident = _resident(split, device)
         self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" and self._resident is None else None
         self._ahead: tuple[int, Future[Tensor]] | None = None
@@ -48,9 +50,11 @@ class SplitFeed:
         return RealBatch(pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1), labels)
 
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
-        whole = batch_indices(
-            seed=self._seed, seen_images=seen_images, batch_size=self._batch_size, size=len(self._split)
-        )
+        seed, batch_size = self._seed, self._batch_size
+        if self._balanced is not None:
+            whole = self._balanced.indices(seen_images, batch_size)
+        else:
+            whole = batch_indices(seed=seed, seen_images=seen_images, batch_size=batch_size, size=len(self._split))
         return whole[self._share]
 
     def _read_ahead(self, seen_images: int, reader: ThreadPoolExecutor) -> Tensor:
@@ -63,6 +67,12 @@ class SplitFeed:
 
     def _pinned(self, seen_images: int) -> Tensor:
         return torch.from_numpy(self._split.take(self._indices(seen_images))).pin_memory()
+
+
+def _balanced(split: Split, seed: int) -> BalancedOrder:
+    if split.labels is None:
+        raise UserError("train.class_balanced=true: needs labelled data, found none; set it to false or add labels")
+    return BalancedOrder(seed, [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)])
 
 
 def _resident(split: Split, device: torch.device) -> Tensor | None:
