@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ganlib.datasets.executors import AHEAD, Executor, Result, Task
 from ganlib.errors import UserError
 
+CONNECT_TIMEOUT_S = 10
+
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -61,7 +63,7 @@ def open_dask(address: str | None, workers: int) -> Iterator[Executor]:
         ) from None
     if address is not None:
         try:
-            client = Client(address, timeout=10)
+            client = Client(address, timeout=CONNECT_TIMEOUT_S)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"preprocess.dask_address={address}: no scheduler answers ({' '.join(str(error).split())}); "

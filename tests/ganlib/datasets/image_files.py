@@ -1,6 +1,7 @@
 """Image files, folders and zips for the tests of the data room."""
 
 import io
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,18 +12,35 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlib.config import DataOptions
+from ganlib.config import DataOptions, PreprocessOptions
+from ganlib.datasets.manifest import Manifest
+from ganlib.datasets.packing import pack
+from ganlib.events import EventSink, ignore
 from tests.configs import PRESET
 
 
 def data_options(source: Path | str, **changes: Any) -> DataOptions:
     """Small limits, and the default policies but for `cleaning`, `policy` and `limits` given as mappings."""
     preset = yaml.safe_load(PRESET.read_text(encoding="utf-8"))["data"]
-    values = preset | {"source": str(source), "channels": 1, "test_share": 0.3, "shard_images": 7}
+    values = preset | {"source": str(source), "channels": 1, "test_share": 0.3, "shard_images": 16}
     cleaning = preset["cleaning"] | {"max_dropped_share": 0.5} | changes.pop("cleaning", {})
     values["cleaning"] = cleaning | {"policy": cleaning["policy"] | changes.pop("policy", {})}
     values["limits"] = preset["limits"] | {"max_pixels": 100_000} | changes.pop("limits", {})
     return DataOptions.model_validate(values | changes)
+
+
+def preprocess_options(workers: int = 1, *, keep_parts: bool = False) -> PreprocessOptions:
+    return PreprocessOptions(executor="processes", workers=workers, dask_address=None, keep_parts=keep_parts)
+
+
+def pack_images(
+    options: DataOptions, destination: Path, *, scratch: Path | None = None, on_event: EventSink = ignore
+) -> Manifest:
+    """Pack with one worker; nothing is kept, unless there is a scratch folder to keep it in."""
+    if scratch is not None:
+        return pack(options, preprocess_options(keep_parts=True), destination, scratch=scratch, on_event=on_event)
+    with tempfile.TemporaryDirectory() as folder:
+        return pack(options, preprocess_options(), destination, scratch=Path(folder), on_event=on_event)
 
 
 def noise(seed: int, *shape: int) -> NDArray[np.uint8]:

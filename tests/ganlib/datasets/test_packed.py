@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganlib.datasets.packed import PackedData, Split, open_packed
-from ganlib.datasets.packing import pack
 from ganlib.errors import UserError
-from tests.ganlib.datasets.image_files import data_options, encode, noise, noise_files, write_folder
+from tests.ganlib.datasets.image_files import data_options, encode, noise, noise_files, pack_images, write_folder
 
 COUNT = 40
 
@@ -20,7 +19,7 @@ COUNT = 40
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("packed")
     source = write_folder(root / "images", noise_files(COUNT))
-    pack(data_options(source), root / "processed")
+    pack_images(data_options(source), root / "processed")
     return root / "processed"
 
 
@@ -38,7 +37,7 @@ def test_both_splits_whole(folder: Path, data: PackedData) -> None:
     assert data.image.classes == ("class0", "class1")
     for split in (data.train, data.test):
         assert split.labels is not None
-        assert len(list(folder.glob(f"{split.name}-0*.npy"))) == -(-len(split) // 7)
+        assert len(list(folder.glob(f"{split.name}-0*.npy"))) == len(data.manifest.splits[split.name].shards)
         assert (split.take(np.arange(len(split))) == whole(folder, split.name)).all()
         assert (split.labels == np.load(folder / f"{split.name}-labels.npy")).all()
         assert split.digest == data.manifest.splits[split.name].digest
@@ -70,9 +69,16 @@ def test_labels_go_with_their_images(data: PackedData) -> None:
     check(data.test)
 
 
+def test_maps_hold_no_file_open(folder: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    data = [open_packed(folder) for _ in range(5)]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(data[0].train.take(np.arange(3))) == 3
+
+
 def test_unlabelled(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "images", {f"{n}.png": encode(noise(n)) for n in range(20)})
-    pack(data_options(source, channels=3), tmp_path / "out")
+    pack_images(data_options(source, channels=3), tmp_path / "out")
     data = open_packed(tmp_path / "out")
     assert data.image.classes == ()
     assert data.train.labels is None
@@ -89,12 +95,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no manifest": lambda f: (f / "manifest.json").unlink(),
     "manifest is no JSON": lambda f: truncate(f / "manifest.json"),
     "another format": lambda f: (f / "manifest.json").write_text(
-        (f / "manifest.json").read_text().replace('"format_version": 1', '"format_version": 2')
+        (f / "manifest.json").read_text().replace('"format_version": 2', '"format_version": 1')
     ),
     "no shard": lambda f: (f / "train-00001.npy").unlink(),
     "a short shard": lambda f: truncate(f / "train-00001.npy"),
     "an empty shard": lambda f: (f / "test-00000.npy").write_bytes(b""),
-    "a shard of another size": lambda f: np.save(f / "train-00000.npy", np.zeros((7, 8, 8, 1), np.uint8)),
+    "a long shard": lambda f: (f / "train-00001.npy").write_bytes((f / "train-00001.npy").read_bytes() + b"x"),
+    "another version": lambda f: (f / "train-00001.npy").write_bytes(b"\x93NUMPY\x02\x00" + bytes(200)),
+    "a shard of another size": lambda f: np.save(f / "train-00000.npy", np.zeros((3, 8, 8, 1), np.uint8)),
     "a pickle": lambda f: np.save(f / "train-00000.npy", np.array([{}], dtype=object), allow_pickle=True),
     "no labels": lambda f: (f / "test-labels.npy").unlink(),
     "a label too high": lambda f: np.save(
