@@ -8,9 +8,11 @@ import typer
 
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.data import commands
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(commands.app, name="data")
 
 
 @app.callback()

@@ -1,0 +1,1 @@
+"""The user's side of data: `gan data add`, `check` and `show`."""

@@ -1,0 +1,166 @@
+"""`gan data add`: data into `data/raw`, versioned by DVC, and params.yaml pointed at them."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ganlib.config import load_config
+from ganlib.datasets.items import printable
+from ganlib.errors import UserError
+from ganlib.replacing import replacing
+from pipelines import paths
+from pipelines.data.named import NamedSet, named_sets
+from pipelines.data.official import forget_downloads, official_files
+from pipelines.data.parameters import point_at
+from pipelines.data.placing import check_free, copy_in, kept_in_git, replacing_file, size_text, version
+from pipelines.locking import hold_pipeline
+
+Say = Callable[[str], None]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DOUBLE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_SHOWN = 3
+
+
+def add(project: Path, what: str, *, name: str | None, given: Path | None, force: bool, say: Say) -> None:
+    """Add a named data set, a file or folder, or a URL.
+
+    Args:
+        project: its folder.
+        what: a name of `named_sets`, a path or a URL.
+        name: of one's own data in `data/raw`.
+        given: a folder with the official files of a named set.
+        force: replace data of the same name.
+        say: hears lines for people.
+
+    Raises:
+        UserError: the data are not there or not as expected, the name is taken, or DVC refuses.
+    """
+    load_config(project / paths.PARAMS)  # before anything is fetched or copied for it
+    if not (project / ".dvc").is_dir():
+        raise UserError(f"{project}: not a DVC project; run this in the folder of a ganlib project")
+    known = named_sets()
+    if name is not None and not _NAME.fullmatch(name):
+        raise UserError(
+            f"--name {printable(name)}: expected small letters, digits, _ and -, starting with a letter or digit"
+        )
+    if given is not None and what not in known:
+        raise UserError(f"--from: is for the named sets {', '.join(known)}; found {printable(what)}")
+    if what in known:
+        _add_named(project, known[what], name=name or what, given=given, force=force, say=say)
+    elif _URL.match(what):
+        _add_url(project, what, name=name, say=say)
+    else:
+        _add_path(project, what, name=name, force=force, say=say)
+    say("next: gan data check, then gan repro")
+
+
+def _add_named(project: Path, named: NamedSet, *, name: str, given: Path | None, force: bool, say: Say) -> None:
+    target = paths.RAW / f"{name}{named.suffix}"
+    check_free(project, target, force=force)
+    downloads = project / paths.DOWNLOADS / named.name
+    files = official_files(named, given, downloads)
+    with hold_pipeline(project, on_wait=say):
+        if named.suffix:
+            with replacing_file(project / target) as partial:
+                named.convert(files, partial)
+        else:
+            with replacing(project / target) as folder:
+                named.convert(files, folder)
+        _adopt(project, target, say)
+    forget_downloads(downloads)
+    say(f"{named.name}: {named.fits}")
+
+
+def _add_path(project: Path, what: str, *, name: str | None, force: bool, say: Say) -> None:
+    source = Path(what).expanduser()
+    _check_path(source, what)
+    raw, real = _real(project / paths.RAW), _real(source)
+    if raw.is_relative_to(real):
+        raise UserError(f"{printable(what)}: holds {paths.RAW} itself; give a folder of images alone")
+    with hold_pipeline(project, on_wait=say):
+        if real.is_relative_to(raw):
+            target = paths.RAW / real.relative_to(raw)
+            if name is not None and name != _stem(target):
+                raise UserError(f"--name {name}: {target} is in {paths.RAW} already; leave the name out")
+        else:
+            if name is None:
+                raise UserError(f"--name: missing; give {printable(what)} the name it shall have in {paths.RAW}")
+            target = paths.RAW / f"{name}{'' if source.is_dir() else _suffix(source)}"
+            check_free(project, target, force=force)
+            left_out = copy_in(source, project / target)
+            if left_out:
+                more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+                shown = ", ".join(left_out[:_SHOWN])
+                say(f"not copied, as they lead elsewhere or are no files: {shown}{more}")
+        _adopt(project, target, say)
+
+
+def _add_url(project: Path, url: str, *, name: str | None, say: Say) -> None:
+    """Data at a URL stay there: DVC and the preprocess stage read them where they are."""
+    parts = urlsplit(url)
+    shown = printable(url)
+    if parts.scheme.lower() == "file":
+        raise UserError(f"{shown}: is on this machine; give its path")
+    if parts.password or (parts.username and parts.scheme.lower().startswith("http")):
+        raise UserError(
+            f"{parts.scheme}://…: holds a user name or password, and params.yaml is no place for them; "
+            "leave them out and give them to the tool, as data/README.md says"
+        )
+    if name is not None:
+        say(f"--name {name}: not needed, as the data stay where they are")
+    with hold_pipeline(project, on_wait=say):
+        before = point_at(project, url)
+    say(f"{shown}: left there and read from there; to version a copy, download it and add its path")
+    _tell_source(before, url, say)
+
+
+def _adopt(project: Path, target: Path, say: Say) -> None:
+    """Have the data kept, and used."""
+    where = str(target)
+    if kept_in_git(project, target):
+        kept, written = "kept in git already", []
+    else:
+        record = version(project, target)
+        kept, written = f"kept by DVC ({record})", [record, str(Path(record).parent / ".gitignore")]
+    say(f"{printable(where)}: {size_text(project / target)}, {kept}")
+    _tell_source(point_at(project, where), where, say)
+    if (project / ".git").exists():
+        say(f"to share: git add {' '.join([*written, str(paths.PARAMS)])}" + ("; dvc push" if written else ""))
+
+
+def _tell_source(before: str, now: str, say: Say) -> None:
+    if before == now:
+        say(f"{paths.PARAMS}: data.source is {printable(now)} already")
+    else:
+        say(f"{paths.PARAMS}: data.source is now {printable(now)} instead of {printable(before)}")
+
+
+def _check_path(source: Path, what: str) -> None:
+    shown = printable(what)
+    if "\0" in what or not source.exists():
+        known = list(named_sets())
+        close = difflib.get_close_matches(what, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the named sets are {', '.join(known)}"
+        raise UserError(f"{shown}: no such file or folder; {hint}")
+    if not (source.is_dir() or source.is_file()):
+        raise UserError(f"{shown}: neither a folder nor a regular file; expected one of them")
+    if source.is_dir() and not any(source.iterdir()):
+        raise UserError(f"{shown}: the folder is empty; expected images or archives")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return next((suffix for suffix in _DOUBLE_SUFFIXES if name.endswith(suffix)), path.suffix.lower())
+
+
+def _stem(target: Path) -> str:
+    return target.name.removesuffix(_suffix(target)) if _suffix(target) else target.name

@@ -1,0 +1,49 @@
+"""The `gan data` commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines import paths
+
+app = typer.Typer(no_args_is_help=True, help="Add, check and look at data sets.")
+
+
+@app.command()
+def add(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH|URL",
+            help="mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, stl10, celeba; a file or folder; a URL.",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="What your own data are called in data/raw.")] = None,
+    given: Annotated[
+        Path | None, typer.Option("--from", help="A folder with the official files, instead of a download.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace data of the same name.")] = False,
+) -> None:
+    """Bring data into data/raw, have DVC keep them, and point params.yaml at them."""
+    from pipelines.data.add import add
+
+    add(Path.cwd(), what, name=name, given=given, force=force, say=typer.echo)
+
+
+@app.command()
+def check() -> None:
+    """Read and clean all images without writing any; fails where the preprocess stage would."""
+    from pipelines.data.check import check_data
+
+    check_data(Path.cwd())
+
+
+@app.command()
+def show(
+    output: Annotated[Path, typer.Option(help="A folder of its own, replaced.")] = paths.DATA_SHEETS,
+) -> None:
+    """Draw a contact sheet of each class, and print sizes, modes and channel statistics."""
+    from pipelines.data.show import show_data
+
+    show_data(Path.cwd(), output)

@@ -1,0 +1,35 @@
+"""What `gan data check` and `gan data show` share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from ganlib.config import DataOptions, PreprocessOptions
+from ganlib.datasets.survey import Survey, survey
+from pipelines import paths
+from pipelines.locking import hold
+from pipelines.stages.shell import ProgressDisplay, say
+
+_WIDTH = 100
+
+
+@contextmanager
+def surveyed(project: Path, options: DataOptions, preprocess: PreprocessOptions) -> Iterator[Survey]:
+    """All of a source read and judged, with progress; what is decoded is kept for the preprocess stage.
+
+    Raises:
+        UserError: as `survey`.
+    """
+    with (
+        hold(project / paths.PACKING_LOCK, on_wait=say),
+        ProgressDisplay("data") as display,
+        survey(options, preprocess, project / paths.PACKING, on_event=display) as found,
+    ):
+        yield found
+
+
+def narrow_console() -> Console:
+    """As wide as the terminal; of a fixed width where there is none."""
+    return Console(width=None if Console().is_terminal else _WIDTH)
