@@ -1,0 +1,225 @@
+"""The files of a folder, of this machine or behind a URL, and a file by itself."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ganlib.datasets.files.names import is_junk, unsafe
+from ganlib.datasets.files.places import (
+    find,
+    local_path,
+    local_stamp,
+    open_place,
+    remote,
+    size_of,
+    stamp_of,
+    told,
+    too_many,
+    trouble_told,
+)
+from ganlib.datasets.files.reading import read_each, stream_each, too_large
+from ganlib.datasets.items import FileEntry, Refusal, printable
+
+# Fetched at once from a URL, as each answer takes a while to come.
+_BATCH_FILES = 32
+_BATCH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of this machine; links are followed to files inside it and refused otherwise."""
+
+    location: str
+    max_files: int
+    sequential: bool = False
+
+    def entries(self) -> Iterator[FileEntry | Refusal]:
+        """All files but junk, those of a folder before those of its folders, each sorted by name."""
+        root = local_path(self.location)
+        inside = Path(os.path.realpath(root))
+        count = 0
+        pending = [""]
+        while pending:
+            prefix = pending.pop()
+            folders: list[str] = []
+            for found in self._listed(root / prefix):
+                count += 1
+                if count > self.max_files:
+                    raise too_many(self.location, self.max_files)
+                if is_junk(found.name):
+                    continue
+                if found.is_dir(follow_symlinks=False):
+                    folders.append(f"{prefix}{found.name}/")
+                else:
+                    yield self._entry(f"{prefix}{found.name}", found, inside)
+            pending.extend(reversed(folders))
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file; raises FileNotFoundError where it is not there."""
+        return (local_path(self.location) / name).open("rb")
+
+    def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
+        """All files with their content."""
+        return stream_each(self)
+
+    def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
+        """The content of each file in turn, or why it is not used."""
+        return read_each(self.location, lambda entry: self.open(entry.name), entries, limit_bytes)
+
+    def _listed(self, folder: Path) -> list[os.DirEntry[str]]:
+        with trouble_told(self.location), os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+
+    def _entry(self, name: str, found: os.DirEntry[str], inside: Path) -> FileEntry | Refusal:
+        with trouble_told(self.location, printable(name)):
+            reason = unsafe(name) or _no_file(found, inside)
+            if reason is not None:
+                return Refusal(printable(name), "unsafe_name", reason)
+            status = found.stat()
+            return FileEntry(name, status.st_size, local_stamp(status))
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder behind a URL, by the drivers of fsspec."""
+
+    location: str
+    max_files: int
+    sequential: bool = False
+
+    def entries(self) -> Iterator[FileEntry | Refusal]:
+        """All files but junk, those of a folder before those of its folders, each sorted by name."""
+        with trouble_told(self.location):
+            system, root = remote(self.location)
+        root = root.rstrip("/")
+        count = 0
+        pending = [root]
+        while pending:
+            folder = pending.pop()
+            folders: list[str] = []
+            for path, info in self._listed(system, folder):
+                count += 1
+                if count > self.max_files:
+                    raise too_many(self.location, self.max_files)
+                name = path[len(root) + 1 :]
+                reason = unsafe(name)
+                if reason is not None:
+                    yield Refusal(printable(name), "unsafe_name", reason)
+                elif is_junk(name):
+                    continue
+                elif info["type"] == "directory":
+                    folders.append(path)
+                else:
+                    yield FileEntry(name, size_of(info), stamp_of(info))
+            pending.extend(reversed(folders))
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file; raises FileNotFoundError where it is not there."""
+        with trouble_told(self.location, name):
+            system, root = remote(self.location)
+            try:
+                file = system.open(self._path(root, name), "rb")
+            except FileNotFoundError:
+                file = None
+        if file is None:
+            raise FileNotFoundError(name)
+        return told(file, f"{self.location.rstrip('/')}/{name}")
+
+    def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
+        """All files with their content."""
+        return stream_each(self)
+
+    def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
+        """The content of each file in turn, or why it is not used; some are fetched at once."""
+        for batch in _batches(entries, limit_bytes):
+            if len(batch) == 1 and batch[0].size_bytes < 0:
+                yield from read_each(self.location, lambda entry: self.open(entry.name), batch, limit_bytes)
+            elif len(batch) == 1 and batch[0].size_bytes > limit_bytes:
+                yield too_large(batch[0], limit_bytes)
+            else:
+                yield from self._fetched(batch)
+
+    def _fetched(self, batch: Sequence[FileEntry]) -> list[bytes]:
+        asked = [entry for entry in batch if entry.size_bytes]
+        with trouble_told(self.location):
+            system, root = remote(self.location)
+            paths = [self._path(root, entry.name) for entry in asked]
+            # Ranges, so that a file that has grown since cannot fill the memory.
+            found = system.cat_ranges(paths, [0] * len(asked), [entry.size_bytes for entry in asked], on_error="return")
+        contents = {}
+        for entry, content in zip(asked, found, strict=True):
+            with trouble_told(self.location, entry.name):
+                if isinstance(content, Exception):
+                    raise content
+            contents[entry.name] = bytes(content)
+        return [contents.get(entry.name, b"") for entry in batch]
+
+    def _listed(self, system: Any, folder: str) -> list[tuple[str, dict[str, Any]]]:
+        """Paths and descriptions of what lies in a folder; markers of the folder itself are left out."""
+        with trouble_told(self.location):
+            found = ((str(info["name"]).rstrip("/"), info) for info in system.ls(folder, detail=True))
+            # A question mark: the links by which a web server's listing is sorted.
+            below = [(path, info) for path, info in found if path != folder and "/?" not in path]
+            return sorted(below, key=lambda pair: pair[0])
+
+    @staticmethod
+    def _path(root: str, name: str) -> str:
+        return f"{root.rstrip('/')}/{name}"
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """One file, of this machine or behind a URL."""
+
+    location: str
+    sequential: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of the location."""
+        return self.location.rstrip("/").rpartition("/")[2]
+
+    def entries(self) -> Iterator[FileEntry | Refusal]:
+        """The file."""
+        place = find(self.location)
+        yield FileEntry(self.name, place.size_bytes, place.stamp)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open the file; raises FileNotFoundError for any other."""
+        if name != self.name:
+            raise FileNotFoundError(name)
+        return open_place(self.location)
+
+    def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
+        """The file with its content."""
+        return stream_each(self)
+
+
+def _no_file(found: os.DirEntry[str], inside: Path) -> str | None:
+    if not found.is_symlink():
+        return None if found.is_file(follow_symlinks=False) else "not a regular file"
+    # Unlike Path.resolve, this returns for a link to itself, in every version of Python.
+    target = Path(os.path.realpath(found.path))
+    if not target.is_relative_to(inside):
+        return "a link that leads outside the folder"
+    return None if target.is_file() else "a link to something that is no file"
+
+
+def _batches(entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[list[FileEntry]]:
+    """Runs to be fetched at once; files of unknown or excessive size are alone."""
+    batch: list[FileEntry] = []
+    size_bytes = 0
+    for entry in entries:
+        alone = not 0 <= entry.size_bytes <= limit_bytes
+        if batch and (alone or len(batch) == _BATCH_FILES or size_bytes + entry.size_bytes > _BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        if alone:
+            yield [entry]
+            continue
+        batch.append(entry)
+        size_bytes += entry.size_bytes
+    if batch:
+        yield batch

@@ -1,0 +1,46 @@
+"""What a path inside a folder or archive says about a file, whoever it comes from."""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+ARCHIVE_SUFFIXES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst"})
+_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_UNPRINTABLE = frozenset({"Cc", "Cs"})
+
+
+def suffix_of(name: str) -> str:
+    """The last suffix of a path, in lower case."""
+    stem, dot, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if dot and stem else ""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a path ends as image files do."""
+    return suffix_of(name) in IMAGE_SUFFIXES
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file, or a folder it lies in, is hidden or left behind by an operating system."""
+    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
+
+
+def unsafe(name: str) -> str | None:
+    """Why this path is refused; None if it is not."""
+    if name.startswith("/") or re.match(r"[A-Za-z]:/", name):
+        return "an absolute path"
+    if ".." in name.split("/"):
+        return "a path that leads outside"
+    if "\\" in name:
+        return "a backslash in its path; expected /"
+    if not name.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in name):
+        return "a control character or invalid UTF-8 in its name"
+    return None
+
+
+def tidy(name: str) -> str:
+    """A path without `./` and doubled slashes."""
+    return PurePosixPath(name).as_posix() if "./" in name or "//" in name else name

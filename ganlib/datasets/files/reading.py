@@ -1,0 +1,76 @@
+"""Reading whole files under a limit, whatever their container declares."""
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Protocol
+
+from ganlib.datasets.files.places import trouble_told
+from ganlib.datasets.items import FileEntry, Files, Refusal, printable
+
+# Read in pieces, so that what a file inflates to is known before it fills the memory.
+_PIECE_BYTES = 1 << 20
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
+
+
+class RandomAccess(Files, Protocol):
+    """Files that can be read in any order."""
+
+    def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
+        """The content of each file in turn, or why it is not used.
+
+        Raises:
+            UserError: the source cannot be read.
+        """
+
+
+def too_large(entry: FileEntry, limit_bytes: int) -> Refusal:
+    """A file that holds more than it may."""
+    return Refusal(printable(entry.name), "too_large", f"more than data.limits.max_file_bytes={limit_bytes}")
+
+
+def read_limited(file: IO[bytes], entry: FileEntry, limit_bytes: int) -> bytes | Refusal:
+    """All of an open file, if it is no more than `limit_bytes` and not damaged; OSError is the caller's."""
+    content = bytearray()
+    try:
+        while piece := file.read(_PIECE_BYTES):
+            content += piece
+            if len(content) > limit_bytes:
+                return too_large(entry, limit_bytes)
+    except _DAMAGE as error:
+        return Refusal(printable(entry.name), "damaged", printable(f"damaged in the archive: {error}"))
+    return bytes(content)
+
+
+def read_each(
+    location: str, opened: Callable[[FileEntry], IO[bytes]], entries: Iterable[FileEntry], limit_bytes: int
+) -> Iterator[bytes | Refusal]:
+    """Open and read files one after another."""
+    for entry in entries:
+        if entry.size_bytes > limit_bytes:
+            yield too_large(entry, limit_bytes)
+            continue
+        # Surroundings, not data: a quarantine row would make the result depend on the day.
+        with trouble_told(location, entry.name):
+            content = _opened_and_read(opened, entry, limit_bytes)
+        yield content
+
+
+def stream_each(files: Files) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
+    """What `Files.stream` gives where files can be opened by name."""
+    for entry in files.entries():
+        if isinstance(entry, Refusal):
+            yield entry
+        else:
+            with files.open(entry.name) as file:
+                yield entry, file
+
+
+def _opened_and_read(opened: Callable[[FileEntry], IO[bytes]], entry: FileEntry, limit_bytes: int) -> bytes | Refusal:
+    try:
+        file = opened(entry)
+    except _DAMAGE as error:
+        return Refusal(printable(entry.name), "damaged", printable(f"damaged in the archive: {error}"))
+    with file:
+        return read_limited(file, entry, limit_bytes)
