@@ -55,6 +55,19 @@ class Manifest(Options):
         """Both splits by name."""
         return {"train": self.train, "test": self.test}
 
+    @property
+    def totals(self) -> dict[str, float]:
+        """Figures by name: files, those left out, images of each split, and `cases/<kind>/<action>`."""
+        totals: dict[str, float] = {
+            "files": self.files,
+            "dropped": self.dropped,
+            "dropped_share": self.dropped / self.files,
+        }
+        totals |= {f"{name}/images": split.images for name, split in self.splits.items()}
+        for kind, actions in self.cases.items():
+            totals |= {f"cases/{kind}/{action}": count for action, count in actions.items()}
+        return totals
+
     def write(self, folder: Path) -> None:
         """Write `manifest.json`; equal manifests give equal bytes."""
         text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)

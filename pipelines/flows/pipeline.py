@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from ganlib.config import FlowOptions
 from ganlib.errors import UserError
-from pipelines import dag
-from pipelines.flows.report import result_markdown
+from pipelines import dag, paths
+from pipelines.flows.report import data_quality, result_markdown
 from pipelines.locking import Lock, hold_pipeline
 from pipelines.preflight import check_project, forget_lost_registry
 
@@ -52,6 +52,9 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
             stage_task = _stage_task(project, stage, options, lock, settled=settled, force=force)
             states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
             outcomes[stage.name] = states[stage.name].result()
+            if str(paths.DATA_REPORT) in stage.outs:
+                rows, summary = data_quality(project / paths.DATA_REPORT)
+                create_table_artifact(key="data-quality", table=rows, description=summary)
     finished = tuple(outcomes.values())
     create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description="What came of it")
     return finished

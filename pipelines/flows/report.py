@@ -1,13 +1,28 @@
-"""The end of a run as Markdown: stages, metrics, the gate's verdict, links."""
+"""A run for people: its data's quality as a table; its stages, metrics, verdict and links as Markdown."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganlib.datasets.manifest import QUARANTINE
 from pipelines import paths
 from pipelines.dag import StageOutcome
 from pipelines.mlflow_store import redact, store_uri
 from pipelines.summary import read_report
+
+
+def data_quality(report: Path) -> tuple[list[dict[str, object]], str]:
+    """The unusual files that the preprocess stage met, as rows, the most frequent first; and how many it left out."""
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    cases = [(count, *name.split("/")[1:]) for name, count in figures.items() if name.startswith("cases/")]
+    rows: list[dict[str, object]] = [
+        {"kind": kind, "action": action, "count": count}
+        for count, kind, action in sorted(cases, key=lambda case: (-case[0], case[1:]))
+    ]
+    left_out = f"{figures['dropped']} of {figures['files']} files left out ({figures['dropped_share']:.2%})"
+    none: dict[str, object] = {"kind": "none", "action": "", "count": 0}
+    return rows or [none], f"{left_out}; all cases are listed in {paths.PROCESSED / QUARANTINE}"
 
 
 def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:

@@ -4,13 +4,15 @@ from ganlib.config import load_config
 from ganlib.datasets.manifest import Manifest
 from ganlib.datasets.packing import pack
 from pipelines import paths
+from pipelines.locking import hold
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 
 
 def main() -> None:
     """Write `data/processed` and its figures."""
     config = load_config(paths.PARAMS)
-    with ProgressDisplay("preprocess") as display:
+    # `gan data check` and `gan data show` decode into the same place.
+    with hold(paths.PACKING_LOCK, on_wait=say), ProgressDisplay("preprocess") as display:
         manifest = pack(config.data, config.preprocess, paths.PROCESSED, scratch=paths.PACKING, on_event=display)
     write_json(paths.DATA_REPORT, figures(manifest))
     train, test = manifest.train, manifest.test
@@ -19,12 +21,8 @@ def main() -> None:
 
 def figures(manifest: Manifest) -> dict[str, float]:
     """Counts of files, cases and images, flat: a DVC metrics file."""
-    counts: dict[str, float] = {"files": manifest.files, "dropped": manifest.dropped}
-    counts["dropped_share"] = manifest.dropped / manifest.files
-    for kind, actions in manifest.cases.items():
-        counts |= {f"cases/{kind}/{action}": count for action, count in actions.items()}
+    counts = manifest.totals
     for name, split in manifest.splits.items():
-        counts[f"{name}/images"] = split.images
         counts |= {f"{name}/images/{label}": count for label, count in split.per_class.items()}
     return counts
 

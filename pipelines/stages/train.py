@@ -157,6 +157,7 @@ def _train_and_tell(run: _Run) -> None:
             dataset=_dataset(config, data),
         ) as log,
     ):
+        log.metrics({f"data/{name}": value for name, value in data.manifest.totals.items()}, 0)
         sink = chain(display, log.sink)
         if checkpoints.load_latest(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
             sink(Notice(f"resumed at {state.seen_images} images shown"))

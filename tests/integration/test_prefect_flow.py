@@ -1,10 +1,12 @@
 """The flow against a real server, run as `gan run` does where a server is configured."""
 
+import json
 import re
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -55,6 +57,11 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     project.behave("evaluate", "import os; print('run', os.environ['GANLIB_FLOW_RUN_ID'])")
     (project.root / "mlflow.db").touch()
     (project.root / "reports").mkdir()
+    figures = json.dumps({"files": 9, "dropped": 1, "dropped_share": 0.1, "cases/truncated/drop": 1})
+    project.behave("preprocess", f"pathlib.Path('reports/data.json').write_text({figures!r})")
+    graph = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    graph["stages"]["preprocess"]["outs"].append({"reports/data.json": {"cache": False}})
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(graph))
     (project.root / "reports/metrics.json").write_text('{"domain": {"fid": 2.9, "fid_std": 0.1}}')
     (project.root / "reports/registration.json").write_text(
         '{"model_name": "digits", "version": 3, "promoted": true, "reason": "better by 0.4"}'
@@ -76,6 +83,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
     artifacts = {found.key: str(found.data) for found in prefect_client.read_artifacts(artifact_filter=of_run)}
     assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
+    assert '{"kind": "truncated", "action": "drop", "count": 1}' in artifacts["data-quality"]
     assert "| domain/fid | 2.9 | ± 0.1 |" in artifacts["result"]
     assert "promoted" in artifacts["result"]
 

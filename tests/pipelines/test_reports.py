@@ -54,3 +54,20 @@ def test_the_page_in_prefect_links_to_mlflow_without_secrets(project: Path, monk
     assert "mlflow.example.org" in page
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert "`gan ui`" in result_markdown(project, OUTCOMES)
+
+
+def test_the_quality_of_data_in_prefect(project: Path) -> None:
+    from pipelines.flows.report import data_quality
+
+    figures = {"files": 400, "dropped": 3, "dropped_share": 0.0075, "train/images": 300, "train/images/cases/x": 1}
+    cases = {"cases/truncated/drop": 2, "cases/alpha/fix": 7, "cases/empty/drop": 2}
+    (project / paths.DATA_REPORT).write_text(json.dumps(figures | cases))
+    rows, summary = data_quality(project / paths.DATA_REPORT)
+    assert [tuple(row.values()) for row in rows] == [
+        ("alpha", "fix", 7),
+        ("empty", "drop", 2),
+        ("truncated", "drop", 2),
+    ]
+    assert summary.startswith("3 of 400 files left out (0.75%); ")
+    (project / paths.DATA_REPORT).write_text(json.dumps(figures))
+    assert data_quality(project / paths.DATA_REPORT)[0] == [{"kind": "none", "action": "", "count": 0}]
