@@ -6,8 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from ganlib.config import ImageSpec, InitialisationOptions, RunConfig, load_config
-from ganlib.datasets.sources import is_labelled, printable
+from ganlib.config import DataOptions, ImageSpec, InitialisationOptions, RunConfig, load_config
+from ganlib.datasets.files.places import check_driver, is_url, local_path
+from ganlib.datasets.items import printable
+from ganlib.datasets.sources import is_labelled
 from ganlib.errors import UserError
 from ganlib.training.requirements import check_devices
 from pipelines import paths
@@ -30,9 +32,13 @@ def check_project(project: Path) -> RunConfig:
         if not (project / needed).is_file():
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
     config = load_config(project / paths.PARAMS)
-    _check_source(project, config.data.source)
-    if config.network.conditional:
-        _check_labels(project, config.data.source)
+    if is_url(config.data.source):
+        # What lies there is left to the preprocess stage: asking takes time, and may need credentials.
+        check_driver(config.data.source)
+    else:
+        _check_source(project, config.data.source)
+        if config.network.conditional:
+            _check_labels(project, config.data)
     check_devices(config.train)
     if config.train.init_from is not None:
         _check_starting_point(project, config, config.train.init_from)
@@ -55,7 +61,7 @@ def forget_lost_registry(project: Path, *, say: Callable[[str], None]) -> None:
 def _check_source(project: Path, source: str) -> None:
     """See that `data.source` names a folder with something in it, or a file, and nothing of the pipeline's own."""
     name = f"data.source={source if source.isprintable() else repr(source)}"
-    path = project / source
+    path = project / local_path(source)
     try:
         if not path.exists():
             raise UserError(f"{name}: no such file or folder; put your images there or change data.source")
@@ -73,16 +79,16 @@ def _check_source(project: Path, source: str) -> None:
         raise UserError(f"{name}: cannot be read ({error.strerror}); change data.source") from None
 
 
-def _check_labels(project: Path, source: str) -> None:
+def _check_labels(project: Path, options: DataOptions) -> None:
     """Refuse unlabelled data. A source that cannot be opened is left to the preprocess stage, which says what it is."""
     try:
-        labelled = is_labelled(str(project / source))
+        labelled = is_labelled(options.model_copy(update={"source": str(project / local_path(options.source))}))
     except UserError:
         return
     if not labelled:
         raise UserError(
             "network.conditional=true: needs labelled data, found images without class folders in "
-            f"data.source={printable(source)}; put them into class folders or set network.conditional to false"
+            f"data.source={printable(options.source)}; put them into class folders or set network.conditional to false"
         )
 
 

@@ -6,7 +6,14 @@ from typing import TypeVar
 Entry = TypeVar("Entry")
 
 
-def grouped(entries: Iterable[Entry], digest: Callable[[Entry], int], most: int) -> Iterator[list[Entry]]:
+def grouped(
+    entries: Iterable[Entry],
+    digest: Callable[[Entry], int],
+    most: int,
+    *,
+    weight: Callable[[Entry], int] = lambda _: 0,
+    heaviest: int = 1,
+) -> Iterator[list[Entry]]:
     """Cut a sequence into groups of at most `most`, as content-defined chunking does.
 
     A group ends after the first entry, from a quarter of `most` on, whose
@@ -17,14 +24,21 @@ def grouped(entries: Iterable[Entry], digest: Callable[[Entry], int], most: int)
         entries: in an order that does not depend on how many there are.
         digest: a whole number, evenly spread, of an entry's content.
         most: at least 1.
+        weight: of an entry; a group of more than one weighs at most `heaviest`.
+        heaviest: at least 1.
     """
     assert most >= 1
     least = max(1, most // 4)
     group: list[Entry] = []
+    weighs = 0
     for entry in entries:
+        if group and weighs + weight(entry) > heaviest:
+            yield group
+            group, weighs = [], 0
         group.append(entry)
+        weighs += weight(entry)
         if len(group) == most or (len(group) >= least and digest(entry) % least == 0):
             yield group
-            group = []
+            group, weighs = [], 0
     if group:
         yield group

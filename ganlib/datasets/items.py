@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # Not otherwise: what only looks at names does so in a blink.
+    import numpy as np
+    from numpy.typing import NDArray
 
 SplitName = Literal["train", "test"]
 
@@ -26,7 +28,7 @@ class Item:
     key: str
     label: str | None
     split: SplitName | None
-    content: bytes | NDArray[np.uint8]
+    content: "bytes | NDArray[np.uint8]"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -35,6 +35,11 @@ class Folder:
     max_files: int
     sequential: bool = False
 
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return "folder"
+
     def entries(self) -> Iterator[FileEntry | Refusal]:
         """All files but junk, those of a folder before those of its folders, each sorted by name."""
         root = local_path(self.location)
@@ -88,6 +93,11 @@ class RemoteFolder:
     location: str
     max_files: int
     sequential: bool = False
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return "folder"
 
     def entries(self) -> Iterator[FileEntry | Refusal]:
         """All files but junk, those of a folder before those of its folders, each sorted by name."""
@@ -175,6 +185,11 @@ class SingleFile:
 
     location: str
     sequential: bool = False
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return "file"
 
     @property
     def name(self) -> str:

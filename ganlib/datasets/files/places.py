@@ -100,6 +100,16 @@ def told(file: IO[bytes], location: str) -> IO[bytes]:
     return io.BufferedReader(_Told(file, location), _BUFFER_BYTES)
 
 
+def check_driver(location: str) -> None:
+    """See that the file system of a URL is known and installed; nothing is asked of it.
+
+    Raises:
+        UserError: it is not.
+    """
+    with trouble_told(location):
+        remote(location)
+
+
 def remote(location: str) -> tuple[Any, str]:
     """The file system of a URL, one a process, and the path there. Raises whatever a driver does."""
     from fsspec.core import url_to_fs

@@ -42,6 +42,11 @@ class Tar:
     stamp: str
     sequential: bool = False
 
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return "tar"
+
     def entries(self) -> Iterator[FileEntry | Refusal]:
         """All members but folders and junk, in the order of the archive."""
         for entry, _ in self._walk():
@@ -82,6 +87,11 @@ class CompressedTar:
     stamp: str
     compression: Compression
     sequential: bool = field(default=True, init=False)
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return "compressed tar"
 
     def entries(self) -> Iterator[FileEntry | Refusal]:
         """All members but folders and junk, in the order of the archive."""

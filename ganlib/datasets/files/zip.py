@@ -57,6 +57,11 @@ class Zip:
     stamp: str
     sequential: bool = False
 
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return "zip"
+
     def entries(self) -> Iterator[FileEntry | Refusal]:
         """All members but folders and junk, in the order of the directory."""
         met: set[str] = set()
