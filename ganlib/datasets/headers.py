@@ -1,0 +1,165 @@
+"""What a file's first bytes say: its format, and whether it is as ordinary as the fast decoder needs it."""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+from ganlib.datasets.items import Unreadable
+
+# Only formats that Pillow decodes itself: no interpreter (EPS) and no exotic parser sees foreign bytes.
+ImageFormat = Literal["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
+
+_BMP_HEADER_BYTES = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
+_PPM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+\d")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OTHERS = (
+    (re.compile(rb"....ftyp", re.DOTALL), "HEIC or AVIF, which is not read"),
+    (re.compile(rb"%PDF"), "a PDF document"),
+    (re.compile(rb"%!PS"), "a PostScript document"),
+    (re.compile(rb"PK\x03\x04"), "a zip archive"),
+    (re.compile(rb"\x1f\x8b"), "a gzip archive"),
+    (re.compile(rb"\s*<(?:!doctype html|html)", re.IGNORECASE), "an HTML page"),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|svg)", re.IGNORECASE), "XML or SVG"),
+)
+_SUFFIXES: dict[str, ImageFormat] = {
+    **dict.fromkeys(("bmp", "dib"), "BMP"),
+    "gif": "GIF",
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif"), "JPEG"),
+    **dict.fromkeys(("png", "apng"), "PNG"),
+    **dict.fromkeys(("ppm", "pgm", "pbm", "pnm"), "PPM"),
+    **dict.fromkeys(("tif", "tiff"), "TIFF"),
+    "webp": "WEBP",
+}
+# Suffixes of what is never decoded here: nothing that is decoded can rightly be called so.
+_OTHER_SUFFIXES = frozenset(("avif", "heic", "heif", "ico", "jp2", "jxl", "pdf", "psd", "svg", "tga"))
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_END = b"\xff\xd9"
+# Chunks that change neither the pixels nor how they are to be seen, and hold nothing packed.
+_PLAIN_CHUNKS = frozenset(
+    (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"pHYs", b"tIME", b"tEXt", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD")
+)
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_COMMON_FRAMES = frozenset((0xC0, 0xC1, 0xC2))  # Baseline, extended and progressive, with Huffman codes.
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a JPEG or PNG file says of itself.
+
+    `mode` is L, RGB or RGBA where OpenCV and Pillow are known to give the same
+    pixels, and empty where they may not; `bits` a channel are 8 or 16 then.
+    `plain` says that nothing else is in the file: neither orientation, profile
+    and key colour, nor more frames. `complete` says that the end is there.
+    `width` and `height` are 0 where the header is broken.
+    """
+
+    width: int
+    height: int
+    mode: str
+    bits: int
+    plain: bool
+    complete: bool
+
+
+def sniff(content: bytes) -> ImageFormat:
+    """The format by the first bytes.
+
+    Raises:
+        Unreadable: `not_an_image`, with what it looks like.
+    """
+    if content.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if content.startswith(_PNG_START):
+        return "PNG"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "WEBP"
+    if content.startswith(_TIFF):
+        return "TIFF"
+    if content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in _BMP_HEADER_BYTES:
+        return "BMP"
+    if _PPM.match(content):
+        return "PPM"
+    what = next((name for pattern, name in _OTHERS if pattern.match(content)), "no known format")
+    raise Unreadable("not_an_image", what)
+
+
+def contradicts(name: str, image_format: ImageFormat) -> bool:
+    """Whether a name has a suffix that says another format; one that says nothing does not contradict."""
+    suffix = name[name.rfind(".") + 1 :].lower()
+    return _SUFFIXES.get(suffix, image_format) != image_format or suffix in _OTHER_SUFFIXES
+
+
+def ends_early(content: bytes, image_format: ImageFormat) -> bool:
+    """Whether a WebP or TIFF file says that it is longer; other formats say so only on the way."""
+    if image_format == "WEBP":
+        return int.from_bytes(content[4:8], "little") + 8 > len(content)
+    if image_format == "TIFF" and content[2:4] in (b"*\0", b"\0*"):
+        return int.from_bytes(content[4:8], "little" if content[0] == ord("I") else "big") + 2 > len(content)
+    return False
+
+
+def scan(content: bytes, image_format: ImageFormat) -> Header | None:
+    """Read the headers of a JPEG or PNG file, and the check sums of the latter; None for other formats.
+
+    Raises:
+        Unreadable: `damaged`, a PNG file whose chunks are wrong.
+    """
+    if image_format == "JPEG":
+        return _scan_jpeg(content)
+    if image_format == "PNG":
+        return _scan_png(content)
+    return None
+
+
+def _scan_jpeg(content: bytes) -> Header:
+    """ITU-T T.81, annex B: markers with their lengths, up to the first scan."""
+    at, end, plain = 2, len(content), True
+    width = height = bits = components = frame = 0
+    while at + 4 <= end and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xDA:
+            complete = content.endswith(_JPEG_END) or content.rfind(_JPEG_END, at) >= 0
+            common = frame in _COMMON_FRAMES and bits == 8 and width > 0 and height > 0
+            mode = {1: "L", 3: "RGB"}.get(components, "") if common else ""
+            return Header(width, height, mode, bits, plain, complete)
+        if marker in _START_OF_FRAME and at + 10 <= end:
+            frame = marker
+            bits, height, width, components = struct.unpack_from(">BHHB", content, at + 4)
+        elif marker in (0xE1, 0xE2):
+            plain = False  # Exif, XMP or a colour profile.
+        at += 2 + (content[at + 2] << 8) + content[at + 3]
+    # Either it ends here, or there is something unusual that Pillow may know how to skip.
+    return Header(width, height, "", 0, plain=False, complete=at + 4 <= end and content.rfind(_JPEG_END, at) >= 0)
+
+
+def _scan_png(content: bytes) -> Header:
+    """W3C PNG, 3rd edition, section 5: chunks with length, name and check sum."""
+    view = memoryview(content)
+    at, end = len(_PNG_START), len(content)
+    names = set()
+    complete = False
+    while not complete and at + 12 <= end:
+        after = at + 12 + int.from_bytes(view[at : at + 4], "big")
+        if after > end:
+            break
+        name = content[at + 4 : at + 8]
+        if zlib.crc32(view[at + 4 : after - 4]) != int.from_bytes(view[after - 4 : after], "big"):
+            raise Unreadable("damaged", f"the check sum of chunk {ascii(name)[2:-1]} is wrong")
+        names.add(name)
+        complete = name == b"IEND"
+        at = after
+    if content[12:16] != b"IHDR" or end < 33:
+        if complete:
+            raise Unreadable("damaged", "the PNG header is missing")
+        return Header(0, 0, "", 0, plain=False, complete=False)
+    if complete and b"IDAT" not in names:
+        raise Unreadable("damaged", "there are no pixels in it")
+    width, height, bits, colour = struct.unpack_from(">IIBB", content, 16)
+    mode = {(0, 8): "L", (2, 8): "RGB", (2, 16): "RGB", (4, 16): "RGBA", (6, 8): "RGBA", (6, 16): "RGBA"}
+    plain = names <= _PLAIN_CHUNKS
+    return Header(width, height, mode.get((colour, bits), ""), bits, plain, complete)
