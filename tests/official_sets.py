@@ -23,6 +23,12 @@ NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-image
          "t10k-labels-idx1-ubyte.gz")  # fmt: skip
 
 
+def expected(*labels: str) -> dict[tuple[str, str], int]:
+    """Images by split and class of the sets below, whose two classes take turns."""
+    counts = {"train": TRAIN, "test": TEST}
+    return {(split, label): count // 2 for split, count in counts.items() for label in labels}
+
+
 def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
@@ -56,8 +62,8 @@ def cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """The archive of CIFAR-10, with one batch for training; returns its members."""
     folder.mkdir()
     batches = {
-        name: pickle.dumps({"data": noise(len(name), TRAIN, 3072), "labels": [n % 2 for n in range(TRAIN)]}, 2)
-        for name in ("data_batch_1", "test_batch")
+        name: pickle.dumps({"data": noise(count, count, 3072), "labels": [n % 2 for n in range(count)]}, 2)
+        for name, count in (("data_batch_1", TRAIN), ("test_batch", TEST))
     }
     members = {**batches, "batches.meta": pickle.dumps({"label_names": ["cat", "dog"]}, 2), "readme.html": b"x"}
     archive = tar_of(

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ganlib.config import load_config
+from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
 from ganlib.errors import UserError
 from ganlib.replacing import replacing
@@ -21,7 +22,6 @@ from pipelines.locking import hold_pipeline
 Say = Callable[[str], None]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DOUBLE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _SHOWN = 3
 
@@ -52,7 +52,7 @@ def add(project: Path, what: str, *, name: str | None, given: Path | None, force
         raise UserError(f"--from: is for the named sets {', '.join(known)}; found {printable(what)}")
     if what in known:
         _add_named(project, known[what], name=name or what, given=given, force=force, say=say)
-    elif _URL.match(what):
+    elif is_url(what):
         _add_url(project, what, name=name, say=say)
     else:
         _add_path(project, what, name=name, force=force, say=say)
@@ -77,7 +77,7 @@ def _add_named(project: Path, named: NamedSet, *, name: str, given: Path | None,
 
 
 def _add_path(project: Path, what: str, *, name: str | None, force: bool, say: Say) -> None:
-    source = Path(what).expanduser()
+    source = local_path(what).expanduser()
     _check_path(source, what)
     raw, real = _real(project / paths.RAW), _real(source)
     if raw.is_relative_to(real):
@@ -104,8 +104,6 @@ def _add_url(project: Path, url: str, *, name: str | None, say: Say) -> None:
     """Data at a URL stay there: DVC and the preprocess stage read them where they are."""
     parts = urlsplit(url)
     shown = printable(url)
-    if parts.scheme.lower() == "file":
-        raise UserError(f"{shown}: is on this machine; give its path")
     if parts.password or (parts.username and parts.scheme.lower().startswith("http")):
         raise UserError(
             f"{parts.scheme}://…: holds a user name or password, and params.yaml is no place for them; "

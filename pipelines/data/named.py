@@ -116,10 +116,12 @@ def _members(kind: Any, leave_out: tuple[str, ...] = ()) -> tuple[Official, ...]
 def _cifar(name: str) -> Converter:
     def convert(files: Mapping[str, Path], target: Path) -> None:
         kind = _torchvision(name)
+        folder = target / kind.base_folder
+        folder.mkdir()
         if kind.filename in files:
-            converting.unpack(files[kind.filename], [member.name for member in _members(kind)], target)
+            converting.unpack(files[kind.filename], [member.name for member in _members(kind)], folder)
         else:
-            converting.copy_files(files, target)
+            converting.copy_files(files, folder)
 
     return convert
 

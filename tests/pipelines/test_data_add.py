@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from torchvision import datasets
 from typer.testing import CliRunner
 
 from ganlib.config import load_config
+from ganlib.datasets.items import Item
+from ganlib.datasets.sources import open_source
 from ganlib.errors import UserError
 from pipelines import cli
 from tests import official_sets
@@ -73,6 +77,13 @@ def raw(project: Path) -> set[str]:
     return {path.name for path in (project / "data/raw").iterdir()}
 
 
+def images(project: Path) -> Counter[tuple[str | None, str | None]]:
+    """How many images of each split and class our sources find."""
+    parts = open_source(load_config(project / "params.yaml").data).parts()
+    items = chain.from_iterable(part.items() for part in parts)
+    return Counter((item.split, item.label) for item in items if isinstance(item, Item))
+
+
 def cached(project: Path) -> set[bytes]:
     """What DVC's cache holds, but for its lists of folders."""
     files = (project / ".dvc/cache/files/md5").rglob("*")
@@ -87,6 +98,7 @@ def test_mnist_from_a_folder(project: Path, tmp_path: Path, monkeypatch: pytest.
     assert cached(project) == set(contents(tmp_path / "official").values())
     expected = PARAMS.replace("data/raw/digits.zip     #", "data/raw/mnist          #", 1)
     assert (project / "params.yaml").read_text(encoding="utf-8") == expected
+    assert images(project) == official_sets.expected("0", "1")
     assert told[0].startswith("data/raw/mnist: 4 files, ")
     assert told[1] == "params.yaml: data.source is now data/raw/mnist instead of data/raw/digits.zip"
     assert told[2] == "to share: git add data/raw/mnist.dvc data/raw/.gitignore params.yaml; dvc push"
@@ -118,30 +130,34 @@ def test_cifar10_as_archive_and_as_folder(
         write_folder(given / "cifar-10-batches-py", members)
     gan_data_add("cifar10", "--from", str(given))
     kept = ("data_batch_1", "test_batch", "batches.meta")
-    assert contents(project / "data/raw/cifar10") == {name: members[name] for name in kept}
+    batches = {f"cifar-10-batches-py/{name}": members[name] for name in kept}
+    assert contents(project / "data/raw/cifar10") == batches
     assert source(project) == "data/raw/cifar10"
+    assert images(project) == official_sets.expected("cat", "dog")
 
 
 def test_svhn_becomes_arrays(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = official_sets.svhn(tmp_path / "official", monkeypatch)
+    pictures = official_sets.svhn(tmp_path / "official", monkeypatch)
     gan_data_add("svhn", "--from", str(tmp_path / "official"))
     with np.load(project / "data/raw/svhn.npz", allow_pickle=False) as arrays:
-        for split, pixels in images.items():
+        for split, pixels in pictures.items():
             assert (arrays[f"x_{split}"] == pixels).all()
             assert arrays[f"y_{split}"].tolist() == [(9 + n % 2) % 10 for n in range(len(pixels))]
     assert source(project) == "data/raw/svhn.npz"
+    assert images(project) == official_sets.expected("9", "0")
 
 
 def test_stl10_becomes_arrays_with_names_and_the_same_bytes_again(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = official_sets.stl10(tmp_path / "official", monkeypatch)
+    pictures = official_sets.stl10(tmp_path / "official", monkeypatch)
     gan_data_add("stl10", "--from", str(tmp_path / "official"))
     file = project / "data/raw/stl10.npz"
     with np.load(file, allow_pickle=False) as arrays:
-        for split, pixels in images.items():
+        for split, pixels in pictures.items():
             assert (arrays[f"x_{split}"] == pixels).all()
             assert arrays[f"y_{split}"].tolist() == [("airplane", "truck")[n % 2] for n in range(len(pixels))]
+    assert images(project) == official_sets.expected("airplane", "truck")
     before = file.read_bytes()
     gan_data_add("stl10", "--from", str(tmp_path / "official"), "--force")
     assert file.read_bytes() == before
@@ -153,6 +169,7 @@ def test_celeba_becomes_a_zip_with_its_parts(project: Path, tmp_path: Path, monk
     assert "conditional=false" in gan_data_add("celeba", "--from", str(tmp_path / "official"))
     with zipfile.ZipFile(project / "data/raw/celeba.zip") as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
+    assert images(project) == {("train", None): 4, ("test", None): 2}
     folders = ("train", "train", "test")
     assert packed == {f"{folders[n % 3]}/{name}": content for n, (name, content) in enumerate(faces.items())}
 
@@ -271,7 +288,7 @@ def test_what_git_keeps_is_never_replaced(project: Path, tmp_path: Path) -> None
         (["params.yaml", "--name", "x", "--from", "."], "--from: is for the named sets"),
         (["mnist", "--from", "absent"], "--from absent: no such folder"),
         (["s3://key:secret@bucket/x"], "holds a user name or password"),
-        (["file:///etc"], "is on this machine; give its path"),
+        (["file:///absent", "--name", "x"], "file:///absent: no such file or folder"),
         (["a\0b"], "no such file"),
     ],
 )
