@@ -76,7 +76,7 @@ def _print_tables(console: Console, config: RunConfig, found: Survey) -> None:
     console.print(f"{printable(config.data.source)}: {found.description}", markup=False, highlight=False)
     console.print(_files(found))
     if any(found.images["train"].values()):
-        console.print(_channels(config, found))
+        console.print(_channels(config.data.channels, found))
 
 
 def _files(found: Survey) -> Table:
@@ -88,7 +88,8 @@ def _files(found: Survey) -> Table:
     table.add_row("smallest", _size(ordered[0][1:3]))
     table.add_row("median", _size(_median(ordered, total)))
     table.add_row("largest", _size(ordered[-1][1:3]))
-    table.add_row("most common", f"{_size(sizes[0])}: {sizes[0][2] / total:.0%} of {total} in {len(sizes)} sizes")
+    table.add_row("most common", f"{_size(sizes[0])}: {sizes[0][2] / total:.0%} of {total}")
+    table.add_row("different sizes", str(len(sizes)))
     modes = list(found.modes.items())
     more = f", {len(modes) - _MODES_SHOWN} more" if len(modes) > _MODES_SHOWN else ""
     shown = ", ".join(f"{mode} {count}" for mode, count in modes[:_MODES_SHOWN])
@@ -100,13 +101,12 @@ def _files(found: Survey) -> Table:
     return table
 
 
-def _channels(config: RunConfig, found: Survey) -> Table:
-    size = config.data.image_size
-    title = f"Channels of the training images, {size} x {size}, values 0 to 255"
-    table = Table("channel", title=title, title_justify="left")
-    table.add_column("mean", justify="right")
+def _channels(channels: int, found: Survey) -> Table:
+    """Statistics of the training images as they are packed."""
+    table = Table("channel", title="Training images", title_justify="left")
+    table.add_column("mean (0 to 255)", justify="right")
     table.add_column("std", justify="right")
-    names = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}[config.data.channels]
+    names = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}[channels]
     for name, mean, std in zip(names, found.pixel_mean, found.pixel_std, strict=True):
         table.add_row(name, f"{mean:.2f}", f"{std:.2f}")
     return table

@@ -47,6 +47,18 @@ def test_a_first_run_leaves_everything_a_user_expects(project: Project) -> None:
     assert decision["version"] == "1"
 
 
+def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    figures = json.loads((project.root / paths.DATA_REPORT).read_text())
+    logged = {name: value for name, value in run.data.metrics.items() if name.startswith("data/")}
+    assert logged["data/files"] == 1797
+    assert any(name.startswith("data/cases/") for name in logged)
+    assert logged == {f"data/{name}": value for name, value in figures.items() if name.count("/images/") == 0}
+
+
 def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -> None:
     done = project.gan("repro")
     assert outcomes(done.stdout) == dict.fromkeys(STAGES, "unchanged")
