@@ -153,10 +153,12 @@ def trouble_told(location: str, file: str = "") -> Iterator[None]:
         yield
     except (UserError, GeneratorExit):
         raise
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if file:
             raise wrong(shown, "cannot be read (it is gone); check the source and run again") from None
-        raise wrong(shown, "no such folder or file; expected a folder or archive of images") from None
+        # Web servers that do not answer are told so, too.
+        reason = f" ({error.__cause__})" if error.__cause__ else ""
+        raise wrong(shown, f"no such folder or file{reason}; expected a folder or archive of images") from None
     except OSError as error:
         where = f" at {error.filename}" if error.filename and not is_url(location) else ""
         reason = f"{error.strerror or error}{where}"

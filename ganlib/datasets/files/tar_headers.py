@@ -76,6 +76,10 @@ def headers(file: IO[bytes], *, seekable: bool) -> Iterator[TarMember]:
             file.seek(at)
         else:
             _skip(file, at)
+    if not seekable:
+        # To the end, where the checksums of the compressed stream are.
+        while file.read(_PIECE_BYTES):
+            pass
 
 
 def _block(file: IO[bytes], at: int) -> bytes | None:
@@ -176,7 +180,7 @@ def _decimal(value: bytes, at: int) -> int:
 def _octal(field: bytes) -> int:
     """A number as headers have them; -1 if it is none."""
     digits = field.strip(b" \0")
-    return int(digits or b"0", 8) if all(digit in b"01234567" for digit in digits) else -1
+    return -1 if digits.strip(b"01234567") else int(digits or b"0", 8)
 
 
 def _text(field: bytes) -> str:
