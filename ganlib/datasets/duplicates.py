@@ -25,23 +25,19 @@ def near_pairs(hashes: NDArray[np.uint8], most_bits: int) -> Iterator[tuple[int,
     Yields:
         (earlier row, later row, differing bits), band by band.
     """
-    bits = np.unpackbits(hashes, axis=1)
     bands = most_bits + 1
-    for band in range(bands):
-        agreeing = _keys(bits, band, bands)
+    masks = np.packbits(np.arange(HASH_BITS) % bands == np.arange(bands)[:, None], axis=1)
+    for band, mask in enumerate(masks):
+        agreeing = np.ascontiguousarray(hashes & mask).view(np.dtype((np.void, hashes.shape[1]))).ravel()
         order = np.argsort(agreeing, kind="stable")
-        starts = np.flatnonzero(np.r_[True, agreeing[order][1:] != agreeing[order][:-1]])
-        ends = np.r_[starts[1:], len(order)]
-        for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
-            rows = order[start:end]
+        ascending = agreeing[order]
+        bounds = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1], True])
+        for at in np.flatnonzero(np.diff(bounds) > 1):
+            rows = order[bounds[at] : bounds[at + 1]]
             for first, second, differing in _pairs_within(hashes, rows, most_bits):
-                if not _agreed_before(bits, first, second, band, bands):
+                difference = hashes[first] ^ hashes[second]
+                if (difference & masks[:band]).any(axis=1).all():  # else an earlier band found it
                     yield first, second, differing
-
-
-def _keys(bits: NDArray[np.uint8], band: int, bands: int) -> NDArray[np.void]:
-    packed = np.ascontiguousarray(np.packbits(bits[:, band::bands], axis=1))
-    return packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
 
 
 def _pairs_within(hashes: NDArray[np.uint8], rows: NDArray[np.intp], most_bits: int) -> Iterator[tuple[int, int, int]]:
@@ -53,8 +49,3 @@ def _pairs_within(hashes: NDArray[np.uint8], rows: NDArray[np.intp], most_bits: 
             if at + one < other:
                 first, second = sorted((int(rows[at + one]), int(rows[other])))
                 yield first, second, int(differing[one, other])
-
-
-def _agreed_before(bits: NDArray[np.uint8], first: int, second: int, band: int, bands: int) -> bool:
-    differing = np.flatnonzero(bits[first] != bits[second]) % bands
-    return len(set(range(band)) - set(differing.tolist())) > 0

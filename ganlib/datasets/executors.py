@@ -119,7 +119,9 @@ class ProcessExecutor:
             # A fork server starts workers in milliseconds and, unlike fork, copies no threads' locks.
             context = get_context("forkserver")
             context.set_forkserver_preload(["ganlib.datasets.parts"])
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_die_with_parent)
+            self._pool = ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_settle_in, initargs=(dict(os.environ),)
+            )
         return self._pool
 
     def _close(self) -> None:
@@ -128,8 +130,13 @@ class ProcessExecutor:
             self._pool = None
 
 
-def _die_with_parent() -> None:
-    """Leave when the parent does, however it does; workers would wait for tasks for ever."""
+def _settle_in(environment: dict[str, str]) -> None:
+    """Take over the environment, of which the fork server knows only what it was; leave when the parent does.
+
+    However that ends: workers would wait for tasks for ever.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     parent = parent_process()
     assert parent is not None
 

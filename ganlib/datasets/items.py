@@ -117,4 +117,6 @@ class Unreadable(Exception):
 
 def printable(text: str) -> str:
     """One line that a terminal can show: whatever is not printable is written as an escape."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

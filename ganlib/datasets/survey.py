@@ -1,6 +1,5 @@
 """All of a source read, decoded and judged; nothing is written but scratch files."""
 
-import fcntl
 import math
 import time
 from collections.abc import Iterator
@@ -140,17 +139,17 @@ def survey(
         options: the `data` section.
         preprocess: where parts are decoded, and whether they are kept afterwards.
         scratch: a folder of this machine (for Dask: of the cluster) that is
-            kept between runs; decoded parts found there are used again.
+            kept between runs, for one process at a time; decoded parts found
+            there are used again.
         on_event: gets notices and the progress.
 
     Raises:
         UserError: the source is unusable, a policy says `fail`, the disk is
-            full, another process works in `scratch`, or some images have a
-            label and others none.
+            full, or some images have a label and others none.
     """
     folder = scratch / "parts"
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(scratch), Index(scratch / "index.db", options) as index:
+    with Index(scratch / "index.db", options) as index:
         source = open_source(options)
         with open_executor(preprocess) as executor:
             _decode_all(source, options, executor, folder, index, on_event)
@@ -160,17 +159,6 @@ def survey(
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()
         remove_parts(folder, keep=used.__contains__)
-
-
-@contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
-    """One process at a time; the system lets go when that ends, however it does."""
-    with (scratch / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{scratch}: another process packs or checks data there; wait for its end") from None
-        yield
 
 
 def _decode_all(

@@ -43,8 +43,6 @@ def _exact(index: Index, options: DataOptions) -> None:
 
 
 def _near(index: Index, options: DataOptions) -> None:
-    policy = options.cleaning.policy
-    most_bits = options.cleaning.near_duplicate_bits
     rows = index.number("SELECT COUNT(*) FROM image WHERE used")
     ids = np.empty(rows, dtype=np.int64)
     hashes = np.empty((rows, HASH_BITS // 8), dtype=np.uint8)
@@ -53,15 +51,15 @@ def _near(index: Index, options: DataOptions) -> None:
         ids[at] = image
         hashes[at] = np.frombuffer(difference_hash, dtype=np.uint8)
     gone: set[int] = set()
-    for earlier, later, differing in _nearest(near_pairs(hashes, most_bits)):
+    for earlier, later, differing in _nearest(near_pairs(hashes, options.cleaning.near_duplicate_bits)):
         if earlier in gone:
             continue
-        one, other = (_described(index, int(ids[at])) for at in (earlier, later))
-        kind = "near_duplicate" if one[1] == other[1] else "split_overlap"
-        if policy.action(kind) == "drop":
+        (one, its_split), (other, split) = (_described(index, int(ids[at])) for at in (earlier, later))
+        if options.cleaning.policy.near_duplicate == "drop":
             gone.add(later)
-        detail = f"{differing} of {HASH_BITS} bits from {one[0]}"
-        _leave_out(index, options, int(ids[later]), other[0], kind, detail)
+        beyond = "" if split == its_split else f", which is in the {its_split} split"
+        detail = f"{differing} of {HASH_BITS} bits from {one}{beyond}"
+        _leave_out(index, options, int(ids[later]), other, "near_duplicate", detail)
 
 
 def _nearest(pairs: Iterator[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
