@@ -83,13 +83,15 @@ class CifarSource:
         layout, batches = self._survey()
         splits = {name: layout.split(name) for name in batches}
         numbering = Numbering(self._files.location, splits.values(), self._options)
-        folder = next(iter(batches)).rpartition("/")[0]
-        counts, names = self._count(layout, batches, f"{folder}/{layout.meta}".lstrip("/"))
-        # A compressed tar gives its files in any order; numbers do not depend on it.
-        numbers = {name: numbering.take(splits[name], counts[name]) for name in batches}
+        folder, slash, _ = batches[0].rpartition("/")
+        meta = f"{folder}{slash}{layout.meta}"
+        # A compressed tar gives its files in any order; numbers must not depend on it.
+        counts, names = self._read_ahead(layout, [*batches, meta] if self._files.sequential else [meta], meta)
+        numbers = {name: numbering.take(splits[name], counts[name]) for name in batches if name in counts}
         for entry, stream in self._opened(batches):
             rows = self._rows(layout, entry, stream)
-            yield from inline_parts(self._items(entry, rows, numbers[entry.name], names), [entry])
+            following = numbers.get(entry.name) or numbering.take(splits[entry.name], len(rows[0]))
+            yield from inline_parts(self._items(entry, rows, following, names), [entry])
 
     def _survey(self) -> tuple[_Layout, list[str]]:
         """The layout, and the batches in their order."""
@@ -107,11 +109,13 @@ class CifarSource:
             raise wrong(location, f"found CIFAR batches in {', '.join(folders[:3])}", "expected one folder of them")
         return layouts[0], batches
 
-    def _count(self, layout: _Layout, batches: list[str], meta: str) -> tuple[dict[str, int], tuple[str, ...] | None]:
-        """How many images each batch has, and the names of the classes where the file of names is there."""
+    def _read_ahead(
+        self, layout: _Layout, files: list[str], meta: str
+    ) -> tuple[dict[str, int], tuple[str, ...] | None]:
+        """How many images the batches among these files have, and the class names where the file of names is there."""
         counts: dict[str, int] = {}
         names: tuple[str, ...] | None = None
-        for entry, stream in self._opened([*batches, meta]):
+        for entry, stream in self._opened(files):
             if entry.name != meta:
                 counts[entry.name] = len(self._rows(layout, entry, stream)[0])
                 continue

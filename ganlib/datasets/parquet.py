@@ -8,7 +8,7 @@ or numbers whose names stand in the schema's metadata under `huggingface`
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ganlib.config import DataOptions
@@ -58,21 +58,22 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """A row group of a table; `first_row` counts from the table's beginning."""
+class _Groups:
+    """Consecutive row groups of a table, seldom more than one; `first_row` counts from the table's beginning."""
 
     entry: FileEntry
-    index: int
+    first: int
+    stop: int
     first_row: int
     count: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowGroupPart:
-    """The images of a row group."""
+class RowGroupsPart:
+    """The images of a row group, or of some small ones."""
 
     files: Files
-    group: _Group
+    groups: _Groups
     columns: Columns
     numbers: Numbers
     limit_bytes: int
@@ -80,14 +81,14 @@ class RowGroupPart:
     @property
     def identity(self) -> str:
         """See `Part`."""
-        group = self.group
-        where = (group.index, group.first_row, group.count)
-        return digest("parquet", facts([group.entry]), where, astuple(self.columns), astuple(self.numbers))
+        groups = self.groups
+        where = (groups.first, groups.stop, groups.first_row, groups.count)
+        return digest("parquet", facts([groups.entry]), where, astuple(self.columns), astuple(self.numbers))
 
     def items(self) -> Iterator[Item | Refusal]:
         """See `Part`."""
-        with _opened(self.files, self.group.entry.name) as table:
-            yield from _group_items(self.files, table, self.group, self.columns, self.numbers, self.limit_bytes)
+        with _opened(self.files, self.groups.entry.name) as table:
+            yield from _group_items(self.files, table, self.groups, self.columns, self.numbers, self.limit_bytes)
 
 
 class ParquetSource:
@@ -132,12 +133,12 @@ class ParquetSource:
         self, entry: FileEntry, table: "pq.ParquetFile", columns: Columns, numbering: Numbering
     ) -> Iterator[Part]:
         limit_bytes = self._options.limits.max_file_bytes
-        for group in _groups(self._files.location, entry, table):
-            numbers = numbering.take(split_of(entry.name), group.count)
-            if group.count <= _GROUP_ROWS:
-                yield RowGroupPart(self._files, group, columns, numbers, limit_bytes)
+        for groups in _runs_of_groups(self._files.location, entry, table):
+            numbers = numbering.take(split_of(entry.name), groups.count)
+            if groups.count <= _GROUP_ROWS:
+                yield RowGroupsPart(self._files, groups, columns, numbers, limit_bytes)
             else:
-                items = _group_items(self._files, table, group, columns, numbers, limit_bytes)
+                items = _group_items(self._files, table, groups, columns, numbers, limit_bytes)
                 yield from inline_parts(items, [entry])
 
 
@@ -161,19 +162,24 @@ def _opened(files: Files, name: str) -> "Iterator[pq.ParquetFile]":
             raise ValueError(" ".join(str(error).split())) from None
 
 
-def _groups(location: str, entry: FileEntry, table: "pq.ParquetFile") -> Iterator[_Group]:
-    first_row = 0
+def _runs_of_groups(location: str, entry: FileEntry, table: "pq.ParquetFile") -> Iterator[_Groups]:
+    """All row groups, small ones together, as each part reads the footer again."""
+    run = _Groups(entry, 0, 0, 0, 0)
     for index in range(table.num_row_groups):
-        facts = table.metadata.row_group(index)
-        if facts.num_rows < 0 or facts.total_byte_size > _MAX_GROUP_BYTES:
+        described = table.metadata.row_group(index)
+        rows, size_bytes = described.num_rows, described.total_byte_size
+        if rows < 0 or size_bytes > _MAX_GROUP_BYTES:
             raise wrong(
                 location,
-                f"row group {index} of {entry.name} has {facts.num_rows} rows of {facts.total_byte_size} bytes",
+                f"row group {index} of {entry.name} has {rows} rows of {size_bytes} bytes",
                 f"expected at most {_MAX_GROUP_BYTES} bytes; write it with smaller row groups",
             )
-        if facts.num_rows:
-            yield _Group(entry, index, first_row, facts.num_rows)
-        first_row += facts.num_rows
+        if run.count and run.count + rows > PART_ROWS:
+            yield run
+            run = _Groups(entry, index, index, run.first_row + run.count, 0)
+        run = replace(run, stop=index + 1, count=run.count + rows)
+    if run.count:
+        yield run
 
 
 def _columns(location: str, name: str, schema: "pa.Schema", options: DataOptions) -> Columns:
@@ -230,22 +236,24 @@ def _class_label(location: str, name: str, schema: "pa.Schema", label: str) -> t
 
 
 def _group_items(
-    files: Files, table: "pq.ParquetFile", group: _Group, columns: Columns, numbers: Numbers, limit_bytes: int
+    files: Files, table: "pq.ParquetFile", groups: _Groups, columns: Columns, numbers: Numbers, limit_bytes: int
 ) -> Iterator[Item | Refusal]:
-    """The images of a row group, a few at a time."""
+    """The images of row groups, a few at a time."""
     index = 0
-    batches = table.iter_batches(_BATCH_ROWS, row_groups=[group.index], columns=columns.read(), use_threads=False)
+    batches = table.iter_batches(
+        _BATCH_ROWS, row_groups=list(range(groups.first, groups.stop)), columns=columns.read(), use_threads=False
+    )
     for batch in batches:
         contents = batch.column(columns.image)
         labels: Sequence[object] | None = None if columns.label is None else batch.column(columns.label).to_pylist()
         for at in range(batch.num_rows):
-            name = f"{group.entry.name}[{group.first_row + index}]"
+            name = f"{groups.entry.name}[{groups.first_row + index}]"
             content = _content(files.location, name, contents[at].as_py())
             label = None if labels is None else named(files.location, name, labels[at], columns.names)
             yield _item(name, content, label, numbers, index, limit_bytes)
             index += 1
-    if index != group.count:
-        raise ValueError(f"row group {group.index} has {index} rows instead of {group.count}")
+    if index != groups.count:
+        raise ValueError(f"it has {index} rows from row {groups.first_row} on instead of {groups.count}")
 
 
 def _content(location: str, name: str, value: bytes | dict[str, object] | None) -> bytes | None:

@@ -25,6 +25,16 @@ from ganlib.errors import UserError
 PART_ROWS = 256
 PART_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 20
+_DAMAGE = (
+    gzip.BadGzipFile,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    struct.error,
+)
 
 # Validation images are held out as test images are.
 SPLITS: dict[str, SplitName] = {
@@ -248,8 +258,9 @@ def trouble_told(location: str, name: str) -> Iterator[None]:
     """Whatever goes wrong when a file is read, as one line."""
     try:
         yield
-    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error) as error:
-        detail = str(error) or type(error).__name__
+    except _DAMAGE as error:
+        # Some quote all that was read.
+        detail = f"{str(error) or type(error).__name__:.160}"
         raise wrong(location, f"{name} is damaged ({detail})", "fetch or make it again") from None
     except OSError as error:
         raise wrong(
@@ -267,9 +278,10 @@ def read_whole(entry: FileEntry, stream: IO[bytes], limit_bytes: int) -> bytes:
         ValueError: there are more bytes than it declares, or than the limit.
     """
     content = bytearray()
-    while len(content) <= limit_bytes and (piece := stream.read(_PIECE_BYTES)):
-        content += piece
-    if len(content) > limit_bytes:
+    if entry.size_bytes <= limit_bytes:
+        while len(content) <= limit_bytes and (piece := stream.read(_PIECE_BYTES)):
+            content += piece
+    if max(entry.size_bytes, len(content)) > limit_bytes:
         raise ValueError(f"it has more than {limit_bytes} bytes")
     if entry.size_bytes not in (UNKNOWN_SIZE, len(content)):
         raise EOFError(f"it has {len(content)} bytes instead of {entry.size_bytes}")
