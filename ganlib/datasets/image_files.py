@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files import CompressedTar, Folder, RemoteFolder, Tar, Zip
-from ganlib.datasets.files.names import ARCHIVE_SUFFIXES, is_image_name, suffix_of
+from ganlib.datasets.files.names import ARCHIVE_SUFFIXES, is_image_name, suffix_of, unsafe
 from ganlib.datasets.files.places import trouble_told, wrong
-from ganlib.datasets.files.reading import RandomAccess, read_limited, too_large
+from ganlib.datasets.files.reading import DAMAGE, RandomAccess, read_limited, too_large
 from ganlib.datasets.grouping import grouped
 from ganlib.datasets.items import FileEntry, Item, Part, Refusal, printable
 from ganlib.datasets.labels import DATASET_JSON, read_label_file
@@ -138,10 +138,14 @@ class ImageFiles:
         name = self._label_file
         if name is None:
             return []
+        if unsafe(name) is not None:
+            raise wrong(files.location, f"data.labels={name}: {unsafe(name)}; expected a path inside the source")
         try:
             file = files.open(name)
         except FileNotFoundError:
             return []
+        except DAMAGE as error:
+            raise wrong(files.location, f"{name}: damaged in the archive ({error}); pack it again") from None
         with trouble_told(files.location, name), file:
             return [read_label_file(files.location, name, file)]
 

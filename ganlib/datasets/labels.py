@@ -8,13 +8,14 @@ from typing import IO
 
 from ganlib.datasets.files.names import tidy
 from ganlib.datasets.files.places import wrong
+from ganlib.datasets.files.reading import DAMAGE
 from ganlib.datasets.items import printable
 
 DATASET_JSON = "dataset.json"
 _NAME_COLUMNS = ("name", "file_name", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "class")
-# Some ten million lines.
-_MOST_BYTES = 1 << 30
+# Some three million lines.
+_MOST_BYTES = 256 << 20
 
 
 def read_label_file(location: str, name: str, file: IO[bytes]) -> Mapping[str, str] | None:
@@ -27,8 +28,11 @@ def read_label_file(location: str, name: str, file: IO[bytes]) -> Mapping[str, s
     Raises:
         UserError: it is none of these, or lists a path twice.
     """
-    content = file.read(_MOST_BYTES + 1)
-    where = f"{printable(name)}"
+    where = printable(name)
+    try:
+        content = file.read(_MOST_BYTES + 1)
+    except DAMAGE as error:
+        raise wrong(location, f"{where}: damaged in the archive ({error}); download or pack it again") from None
     if len(content) > _MOST_BYTES:
         raise wrong(location, f"{where}: more than {_MOST_BYTES} bytes; split the source")
     try:
@@ -74,7 +78,6 @@ def _from_json(location: str, where: str, text: str) -> list[tuple[str, str]] | 
 
 
 def _from_csv(location: str, where: str, text: str) -> list[tuple[str, str]]:
-    # Names and labels may be long, but not the whole file.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [column.strip().lower() for column in next(reader, [])]

@@ -160,7 +160,7 @@ def _has_class_folders(location: str, seen: _Seen, splits: Mapping[str, SplitNam
         nested = next(iter(seen.deeper.values()), None)
     else:
         flat = seen.top
-        nested = next(iter((seen.direct | seen.deeper).values()), None)
+        nested = next(iter((seen.deeper | seen.direct).values()), None)
     if flat is not None and nested is not None:
         raise wrong(
             location,

@@ -85,6 +85,15 @@ def test_names_that_no_terminal_should_see(source: str, project: ToyProject) -> 
     assert told.isprintable()
 
 
+def test_urls_are_not_looked_for_on_disk(project: ToyProject) -> None:
+    change(project, "data", source="memory://bucket/images")
+    check_project(project.root)
+    change(project, "data", source="nonsense://bucket")
+    assert mistake(project).startswith("data.source=nonsense://bucket: Protocol not known: nonsense; expected a path")
+    change(project, "data", source=f"file://{project.root}/data/raw/digits.zip")
+    check_project(project.root)
+
+
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_a_conditional_network_needs_labels(kind: str, project: ToyProject) -> None:
     def bring(name: str, files: dict[str, bytes]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ganlib.datasets.files.names import is_junk, unsafe
+from ganlib.datasets.files.names import is_junk, refuse_unsafe
 from ganlib.datasets.files.places import (
     find,
     local_path,
@@ -18,6 +18,7 @@ from ganlib.datasets.files.places import (
     told,
     too_many,
     trouble_told,
+    wrong,
 )
 from ganlib.datasets.files.reading import read_each, stream_each, too_large
 from ganlib.datasets.items import FileEntry, Refusal, printable
@@ -79,7 +80,10 @@ class Folder:
 
     def _entry(self, name: str, found: os.DirEntry[str], inside: Path) -> FileEntry | Refusal:
         with trouble_told(self.location, printable(name)):
-            reason = unsafe(name) or _no_file(found, inside)
+            refusal = refuse_unsafe(name)
+            if refusal is not None:
+                return refusal
+            reason = _no_file(found, inside)
             if reason is not None:
                 return Refusal(printable(name), "unsafe_name", reason)
             status = found.stat()
@@ -114,9 +118,9 @@ class RemoteFolder:
                 if count > self.max_files:
                     raise too_many(self.location, self.max_files)
                 name = path[len(root) + 1 :]
-                reason = unsafe(name)
-                if reason is not None:
-                    yield Refusal(printable(name), "unsafe_name", reason)
+                refusal = refuse_unsafe(name)
+                if refusal is not None:
+                    yield refusal
                 elif is_junk(name):
                     continue
                 elif info["type"] == "directory":
@@ -163,6 +167,8 @@ class RemoteFolder:
             with trouble_told(self.location, entry.name):
                 if isinstance(content, Exception):
                     raise content
+                if len(content) != entry.size_bytes:
+                    raise wrong(self.location, f"{entry.name} changed while it was read; run again")
             contents[entry.name] = bytes(content)
         return [contents.get(entry.name, b"") for entry in batch]
 

@@ -4,11 +4,16 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
+from ganlib.datasets.items import Refusal, printable
+
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 ARCHIVE_SUFFIXES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst"})
 _JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+# As operating systems have it; headers of archives can hold a million.
+_MOST_CHARACTERS = 4096
+_SHOWN_CHARACTERS = 200
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 
 
@@ -36,9 +41,18 @@ def unsafe(name: str) -> str | None:
         return "a path that leads outside"
     if "\\" in name:
         return "a backslash in its path; expected /"
+    if len(name) > _MOST_CHARACTERS:
+        return f"a path of {len(name)} characters; expected at most {_MOST_CHARACTERS}"
     if not name.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in name):
         return "a control character or invalid UTF-8 in its name"
     return None
+
+
+def refuse_unsafe(name: str) -> Refusal | None:
+    """The row for a path that is refused; None if it is not."""
+    reason = unsafe(name)
+    shown = name if len(name) <= _MOST_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
+    return None if reason is None else Refusal(printable(shown), "unsafe_name", reason)
 
 
 def tidy(name: str) -> str:

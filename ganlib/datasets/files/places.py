@@ -151,7 +151,7 @@ def trouble_told(location: str, file: str = "") -> Iterator[None]:
     shown = f"{location.rstrip('/')}/{file}" if file else location
     try:
         yield
-    except (UserError, GeneratorExit):
+    except UserError:
         raise
     except FileNotFoundError as error:
         if file:

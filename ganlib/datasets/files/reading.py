@@ -11,7 +11,8 @@ from ganlib.datasets.items import FileEntry, Files, Refusal, printable
 
 # Read in pieces, so that what a file inflates to is known before it fills the memory.
 _PIECE_BYTES = 1 << 20
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
+# What readers of archives raise; not what disks do.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
 
 
 class RandomAccess(Files, Protocol):
@@ -38,7 +39,7 @@ def read_limited(file: IO[bytes], entry: FileEntry, limit_bytes: int) -> bytes |
             content += piece
             if len(content) > limit_bytes:
                 return too_large(entry, limit_bytes)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         return Refusal(printable(entry.name), "damaged", printable(f"damaged in the archive: {error}"))
     return bytes(content)
 
@@ -70,7 +71,7 @@ def stream_each(files: Files) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]
 def _opened_and_read(opened: Callable[[FileEntry], IO[bytes]], entry: FileEntry, limit_bytes: int) -> bytes | Refusal:
     try:
         file = opened(entry)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         return Refusal(printable(entry.name), "damaged", printable(f"damaged in the archive: {error}"))
     with file:
         return read_limited(file, entry, limit_bytes)

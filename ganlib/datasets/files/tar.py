@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from ganlib.datasets.files.compression import Compression, open_inflated
-from ganlib.datasets.files.names import is_junk, tidy, unsafe
+from ganlib.datasets.files.names import is_junk, refuse_unsafe, tidy
 from ganlib.datasets.files.places import open_place, open_unchanged, too_many, wrong
 from ganlib.datasets.files.reading import read_each
 from ganlib.datasets.files.tar_headers import DamagedTarError, TarMember, headers
@@ -173,9 +173,9 @@ def _judged(
 
 def _entry(member: TarMember, stamp: str) -> TarEntry | Refusal | None:
     name = tidy(member.name)
-    mistake = unsafe(member.name)
-    if mistake is not None:
-        return Refusal(printable(member.name), "unsafe_name", mistake)
+    refusal = refuse_unsafe(member.name)
+    if refusal is not None:
+        return refusal
     if member.kind == "folder" or is_junk(name):
         return None
     if member.kind != "file":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, cast
 
-from ganlib.datasets.files.names import is_junk, tidy, unsafe
+from ganlib.datasets.files.names import is_junk, refuse_unsafe, tidy
 from ganlib.datasets.files.places import open_place, open_unchanged, too_many, wrong
 from ganlib.datasets.files.reading import read_each
 from ganlib.datasets.items import FileEntry, Refusal, printable
@@ -192,9 +192,9 @@ def _reason(flags: int, method: int, kind: int) -> tuple[str, str] | None:
 
 
 def _judged(entry: ZipEntry, name: str, reason: tuple[str, str] | None) -> ZipEntry | Refusal | None:
-    mistake = unsafe(name)
-    if mistake is not None:
-        return Refusal(printable(name), "unsafe_name", mistake)
+    refusal = refuse_unsafe(name)
+    if refusal is not None:
+        return refusal
     if name.endswith("/") or is_junk(entry.name):
         return None
     return entry if reason is None else Refusal(printable(entry.name), *reason)
