@@ -32,11 +32,11 @@ def read_profile(profile: bytes) -> Profile | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = _MODES[source.profile.xcolor_space.strip()]
+        description = printable((source.profile.profile_description or "no name").strip())[:_LONGEST_DESCRIPTION]
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return Profile(mode, description, None if _changes_nothing(transform, mode) else transform)
     except (ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError, MemoryError):
         return None
-    description = printable((source.profile.profile_description or "no name").strip())[:_LONGEST_DESCRIPTION]
-    return Profile(mode, description, None if _changes_nothing(transform, mode) else transform)
 
 
 def suits(profile: Profile, mode: str) -> bool:

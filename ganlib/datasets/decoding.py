@@ -1,6 +1,7 @@
 """Bytes of an image file to upright pixels of 8 bits, under limits and policies."""
 
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ from ganlib.datasets import opencv
 from ganlib.datasets.colours import Profile, read_profile, suits, to_eight_bits, to_plain, to_srgb
 from ganlib.datasets.headers import Header, ImageFormat, ends_early, scan
 from ganlib.datasets.items import Unreadable, printable
+from ganlib.datasets.overhearing import overheard
 
 _ORIENTATION_TAG = 0x0112
 _BACK = {6: 8, 8: 6}
 _WHITE_IS_ZERO = 0
 _LONGEST_REASON = 120
+# Unless somebody asks for logs, what Pillow thinks of a file is not printed.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 # Pillow's limits, and what Python does about warnings, belong to the process: of several threads one at a time.
 _turn = threading.Lock()
 
@@ -125,7 +129,7 @@ def _carefully(
             with _blaming_the_file(lenient):
                 pixels = None if lenient else _by_opencv_where_better(opened, content, header, traits)
                 if pixels is None:
-                    opened.load()
+                    overheard(opened.load)  # libtiff prints what it then also returns.
                     pixels = _wide_grey(opened) if opened.mode.startswith("I") else None
                 if pixels is None or profile is not None:
                     image = opened if pixels is None else Image.fromarray(pixels)
@@ -135,7 +139,7 @@ def _carefully(
     if traits.orientation != 1 and upright != turned_back:
         orientation = _BACK.get(traits.orientation, traits.orientation) if turned_back else traits.orientation
         pixels = opencv.turned(pixels, orientation)
-    return Picture(pixels, traits.mode, width, height)
+    return Picture(np.ascontiguousarray(pixels), traits.mode, width, height)
 
 
 def _traits(opened: ImageFile.ImageFile, image_format: ImageFormat, header: Header | None) -> _Traits:

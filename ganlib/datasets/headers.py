@@ -50,7 +50,7 @@ class Header:
     """What a JPEG or PNG file says of itself.
 
     `mode` is L, RGB or RGBA where OpenCV and Pillow are known to give the same
-    pixels, and empty where they may not; `bits` a channel are 8 or 16 then.
+    pixels, if `bits` a channel are 8, and empty where they may not.
     `plain` says that nothing else is in the file: neither orientation, profile
     and key colour, nor more frames. `complete` says that the end is there.
     `width` and `height` are 0 where the header is broken.
@@ -159,7 +159,6 @@ def _scan_png(content: bytes) -> Header:
         return Header(0, 0, "", 0, plain=False, complete=False)
     if complete and b"IDAT" not in names:
         raise Unreadable("damaged", "there are no pixels in it")
-    width, height, bits, colour = struct.unpack_from(">IIBB", content, 16)
-    mode = {(0, 8): "L", (2, 8): "RGB", (2, 16): "RGB", (4, 16): "RGBA", (6, 8): "RGBA", (6, 16): "RGBA"}
-    plain = names <= _PLAIN_CHUNKS
-    return Header(width, height, mode.get((colour, bits), ""), bits, plain, complete)
+    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    mode = "" if interlaced else {0: "L", 2: "RGB", 6: "RGBA"}.get(colour, "")
+    return Header(width, height, mode, bits, plain=names <= _PLAIN_CHUNKS, complete=complete)

@@ -12,7 +12,8 @@ Result = TypeVar("Result")
 
 _ERROR_OUTPUT = 2
 _SPOKEN_BY_DECODERS = re.compile(
-    r"Corrupt JPEG|Premature end of JPEG|Invalid SOS|Inconsistent progression|Warning: unknown JFIF|libpng "
+    r"Corrupt JPEG|Premature end of JPEG|Invalid SOS|Inconsistent progression|Warning: unknown JFIF|libpng |"
+    r"(_?TIFF|ZIP|LZW|LZMA|ZSTD|Fax|O?JPEG|PackBits|Predict|Log|Pixar|NeXT|Thunder|Dump|WebP|tempfile\.tif)\w*: "
 )
 # The error output belongs to the process: of several threads one at a time.
 _turn = threading.Lock()
