@@ -18,7 +18,8 @@ from ganlib.datasets.cleaning import clean
 from ganlib.datasets.hashing import difference_hash, luma
 from ganlib.datasets.items import Item
 from ganlib.errors import UserError
-from tests.ganlib.datasets.hostile_files import CMYK, COLOUR, GIF, JPEG, P3, PNG, exif, png
+from tests.ganlib.datasets.hostile_files import CMYK, COLOUR, GIF, JPEG, P3, PNG
+from tests.ganlib.datasets.image_bytes import exif, png
 from tests.ganlib.datasets.image_files import data_options, encode, noise
 
 FRAMES = [Image.fromarray(noise(seed)) for seed in (1, 17)]

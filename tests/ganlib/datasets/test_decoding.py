@@ -15,7 +15,8 @@ from ganlib.datasets import opencv
 from ganlib.datasets.cleaning import clean
 from ganlib.datasets.headers import scan, sniff
 from ganlib.datasets.items import Item
-from tests.ganlib.datasets.hostile_files import P3, chunk, exif, png, tiff, without
+from tests.ganlib.datasets.hostile_files import P3
+from tests.ganlib.datasets.image_bytes import chunk, exif, png, tiff, without
 from tests.ganlib.datasets.image_files import data_options, encode, noise
 
 Pixels = NDArray[Any]

@@ -13,7 +13,8 @@ from PIL import Image
 from ganlib.config import KINDS
 from ganlib.datasets.cleaning import clean
 from ganlib.datasets.items import Item
-from tests.ganlib.datasets.hostile_files import CMYK, P3, chunk, exif, png, tiff
+from tests.ganlib.datasets.hostile_files import CMYK, P3
+from tests.ganlib.datasets.image_bytes import chunk, exif, png, tiff
 from tests.ganlib.datasets.image_files import data_options, encode, noise
 
 LONGEST_S = 5.0
