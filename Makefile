@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ui clean
+.PHONY: help run test check bench bench-ingest ui clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Run the whole pipeline on the data in params.yaml, then summarise
 	@gan repro
@@ -25,6 +25,9 @@ check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
 
 bench: $(VENV)/.installed-check ## Race our training step against a plain loop (15 minutes; figures in benchmarks/results)
 	@python -m benchmarks.train_step
+
+bench-ingest: $(VENV)/.installed-check ## Race our packing and reading against PIL and ImageFolder (half an hour; FILES=folder of class folders)
+	@python -m benchmarks.ingest $(if $(FILES),--files $(FILES))
 
 ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:5000)
 	@gan ui

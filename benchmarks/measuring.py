@@ -68,10 +68,13 @@ class Load:
     def __init__(self) -> None:
         self._busy, self._own, self._at = self._read()
 
-    def others_share(self) -> float:
-        """Cores that others have used on average since this object was made, at least 0."""
+    def others_share(self, helpers_s: float = 0.0) -> float:
+        """Cores that others have used on average since this object was made, at least 0.
+
+        `helpers_s` is the time that processes which belong to us have computed.
+        """
         busy, own, now = self._read()
-        return max(0.0, (busy - self._busy) - (own - self._own)) / max(now - self._at, 1e-9)
+        return max(0.0, (busy - self._busy) - (own - self._own) - helpers_s) / max(now - self._at, 1e-9)
 
     @staticmethod
     def _read() -> tuple[float, float, float]:

@@ -56,7 +56,7 @@ def _race(race: dict[str, Any], measured: dict[str, Any]) -> Iterator[str]:
     yield "|" + " --- |" * len(columns)
     for name, pace in sorted(race["iteration_s"].items(), key=lambda item: -item[1]["median"]):
         cells = [f"`{name}`", f"{1000 * pace['median']:.1f}", f"{race['batch_size'] / pace['median']:.0f}"]
-        cells += [_times(race["times_as_fast_as"][base].get(name)) for base in bases]
+        cells += [times(race["times_as_fast_as"][base].get(name)) for base in bases]
         cells.append(f"{race['start_s'][name]:.1f}")
         if memory:
             peak = memory.get(name)
@@ -93,10 +93,11 @@ def _contention(measured: dict[str, Any]) -> Iterator[str]:
     for setting, families in measured.items():
         for name, figures in families.items():
             alone, beside = (1000 * figures[key]["median"] for key in ("alone_s", "beside_s"))
-            yield f"| {name} | {setting} | {alone:.0f} | {beside:.0f} | {_times(figures['slower'])} |"
+            yield f"| {name} | {setting} | {alone:.0f} | {beside:.0f} | {times(figures['slower'])} |"
 
 
-def _times(spread: dict[str, Any] | None) -> str:
+def times(spread: dict[str, Any] | None) -> str:
+    """A ratio with its spread; `1` for what it is a ratio to."""
     if spread is None:
         return "1"
     figures = [f"{spread[key]:.2f}" for key in ("median", "lower", "upper", "least", "most")]

@@ -7,19 +7,18 @@ compiler are measured in further ones.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.contenders import Setting
+from benchmarks.machine import machine_facts
 from benchmarks.measuring import CLOCKS
 from benchmarks.pictures import draw, pack_folder
 from benchmarks.recipes import FAMILIES
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         packed = Path(scratch) / "packed"
         if options.data is None:
             draw(images, PICTURES)
-        pack_folder(images.resolve(), packed)
+        pack_folder(images.resolve(), packed, test_share=0.02, split="hash")
         for results in measure(options, images.resolve(), packed):
             _write(results, options)
     print(render(results))
@@ -160,29 +159,13 @@ def _child(task: dict[str, Any], settings: Sequence[Setting], environment: dict[
 
 
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
-    on_gpu = options.device.startswith("cuda")
-    return {
-        "kind": _gpu(options.device) if on_gpu else _processor(),
-        "cores": os.cpu_count(),
-        "threads": options.threads,
-        "clock": options.clock,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "data": "a folder" if options.data else f"{PICTURES} drawn PNG files",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    data = "a folder" if options.data else f"{PICTURES} drawn PNG files"
+    facts = machine_facts("torch", threads=options.threads, clock=options.clock, data=data)
+    return facts | {"kind": _gpu(options.device)} if options.device.startswith("cuda") else facts
 
 
 def _gpu(device: str) -> str:
     return torch.cuda.get_device_name(device)
-
-
-def _processor() -> str:
-    """The model's name as the kernel knows it."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _say(text: str) -> None:
