@@ -9,6 +9,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from tokenize import TokenError
 from typing import IO, Any
@@ -45,7 +46,12 @@ _ENCRYPTED = 0x1
 
 
 class NpzSource:
-    """One `.npz` with `images` and `labels`, or `x_train`, `y_train`, …, or `train_images`, `train_labels`, …."""
+    """Arrays that NumPy saved.
+
+    One `.npz` with `images` and `labels`, or `x_train`, `y_train`, …, or
+    `train_images`, `train_labels`, …. Or `.npy` files: images in one, or in one
+    for train and one for test, and the labels of `x.npy` in `x_labels.npy`.
+    """
 
     def __init__(self, files: Files, options: DataOptions) -> None:
         self._files = files
@@ -54,131 +60,127 @@ class NpzSource:
     @property
     def description(self) -> str:
         """See `Source`."""
-        return "arrays of an .npz file"
+        return "NumPy arrays"
 
     def parts(self) -> Iterator[Part]:
         """See `Source`.
 
         Raises:
-            UserError: the arrays expected are not there, do not fit together, or the file is damaged.
+            UserError: the arrays expected are not there, do not fit together, or a file is damaged.
         """
-        refuse_label_file(self._files, self._options, self.description)
-        refuse_sequential(self._files, self.description)
-        entry = _only(self._files, ".npz")
+        files, options = self._files, self._options
+        refuse_label_file(files, options, self.description)
+        refuse_sequential(files, self.description)
+        archives, arrays = (_with_suffix(files, suffix) for suffix in (".npz", ".npy"))
+        if len(archives) + bool(arrays) != 1:
+            names = ", ".join([*archives, *arrays][:3]) or "none"
+            raise wrong(
+                files.location,
+                f"found {len(archives)} .npz and {len(arrays)} .npy files ({names})",
+                "expected one .npz, or .npy files of one data set",
+            )
+        pairs = (
+            _NpzReader(files, options, *archives.values()).pairs() if archives else _npy_pairs(files, options, arrays)
+        )
+        yield from array_parts(files, options, pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _NpzReader:
+    """The arrays of one `.npz`."""
+
+    files: Files
+    options: DataOptions
+    entry: FileEntry
+
+    def pairs(self) -> list[ArrayPair]:
+        """The arrays that are used, their headers read."""
         with (
-            trouble_told(self._files.location, entry.name),
-            self._files.open(entry.name) as stream,
+            trouble_told(self.files.location, self.entry.name),
+            self.files.open(self.entry.name) as stream,
             zipfile.ZipFile(stream) as archive,
         ):
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            pairs = [
+            return [
                 ArrayPair(
                     split,
-                    self._array(entry, stream, archive, members[images]),
-                    None if labels is None else self._array(entry, stream, archive, members[labels]),
+                    self._array(stream, archive, members[images]),
+                    None if labels is None else self._array(stream, archive, members[labels]),
                 )
-                for split, images, labels in self._layout(entry, members)
+                for split, images, labels in self._layout(members)
             ]
-        yield from array_parts(self._files, self._options, pairs)
 
-    def _layout(self, entry: FileEntry, members: Iterable[str]) -> list[tuple[SplitName | None, str, str | None]]:
+    def _layout(self, members: Iterable[str]) -> list[tuple[SplitName | None, str, str | None]]:
         names = set(members)
         fitting = [layout for layout in _LAYOUTS if any(images in names for _, images, _ in layout)]
         if len(fitting) != 1:
             raise wrong(
-                self._files.location,
-                f"{entry.name} has the arrays {', '.join(sorted(names)[:8]) or 'none'}",
+                self.files.location,
+                f"{self.entry.name} has the arrays {', '.join(sorted(names)[:8]) or 'none'}",
                 "expected images and labels, or x_train, y_train, x_test and y_test, or train_images, train_labels, "
                 "test_images and test_labels, or arr_0",
             )
-        labelled = self._options.labels != "none"
+        labelled = self.options.labels != "none"
         return [
             (split, images, labels if labelled and labels in names else None)
             for split, images, labels in fitting[0]
             if images in names
         ]
 
-    def _array(
-        self, entry: FileEntry, stream: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo
-    ) -> StoredArray:
+    def _array(self, stream: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
         if info.flag_bits & _ENCRYPTED or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"{info.filename} is encrypted or compressed by method {info.compress_type}")
         with archive.open(info) as member:
             shape, dtype, header_bytes = _read_header(info.filename, member, info.file_size)
         offset = None
-        if info.compress_type == zipfile.ZIP_STORED and reachable(entry, stream):
+        if info.compress_type == zipfile.ZIP_STORED and reachable(self.entry, stream):
             stream.seek(info.header_offset)
             local = _LOCAL_HEADER.unpack(read_exactly(stream, _LOCAL_HEADER.size))
             offset = info.header_offset + _LOCAL_HEADER.size + local[-2] + local[-1] + header_bytes
         return StoredArray(
-            name=f"{entry.name}/{info.filename.removesuffix('.npy')}",
-            entry=entry,
+            name=f"{self.entry.name}/{info.filename.removesuffix('.npy')}",
+            entry=self.entry,
             shape=shape,
             dtype=dtype,
-            open=partial(_open_member, self._files, entry.name, info.filename, header_bytes),
+            open=partial(_open_member, self.files, self.entry.name, info.filename, header_bytes),
             offset=offset,
         )
 
 
-class NpySource:
-    """An `.npy` file of images, or one for train and one for test; `x_labels.npy` has the labels of `x.npy`."""
-
-    def __init__(self, files: Files, options: DataOptions) -> None:
-        self._files = files
-        self._options = options
-
-    @property
-    def description(self) -> str:
-        """See `Source`."""
-        return "arrays in .npy files"
-
-    def parts(self) -> Iterator[Part]:
-        """See `Source`.
-
-        Raises:
-            UserError: the arrays do not fit together, or a file is damaged.
-        """
-        refuse_label_file(self._files, self._options, self.description)
-        refuse_sequential(self._files, self.description)
-        entries = {entry.name: entry for entry in listed(self._files, lambda name: name.lower().endswith(".npy"))}
-        images = [name for name in entries if not name.endswith("_labels.npy")]
-        splits = [split_of(name) for name in images]
-        if not images or len(set(splits)) < len(splits):
-            raise wrong(
-                self._files.location,
-                f"found {len(images)} .npy files of images ({', '.join(images[:3]) or 'none'})",
-                "expected one array [N, H, W] or [N, H, W, C], or train.npy and test.npy; labels are in x_labels.npy",
-            )
-        pairs = [
-            ArrayPair(split, self._array(entries[name]), self._labels(name, entries))
-            for split, name in zip(splits, images, strict=True)
-        ]
-        yield from array_parts(self._files, self._options, pairs)
-
-    def _labels(self, images: str, entries: dict[str, FileEntry]) -> StoredArray | None:
-        entry = entries.get(f"{images[: -len('.npy')]}_labels.npy")
-        return None if entry is None or self._options.labels == "none" else self._array(entry)
-
-    def _array(self, entry: FileEntry) -> StoredArray:
-        with trouble_told(self._files.location, entry.name), self._files.open(entry.name) as stream:
-            shape, dtype, header_bytes = _read_header(entry.name, stream, entry.size_bytes)
-            direct = reachable(entry, stream)
-        return StoredArray(
-            name=entry.name,
-            entry=entry,
-            shape=shape,
-            dtype=dtype,
-            open=partial(_open_file, self._files, entry.name, header_bytes),
-            offset=header_bytes if direct else None,
+def _npy_pairs(files: Files, options: DataOptions, entries: dict[str, FileEntry]) -> list[ArrayPair]:
+    images = [name for name in entries if not name.endswith("_labels.npy")]
+    splits = [split_of(name) for name in images]
+    if not images or len(set(splits)) < len(splits):
+        raise wrong(
+            files.location,
+            f"found {len(images)} .npy files of images ({', '.join(images[:3]) or 'none'})",
+            "expected one array [N, H, W] or [N, H, W, C], or train.npy and test.npy; labels are in x_labels.npy",
         )
+    pairs = []
+    for split, name in zip(splits, images, strict=True):
+        labels = entries.get(f"{name[: -len('.npy')]}_labels.npy") if options.labels != "none" else None
+        pairs.append(
+            ArrayPair(split, _npy_array(files, entries[name]), None if labels is None else _npy_array(files, labels))
+        )
+    return pairs
 
 
-def _only(files: Files, suffix: str) -> FileEntry:
-    entries = listed(files, lambda name: name.lower().endswith(suffix))
-    if len(entries) != 1:
-        found = ", ".join(entry.name for entry in entries[:3]) or "none"
-        raise wrong(files.location, f"found {len(entries)} {suffix} files ({found})", "expected one; point at it")
-    return entries[0]
+def _npy_array(files: Files, entry: FileEntry) -> StoredArray:
+    with trouble_told(files.location, entry.name), files.open(entry.name) as stream:
+        shape, dtype, header_bytes = _read_header(entry.name, stream, entry.size_bytes)
+        direct = reachable(entry, stream)
+    return StoredArray(
+        name=entry.name,
+        entry=entry,
+        shape=shape,
+        dtype=dtype,
+        open=partial(_open_file, files, entry.name, header_bytes),
+        offset=header_bytes if direct else None,
+    )
+
+
+def _with_suffix(files: Files, suffix: str) -> dict[str, FileEntry]:
+    return {entry.name: entry for entry in listed(files, lambda name: name.lower().endswith(suffix))}
 
 
 def _read_header(name: str, stream: IO[bytes], size_bytes: int) -> tuple[tuple[int, ...], np.dtype[Any], int]:

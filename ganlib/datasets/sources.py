@@ -6,13 +6,15 @@ from itertools import islice
 from typing import Literal
 
 from ganlib.config import DataOptions
-from ganlib.datasets.files import AnyFiles, SingleFile, open_files
+from ganlib.datasets.cifar import CifarSource, is_cifar
+from ganlib.datasets.files import AnyFiles, CompressedTar, SingleFile, Tar, open_files
 from ganlib.datasets.files.compression import compression_of
 from ganlib.datasets.files.names import is_image_name, suffix_of
 from ganlib.datasets.files.opening import first_block
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.image_files import ImageFiles
 from ganlib.datasets.items import FileEntry, Item, Source
+from ganlib.datasets.webdataset import WebDatasetSource, looks_like_webdataset
 
 Kind = Literal["images", "webdataset", "npz", "idx", "cifar", "parquet"]
 _LOOKED_AT = 200
@@ -44,10 +46,7 @@ def open_source(options: DataOptions) -> Source:
             assert not isinstance(files, SingleFile)
             return ImageFiles(files, options)
         case "webdataset":
-            from ganlib.datasets.webdataset import WebDatasetSource
-
-            # One shard by itself, where it is not a folder of them.
-            return WebDatasetSource(files if files.description == "folder" else SingleFile(options.source), options)
+            return WebDatasetSource(files, options)
         case "npz":
             from ganlib.datasets.npz import NpzSource
 
@@ -57,8 +56,6 @@ def open_source(options: DataOptions) -> Source:
 
             return IdxSource(files, options)
         case "cifar":
-            from ganlib.datasets.cifar import CifarSource
-
             return CifarSource(files, options)
         case "parquet":
             from ganlib.datasets.parquet import ParquetSource
@@ -87,15 +84,15 @@ def is_labelled(options: DataOptions) -> bool:
 def _kind_of_members(files: AnyFiles) -> Kind:
     """What most of the first files are by their names; images where none says anything."""
     in_folder = files.description == "folder"
-    found: Counter[Kind] = Counter()
-    for entry in islice(files.entries(), _LOOKED_AT):
-        kind = _kind_by_name(entry.name.lower(), in_folder) if isinstance(entry, FileEntry) else None
-        if kind is not None:
-            found[kind] += 1
-    # A shard of samples: labels lie beside the images.
-    if found["webdataset"] and not in_folder:
+    names = [entry.name for entry in islice(files.entries(), _LOOKED_AT) if isinstance(entry, FileEntry)]
+    if isinstance(files, Tar | CompressedTar) and looks_like_webdataset(names):
         return "webdataset"
-    return found.most_common(1)[0][0] if found else "images"
+    kinds = (_kind_by_name(name.lower(), in_folder) for name in names)
+    found = Counter(kind for kind in kinds if kind is not None)
+    if found:
+        return found.most_common(1)[0][0]
+    # The files of CIFAR-100 are called `train`, `test` and `meta`: each by itself may be anything.
+    return "cifar" if is_cifar(names) else "images"
 
 
 def _kind_by_name(name: str, in_folder: bool) -> Kind | None:
@@ -108,8 +105,6 @@ def _kind_by_name(name: str, in_folder: bool) -> Kind | None:
     if _CIFAR.search(name):
         return "cifar"
     match suffix_of(name):
-        case ".cls":
-            return None if in_folder else "webdataset"
         case ".parquet":
             return "parquet"
         case ".npz" | ".npy":

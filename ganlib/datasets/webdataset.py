@@ -34,6 +34,7 @@ from ganlib.datasets.rows import (
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _MAX_LABEL_BYTES = 1 << 20
+_SHARD = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz|zst))$")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 Content = bytes | Refusal
@@ -157,7 +158,7 @@ class WebDatasetSource:
             return self._files
         tar = open_files(f"{self._files.location.rstrip('/')}/{shard}", self._options.limits.max_files)
         if not isinstance(tar, Tar | CompressedTar):
-            raise wrong(self._files.location, f"{shard} is no tar", "make or fetch it again, or remove it")
+            raise wrong(self._files.location, f"{shard} is no tar", "make or fetch it again")
         return tar
 
     @property
@@ -237,15 +238,18 @@ class WebDatasetSource:
 
 
 def looks_like_webdataset(names: Sequence[str]) -> bool:
-    """Whether a folder with these files holds shards, or a tar of them is one: images with labels beside them."""
-    if any(_is_shard(name) for name in names):
-        return not any(_suffix(name) in IMAGE_SUFFIXES for name in names)
+    """Whether a tar with these members is a shard: images with labels beside them.
+
+    Where images lie in folders only `.cls` files tell so; `.json` files may
+    be captions of the images of class folders.
+    """
     images = {_key(name) for name in names if _suffix(name) in IMAGE_SUFFIXES}
-    return any(_suffix(name) in _LABEL_SUFFIXES and _key(name) in images for name in names)
+    beside = (name for name in names if _key(name) in images)
+    return any(_suffix(name) == ".cls" or (_suffix(name) == ".json" and "/" not in name) for name in beside)
 
 
 def _is_shard(name: str) -> bool:
-    return name.lower().endswith(".tar")
+    return _SHARD.search(name.lower()) is not None
 
 
 def _key(name: str) -> str:

@@ -16,8 +16,9 @@ from ganlib.datasets.files.folder import Folder, SingleFile
 from ganlib.datasets.files.zip import Zip
 from ganlib.datasets.idx import IdxSource
 from ganlib.datasets.items import Files, Source
-from ganlib.datasets.npz import NpySource, NpzSource
+from ganlib.datasets.npz import NpzSource
 from ganlib.datasets.parquet import ParquetSource
+from ganlib.datasets.sources import open_source
 from ganlib.datasets.webdataset import WebDatasetSource
 from ganlib.errors import UserError
 from tests.ganlib.datasets.array_files import LAYOUTS, Sets, all_items, all_parts, as_pixels, mistake, usable, zip_of
@@ -26,7 +27,7 @@ from tests.ganlib.datasets.image_files import data_options, noise
 KINDS: dict[str, Callable[[Files, DataOptions], Source]] = {
     "idx": IdxSource,
     "npz": NpzSource,
-    "npy": NpySource,
+    "npy": NpzSource,
     "cifar": CifarSource,
     "parquet": ParquetSource,
     "webdataset": WebDatasetSource,
@@ -68,6 +69,15 @@ def test_images_and_labels_come_back_in_order(name: str, data: st.DataObject) ->
     assert len({item.name for item in items}) == len(items)
     for item, image in zip(items, images, strict=True):
         assert np.array_equal(as_pixels(item).reshape(shape), image)
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_source_is_shows_in_its_files(name: str, split: bool, tmp_path: Path) -> None:
+    source = LAYOUTS[name].write(tmp_path, sets_of(LAYOUTS[name].shapes[0], 5, split=split))
+    found = open_source(data_options(source))
+    assert type(found) is type(opened(name, source))
+    assert len(usable(found)) == 5
 
 
 @pytest.mark.parametrize("name", FOLDER_FORMATS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ganlib.datasets.files import open_files
-from ganlib.datasets.npz import NpySource, NpzSource
+from ganlib.datasets.npz import NpzSource
 from ganlib.errors import UserError
 from tests.ganlib.datasets.array_files import all_items, as_pixels, usable
 from tests.ganlib.datasets.image_files import data_options, noise
@@ -25,10 +25,6 @@ def source(location: Path, **changes: Any) -> NpzSource:
 def saved(folder: Path, **arrays: Any) -> NpzSource:
     np.savez(folder / "a.npz", **arrays)
     return source(folder / "a.npz")
-
-
-def npy_source(folder: Path) -> NpySource:
-    return NpySource(open_files(str(folder), 1000), data_options(folder))
 
 
 def npy(values: Any, **how: Any) -> bytes:
@@ -183,20 +179,20 @@ def test_a_member_whose_checksum_is_wrong_is_told(tmp_path: Path) -> None:
 
 
 def test_several_archives_or_none_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"found 0 \.npz files \(none\)"):
+    with pytest.raises(UserError, match=r"found 0 \.npz and 0 \.npy files \(none\)"):
         all_items(source(tmp_path))
     saved(tmp_path, images=IMAGES)
     np.savez(tmp_path / "b.npz", images=IMAGES)
-    with pytest.raises(UserError, match=r"found 2 \.npz files \(a\.npz, b\.npz\)"):
+    with pytest.raises(UserError, match=r"found 2 \.npz and 0 \.npy files \(a\.npz, b\.npz\)"):
         all_items(source(tmp_path))
 
 
 def test_several_npy_files_are_told(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", IMAGES)
-    assert len(usable(npy_source(tmp_path / "a.npy"))) == 4
+    assert len(usable(source(tmp_path / "a.npy"))) == 4
     np.save(tmp_path / "b.npy", IMAGES)
     with pytest.raises(UserError, match=r"found 2 \.npy files of images \(a\.npy, b\.npy\)"):
-        all_items(npy_source(tmp_path))
+        all_items(source(tmp_path))
 
 
 @pytest.mark.parametrize("packed", [False, True])
