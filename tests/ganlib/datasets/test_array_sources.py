@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ganlib.config import DataOptions
 from ganlib.datasets.cifar import CifarSource
 from ganlib.datasets.files.folder import Folder, SingleFile
+from ganlib.datasets.files.opening import open_files
 from ganlib.datasets.files.zip import Zip
 from ganlib.datasets.idx import IdxSource
 from ganlib.datasets.items import Files, Source
@@ -178,3 +180,20 @@ def test_damaged_bytes_are_one_line_or_other_images(name: str, tmp_path: Path) -
             path.write_bytes(damaged)
         found = mistake(opened(name, source))
         assert found is None or (found.startswith("data.source=") and "\n" not in found)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_sources_behind_urls_are_read_as_folders_are(name: str, tmp_path: Path) -> None:
+    source = LAYOUTS[name].write(tmp_path, sets_of(LAYOUTS[name].shapes[0], 6, split=True))
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path), "/arrays", recursive=True)
+    try:
+        url = f"memory://arrays/{'' if source.is_dir() else source.name}"
+        found = usable(open_source(data_options(url)))
+    finally:
+        memory.rm("/arrays", recursive=True)
+    expected = usable(opened(name, source, open_files(str(source), 1000)))
+    assert [(item.name, item.key, item.label, item.split) for item in found] == [
+        (item.name, item.key, item.label, item.split) for item in expected
+    ]
+    assert all(np.array_equal(as_pixels(one), as_pixels(other)) for one, other in zip(found, expected, strict=True))
