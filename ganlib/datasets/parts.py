@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from ganlib.config import DataOptions
 from ganlib.datasets.cleaned import Finding
 from ganlib.datasets.cleaning import clean
-from ganlib.datasets.items import Item, Part, Refusal, Unreadable, printable
+from ganlib.datasets.items import Item, Part, Refusal, printable
 from ganlib.errors import UserError
 
 FORMAT = 1
@@ -173,11 +174,8 @@ def _take(
     item: Item, options: DataOptions, rows: list[Row], cases: list[Case], images: list[NDArray[np.uint8]]
 ) -> None:
     name = printable(item.name)
-    try:
-        cleaned = clean(item, options)
-    except Unreadable as error:
-        cases.append(_refused(name, error.kind, str(error), options))
-        return
+    # In a worker that takes too long even the process may be ended: `after_death` goes on without the item.
+    cleaned = clean(item, options, expendable=parent_process() is not None)
     cases.extend(_case(name, finding) for finding in cleaned.findings)
     for tile, pixels in enumerate(cleaned.pixels):
         images.append(pixels)

@@ -1,6 +1,7 @@
 """The files of a folder, of this machine or behind a URL, and a file by itself."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,21 +51,21 @@ class Folder:
         while pending:
             prefix = pending.pop()
             folders: list[str] = []
-            for found in self._listed(root / prefix):
+            for name in self._listed(root / prefix):
                 count += 1
                 if count > self.max_files:
                     raise too_many(self.location, self.max_files)
-                if is_junk(found.name):
+                if is_junk(name.rstrip("/")):
                     continue
-                if found.is_dir(follow_symlinks=False):
-                    folders.append(f"{prefix}{found.name}/")
+                if name.endswith("/"):
+                    folders.append(f"{prefix}{name}")
                 else:
-                    yield self._entry(f"{prefix}{found.name}", found, inside)
+                    yield self._entry(f"{prefix}{name}", root, inside)
             pending.extend(reversed(folders))
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file; raises FileNotFoundError where it is not there."""
-        return (local_path(self.location) / name).open("rb")
+        return open(f"{local_path(self.location)}/{name}", "rb")  # noqa: PTH123 - once an image: a Path takes as long
 
     def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
         """All files with their content."""
@@ -74,19 +75,28 @@ class Folder:
         """The content of each file in turn, or why it is not used."""
         return read_each(self.location, lambda entry: self.open(entry.name), entries, limit_bytes)
 
-    def _listed(self, folder: Path) -> list[os.DirEntry[str]]:
+    def _listed(self, folder: Path) -> list[str]:
+        """Names, those of folders with a slash: all that is kept of a folder with very many files."""
         with trouble_told(self.location), os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            return sorted(f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name for e in found)
 
-    def _entry(self, name: str, found: os.DirEntry[str], inside: Path) -> FileEntry | Refusal:
+    def _entry(self, name: str, root: Path, inside: Path) -> FileEntry | Refusal:
         with trouble_told(self.location, printable(name)):
             refusal = refuse_unsafe(name)
             if refusal is not None:
                 return refusal
-            reason = _no_file(found, inside)
-            if reason is not None:
-                return Refusal(printable(name), "unsafe_name", reason)
-            status = found.stat()
+            path = f"{root}/{name}"
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                # Unlike Path.resolve, this returns for a link to itself, in every version of Python.
+                target = os.path.realpath(path)
+                if not Path(target).is_relative_to(inside):
+                    return Refusal(printable(name), "unsafe_name", "a link that leads outside the folder")
+                if not os.path.isfile(target):  # noqa: PTH113 - false, not an error, for names that are too long
+                    return Refusal(printable(name), "unsafe_name", "a link to something that is no file")
+                status = os.stat(target)  # noqa: PTH116
+            elif not stat.S_ISREG(status.st_mode):
+                return Refusal(printable(name), "unsafe_name", "not a regular file")
             return FileEntry(name, status.st_size, local_stamp(status))
 
 
@@ -216,16 +226,6 @@ class SingleFile:
     def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
         """The file with its content."""
         return stream_each(self)
-
-
-def _no_file(found: os.DirEntry[str], inside: Path) -> str | None:
-    if not found.is_symlink():
-        return None if found.is_file(follow_symlinks=False) else "not a regular file"
-    # Unlike Path.resolve, this returns for a link to itself, in every version of Python.
-    target = Path(os.path.realpath(found.path))
-    if not target.is_relative_to(inside):
-        return "a link that leads outside the folder"
-    return None if target.is_file() else "a link to something that is no file"
 
 
 def _batches(entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[list[FileEntry]]:
