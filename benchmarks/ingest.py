@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Scope:
     files: int
     photos: int
     rounds: int
+    photo_rounds: int
     slot_s: float
     subsets: tuple[int, ...]
     shard_images: tuple[int, ...]
@@ -48,17 +49,17 @@ class Scope:
 
 
 WHOLE = Scope(
-    files=60_000, photos=2_000, rounds=5, slot_s=3.0, subsets=(1_000, 10_000), shard_images=(512, 2048, 8192),
-    index_rows=(60_000, 300_000, 1_000_000), near_rows=(60_000, 300_000, 1_000_000),
+    files=60_000, photos=2_000, rounds=5, photo_rounds=3, slot_s=3.0, subsets=(1_000, 10_000),
+    shard_images=(512, 2048, 8192), index_rows=(60_000, 300_000, 1_000_000), near_rows=(60_000, 300_000, 1_000_000),
     permutations=(1_000_000, 10_000_000, 100_000_000), many_shards=2_000,
 )  # fmt: skip
 QUICK = Scope(
-    files=2_000, photos=60, rounds=2, slot_s=0.5, subsets=(500,), shard_images=(512,), index_rows=(5_000,),
-    near_rows=(5_000,), permutations=(100_000,), many_shards=200,
+    files=2_000, photos=60, rounds=2, photo_rounds=2, slot_s=0.5, subsets=(500,), shard_images=(512,),
+    index_rows=(5_000,), near_rows=(5_000,), permutations=(100_000,), many_shards=200,
 )  # fmt: skip
 TINY = Scope(
-    files=200, photos=20, rounds=1, slot_s=0.05, subsets=(100,), shard_images=(64,), index_rows=(300,),
-    near_rows=(2_000,), permutations=(1_000,), many_shards=100,
+    files=200, photos=20, rounds=1, photo_rounds=1, slot_s=0.05, subsets=(100,), shard_images=(64,),
+    index_rows=(300,), near_rows=(2_000,), permutations=(1_000,), many_shards=100,
 )  # fmt: skip
 SCOPES = {"whole": WHOLE, "quick": QUICK, "tiny": TINY}
 
@@ -68,10 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     scope = SCOPES[options.scope]
     name = "ingest" if scope is WHOLE else f"ingest-{options.scope}"
+    if options.rounds is not None:
+        scope = replace(scope, rounds=options.rounds, photo_rounds=options.rounds)
     results: dict[str, Any] = {"machine": machine_facts(*PACKAGES)}
     options.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        bench = Bench(scope, options.files, Path(scratch), options.rounds or scope.rounds)
+        bench = Bench(scope, options.files, Path(scratch))
         results["machine"]["files"] = bench.description
         for section in options.only or SECTIONS:
             print(f"{section} …", file=sys.stderr, flush=True)
@@ -84,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 class Bench:
     """The sections, and the pictures that they share."""
 
-    def __init__(self, scope: Scope, files: Path | None, scratch: Path, rounds: int) -> None:
-        self._scope, self._scratch, self._rounds = scope, scratch, rounds
+    def __init__(self, scope: Scope, files: Path | None, scratch: Path) -> None:
+        self._scope, self._scratch = scope, scratch
         self._files = self._small_files(files)
         self._count = warm(self._files)
         kind = "drawn" if files is None else "the user's"
@@ -93,11 +96,11 @@ class Bench:
 
     def pack(self) -> dict[str, Any]:
         """Packing the small files."""
-        return self._pack_race(self._files, self._count, IMAGE_SIZE)
+        return self._pack_race(self._files, self._count, IMAGE_SIZE, self._scope.rounds)
 
     def photos(self) -> dict[str, Any]:
         """Packing the photographs."""
-        return self._pack_race(self._photos(), self._scope.photos, PACKED_PHOTO_SIZE)
+        return self._pack_race(self._photos(), self._scope.photos, PACKED_PHOTO_SIZE, self._scope.photo_rounds)
 
     def read(self) -> dict[str, Any]:
         """Random batches of the small files and of what they are packed into."""
@@ -109,7 +112,7 @@ class Bench:
             done = run_child({**task, "name": name})
             return Slot(name, index, done.result["batches"], done.result["seconds"], done.others_share), 0.0
 
-        return hold_race(READERS, run, self._rounds, ("folder", "folder+2", "map"))
+        return hold_race(READERS, run, self._scope.rounds, ("folder", "folder+2", "map"))
 
     def memory(self) -> list[dict[str, Any]]:
         """Peaks of packing growing numbers of small files, and the photographs."""
@@ -146,13 +149,13 @@ class Bench:
             "shards": [self._many_shards()],
         }
 
-    def _pack_race(self, images: Path, count: int, image_size: int) -> dict[str, Any]:
+    def _pack_race(self, images: Path, count: int, image_size: int, rounds: int) -> dict[str, Any]:
         def run(name: str, index: int) -> tuple[Slot, float]:
             with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
                 done = run_child(_packing(name, images, Path(folder), image_size))
             return Slot(name, index, count, done.result["seconds"], done.others_share), done.processor_s
 
-        return hold_race(PACKERS, run, self._rounds, ("pil", "folder", "folder+2"))
+        return hold_race(PACKERS, run, rounds, ("pil", "folder", "folder+2"))
 
     def _peaks(self, images: Path, what: str, image_size: int) -> Iterator[dict[str, Any]]:
         for name in PACKERS:

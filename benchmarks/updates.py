@@ -35,20 +35,20 @@ def growing(images: Path, scratch: Path, image_size: int, shard_images: int) -> 
     project = Project(scratch)
     destination = scratch / "packed"
 
-    def update() -> dict[str, Any]:
+    def repack() -> Any:
         task = {
             "measure": "pack", "name": "ours+2", "images": str(images), "destination": str(destination),
             "image_size": image_size, "shard_images": shard_images, "keep_parts": True,
         }  # fmt: skip
-        return {"pack": run_child(task).result} | project.version(destination)
+        return run_child(task).result
 
-    found = {"all": update()}
+    found = {"all": {"pack": repack()} | project.version(destination)}
     for naming in NAMINGS:
         added = add_images(images, naming)
-        found[naming] = update()
+        found[naming] = {"pack": repack()} | project.version(destination)
         for path in added:
             path.unlink()
-        update()  # so that the next new images meet the set as it was
+        repack()  # so that the next new images meet the set as it was
     return found
 
 
