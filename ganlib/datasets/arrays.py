@@ -194,7 +194,7 @@ def _inline_items(location: str, pair: ArrayPair, row: RowShape, numbers: Number
         for first, count, labels in _runs(location, pair, row):
             with trouble_told(location, images.name):
                 content = read_exactly(stream, count * row.size_bytes)
-            following = Numbers(numbers.split, numbers.prefix, numbers.first + first)
+            following = Numbers(numbers.split, numbers.first + first)
             yield from pixel_items(row.pixels(content), images.name, first, following, labels)
         _check_end(location, images, stream)
 
@@ -202,7 +202,7 @@ def _inline_items(location: str, pair: ArrayPair, row: RowShape, numbers: Number
 def _span_parts(files: Files, pair: ArrayPair, row: RowShape, numbers: Numbers, offset: int) -> Iterator[Part]:
     entries = (pair.images.entry, *(() if pair.labels is None else (pair.labels.entry,)))
     for first, count, labels in _runs(files.location, pair, row):
-        following = Numbers(numbers.split, numbers.prefix, numbers.first + first)
+        following = Numbers(numbers.split, numbers.first + first)
         yield SpanPart(files, entries, pair.images.name, offset, first, count, row, following, labels)
 
 

@@ -151,7 +151,7 @@ class CifarSource:
         for first in range(0, len(pixels), PART_ROWS):
             run = slice(first, first + PART_ROWS)
             images = pixels[run].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-            following = Numbers(numbers.split, numbers.prefix, numbers.first + first)
+            following = Numbers(numbers.split, numbers.first + first)
             yield from pixel_items(images, entry.name, first, following, self._labels(entry, labels[run], first, names))
 
     def _labels(

@@ -220,10 +220,7 @@ def _with_sums(rows: list[Row], pixels: NDArray[np.uint8]) -> list[Row]:
     values = planes.astype(np.float64, order="C")
     sums = values.sum(axis=2).astype(np.int64).tolist()
     squares = np.einsum("ncp,ncp->nc", values, values).astype(np.int64).tolist()
-    return [
-        replace(row, sums=first, squares=second)
-        for row, first, second in zip(rows, sums, squares, strict=True)
-    ]
+    return [replace(row, sums=first, squares=second) for row, first, second in zip(rows, sums, squares, strict=True)]
 
 
 def _write(folder: Path, decoded: DecodedPart, pixels: NDArray[np.uint8]) -> None:

@@ -51,23 +51,21 @@ SPLITS: dict[str, SplitName] = {
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What consecutive images are called: their split, what keys start with, and the number of the first."""
+    """What consecutive images are called: their split, and the number of the first."""
 
     split: SplitName | None
-    prefix: str
     first: int
 
     def key(self, index: int) -> str:
         """The key of the image `index` after the first."""
-        return f"{self.prefix}{self.first + index:09d}"
+        return f"{self.first + index:09d}"
 
 
 class Numbering:
     """Numbers the images of each split from 0 on, however many files they are in.
 
     Where the source has no train and test images both, or `data.split=hash`
-    ignores that, items have no split; in the latter case keys start with it,
-    so that they differ.
+    ignores that, items have no split.
     """
 
     def __init__(self, location: str, splits: Iterable[SplitName | None], options: DataOptions) -> None:
@@ -80,13 +78,12 @@ class Numbering:
             )
         self._location = location
         self._max_images = options.limits.max_files
-        self._both = {"train", "test"} <= found
-        self._kept = self._both and options.split == "source"
+        self._kept = {"train", "test"} <= found and options.split == "source"
         self._counts: Counter[SplitName | None] = Counter()
 
     def take(self, split: SplitName | None, count: int) -> Numbers:
         """Numbers for the next `count` images of a split."""
-        numbers = Numbers(split if self._kept else None, self.prefix(split), self._counts[split])
+        numbers = Numbers(split if self._kept else None, self._counts[split])
         self._counts[split] += count
         if self._counts.total() > self._max_images:
             raise wrong(
@@ -95,10 +92,6 @@ class Numbering:
                 f"expected at most data.limits.max_files={self._max_images}, raise it",
             )
         return numbers
-
-    def prefix(self, split: SplitName | None) -> str:
-        """What the keys of a split start with."""
-        return f"{split}/" if self._both and not self._kept else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

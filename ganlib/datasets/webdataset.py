@@ -79,7 +79,7 @@ class Reading:
         content = contents[sample.image.name]
         if isinstance(content, Refusal):
             return Refusal(printable(name), content.kind, content.detail)
-        return Item(name, self.numbers.prefix + sample.key, label, self.numbers.split, content)
+        return Item(name, sample.key, label, self.numbers.split, content)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +99,7 @@ class SamplesPart:
             for found in self.samples
         ]
         keys = [found.key for found in self.samples if isinstance(found, Sample)]
-        called = (reading.shard, reading.numbers.prefix, reading.numbers.split, reading.labelled)
+        called = (reading.shard, reading.numbers.split, reading.labelled)
         return digest("samples", called, described, keys)
 
     def items(self) -> Iterator[Item | Refusal]:

@@ -1,0 +1,168 @@
+"""What a Fréchet distance measured on samples says of the distributions behind them.
+
+FID is biased upwards, by about D²/N of the features' variance: 20 times its
+standard error at 64 features and 300 images. A percentile bootstrap adds the
+bias a second time. Here the bias is taken off and the standard error is
+computed in closed form, so an interval costs three eigendecompositions.
+
+Everything is written in balanced coordinates: with S the optimal transport
+map from the generated to the real Gaussian there is an L with LᵀL = S such
+that y = L (x - m_generated) and t = L⁻ᵀ (r - m_real) have the same diagonal
+covariance diag(p), p² being the eigenvalues of Σ_generated Σ_real. There
+
+    FID(Σ + δ) = FID + linear + ½ Σᵢⱼ (δᵢⱼ - δ'ᵢⱼ)² / (pᵢ + pⱼ),
+
+the second differential of the Bures distance, and the influence of an image is
+± 2 (m_generated - m_real)·x + |x|² - |y|² (x centred), less its mean.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganlib.metrics.estimates import TwoSampleEstimate, require
+from ganlib.metrics.frechet import ROWS, FeatureStatistics, covariance_root
+
+# Pairs of images of which the second-order variance is the mean.
+PAIRS = 8000
+# Directions with less than this share of the largest variance carry only rounding.
+NEGLIGIBLE = 1e-12
+# Nodes of the quadrature over sample sizes; exact for equal sizes, 1e-9 for sizes of 1 : 10.
+NODES = 16
+# Images for each feature below which the bias cannot be told from the distance.
+LEAST_PER_DIMENSION = 1.25
+
+Vector = NDArray[np.float64]
+
+
+def estimate_frechet(generated: torch.Tensor, real: torch.Tensor, *, seed: int) -> TwoSampleEstimate:
+    """The distance between the distributions' Gaussians, its bias removed, with both sides' influences.
+
+    The bias of the trace term is removed to all orders in D/N for Gaussian
+    features (after Tiomoko & Couillet 2019, "Random matrix-improved
+    estimation of the Wasserstein distance between two centered Gaussian
+    distributions", extended to unequal sizes), and for the features' own
+    fourth moments to first order in 1/N.
+
+    Args:
+        generated: [N, D].
+        real: [M, D].
+        seed: of the pairs drawn for the second-order variance.
+
+    Raises:
+        UserError: N or M below 1.25 D (the distance itself is still computed by `frechet_distance`).
+    """
+    dimensions = generated.shape[1]
+    least = max(20, int(np.ceil(LEAST_PER_DIMENSION * dimensions)))
+    counts = {"generated": len(generated), "real": len(real)}
+    require("fid", counts, least, f"its confidence interval with {dimensions} features")
+    one, other = FeatureStatistics.of(generated), FeatureStatistics.of(real)
+    root, real_root = covariance_root(one.covariance), covariance_root(other.covariance)
+    squares, basis = np.linalg.eigh(real_root.T @ one.covariance @ real_root)
+    kept = squares > NEGLIGIBLE * max(squares[-1], np.finfo(np.float64).tiny)
+    spread = np.sqrt(squares[kept])
+    to_balanced = real_root @ basis[:, kept] / np.sqrt(spread)
+    real_to_balanced = root @ (root.T @ to_balanced) / spread
+    shift = one.mean - other.mean
+
+    overlap, slopes = _overlap(spread, len(generated) - 1, len(real) - 1)
+    a = _Side(generated, one.mean, to_balanced, 2 * shift, spread, slopes)
+    b = _Side(real, other.mean, real_to_balanced, -2 * shift, spread, slopes)
+    traces = np.trace(one.covariance) + np.trace(other.covariance)
+    of_means = np.trace(one.covariance) / a.count + np.trace(other.covariance) / b.count
+    estimate = shift @ shift - of_means + traces - 2 * overlap - a.excess_bias() - b.excess_bias()
+
+    draw = np.random.default_rng(seed)
+    rows, real_rows = (draw.integers(side.count, size=(2, PAIRS)) for side in (a, b))
+    return TwoSampleEstimate(
+        float(estimate),
+        a.influence,
+        b.influence,
+        own=2 * _pair_square(a, rows[0], a, rows[1]) / a.count**2,
+        cross=4 * _pair_square(a, rows[0], b, real_rows[0]) / (a.count * b.count),
+        shared=2 * _pair_square(b, real_rows[0], b, real_rows[1]) / b.count**2,
+    )
+
+
+class _Side:
+    """One side's images in balanced coordinates, block by block."""
+
+    def __init__(
+        self, features: torch.Tensor, mean: Vector, to_balanced: Vector, slope: Vector, spread: Vector, slopes: Vector
+    ) -> None:
+        self.features, self.mean, self.to_balanced, self.spread = features, mean, to_balanced, spread
+        self.count = len(features)
+        self.fourth = np.zeros((len(spread), len(spread)))
+        parts = []
+        for centred in self._blocks():
+            balanced = centred @ to_balanced
+            squares = np.square(balanced)
+            self.fourth += squares.T @ squares
+            # An image's pair with itself is in the sample's influences; the estimate, free of bias, has no such pairs.
+            itself = _paired(squares, squares, squares, spread) / self.count
+            parts.append(centred @ slope + np.square(centred).sum(axis=1) - squares @ slopes - itself)
+        influence = np.concatenate(parts)
+        self.influence = influence - influence.mean()
+
+    def _blocks(self) -> Iterator[Vector]:
+        return (block.double().numpy() - self.mean for block in torch.split(self.features, ROWS))
+
+    def rows(self, chosen: NDArray[np.int64]) -> Vector:
+        return np.asarray((self.features[torch.from_numpy(chosen)].double().numpy() - self.mean) @ self.to_balanced)
+
+    def excess_bias(self) -> float:
+        """Of the trace term, past what large Gaussian matrices explain.
+
+        Coordinates were scaled by the samples themselves, which lowers their
+        fourth moments; the factor is exact for Gaussian features.
+        """
+        degrees = self.count - 1
+        moments = self.fourth * self.count * (degrees + 2) / degrees**3
+        gaussian = np.outer(self.spread, self.spread)
+        variance = moments - np.diag(np.square(self.spread)) - gaussian
+        return float((variance / (self.spread[:, None] + self.spread)).sum()) / (2 * self.count)
+
+
+def _overlap(spread: Vector, degrees: int, real_degrees: int) -> tuple[float, Vector]:
+    """The trace of (Σ_generated Σ_real)^½ from the p of samples with so many degrees of freedom, and its slopes.
+
+    The law of p² is that of the truth times two free Marchenko-Pastur laws, so
+    its moment series determines the truth's; the contour integral of the square root
+    collapses on 2 √(n m) Σ (pᵢ - mean over ν of √ξᵢ(ν)), with ξ(ν) the
+    eigenvalues of diag(p²) - p pᵀ / ν and ν between n and m with the arcsine law.
+
+    The slopes are the derivatives by p², as multiples of those of Σ p, which are 1 / 2p.
+    """
+    nodes = 1 if degrees == real_degrees else NODES
+    angles = (np.arange(nodes) + 0.5) * np.pi / nodes
+    deflated, slopes = 0.0, np.zeros(len(spread))
+    for size in (degrees + real_degrees + (degrees - real_degrees) * np.cos(angles)) / 2:
+        squares, vectors = np.linalg.eigh(np.diag(np.square(spread)) - np.outer(spread, spread) / size)
+        roots = np.sqrt(squares.clip(NEGLIGIBLE * squares[-1]))
+        deflated += roots.sum() / nodes
+        along = (spread @ vectors) / size / spread[:, None]
+        slopes += ((np.square(vectors) - vectors * along) / roots).sum(axis=1) * spread / nodes
+    scale = 2 * np.sqrt(float(degrees) * real_degrees)
+    return float(scale * (spread.sum() - deflated)), scale * (1 - slopes)
+
+
+def _paired(product: Vector, squares: Vector, other_squares: Vector, spread: Vector) -> Vector:
+    """κ(u, v) = u·v + ½ Σᵢⱼ (uᵢuⱼ - pᵢδᵢⱼ)(vᵢvⱼ - pⱼδᵢⱼ) / (pᵢ + pⱼ) [P], from u v, u², v² [P, D]."""
+    weights = 0.5 / (spread[:, None] + spread)
+    kernel = product.sum(axis=1) + ((product @ weights) * product).sum(axis=1)
+    return np.asarray(kernel + (spread.sum() - squares.sum(axis=1) - other_squares.sum(axis=1)) / 4)
+
+
+def _pair_square(a: _Side, rows: NDArray[np.int64], b: _Side, other_rows: NDArray[np.int64]) -> float:
+    """Mean square of κ over pairs of different images."""
+    different = rows != other_rows if a is b else np.ones(len(rows), dtype=bool)
+    total = 0.0
+    for start in range(0, len(rows), 1000):
+        chosen = np.arange(start, min(start + 1000, len(rows)))
+        chosen = chosen[different[chosen]]
+        u, v = a.rows(rows[chosen]), b.rows(other_rows[chosen])
+        kernel = _paired(u * v, np.square(u), np.square(v), a.spread)
+        total += float(np.square(kernel).sum())
+    return total / int(different.sum())

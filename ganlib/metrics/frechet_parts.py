@@ -1,0 +1,153 @@
+"""FID at infinitely many samples, and FID class by class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganlib.errors import UserError
+from ganlib.metrics.estimates import Interval, distance_interval, require
+from ganlib.metrics.frechet import ROWS, FeatureStatistics, FrechetReference
+from ganlib.metrics.frechet_inference import estimate_frechet
+
+# A class needs so many images of each side to be judged, and four for each direction it is judged in.
+LEAST_IN_CLASS = 40
+IMAGES_PER_DIRECTION = 4
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """FID at 1/N = 0 and the points of the line that leads there.
+
+    The real side stays as it is, with the bias of its own size; `estimate_frechet` removes both sides'.
+    """
+
+    value: float
+    sizes: tuple[int, ...]
+    distances: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassDistance:
+    """One class of the table.
+
+    Attributes:
+        name: of the class.
+        generated, real: images of it on each side.
+        fid: with all features, as usually reported; biased upwards at such sizes.
+        directions: principal directions of the real features that the interval is for.
+        interval: of the distance in these directions, free of bias: what classes are ranked by.
+    """
+
+    name: str
+    generated: int
+    real: int
+    fid: float
+    directions: int
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class ClassDistances:
+    """Classes from the worst to the best, and those with too few images to be judged, by name."""
+
+    worst_first: tuple[ClassDistance, ...]
+    too_small: tuple[str, ...]
+
+
+def extrapolate_frechet(
+    generated: torch.Tensor, real: FrechetReference, *, points: int, smallest: int, seed: int
+) -> Extrapolation:
+    """FID of infinitely many generated samples (Chong & Forsyth 2020, section 4): a line through FID against 1/N.
+
+    Args:
+        generated: [N, D].
+        real: the reference side.
+        points: subset sizes evenly between `smallest` and N, 3 or more; the paper takes 15.
+        smallest: at least D, below which covariances are singular and FID is no line; at most N / 2.
+        seed: of the subsets.
+
+    Raises:
+        UserError: sizes that make no line.
+    """
+    count, dimensions = generated.shape
+    if smallest < max(dimensions, 2):
+        raise UserError(
+            f"fid extrapolation: found a smallest subset of {smallest} for {dimensions} features; "
+            f"expected {dimensions} or more, on a line only from there on"
+        )
+    require("fid extrapolation", {"generated": count}, 2 * smallest, f"a line from {smallest} images on")
+    assert points >= 3
+    draw = np.random.default_rng(seed)
+    sizes = [round(size) for size in np.linspace(smallest, count, points)]
+    subsets = (np.sort(draw.choice(count, size, replace=False)) for size in sizes)
+    distances = [real.distance_to(generated[torch.from_numpy(subset)]) for subset in subsets]
+    _, value = np.polyfit(1 / np.array(sizes), distances, 1)
+    return Extrapolation(float(value), tuple(sizes), tuple(distances))
+
+
+def class_distances(
+    generated: torch.Tensor,
+    labels: torch.Tensor,
+    real: torch.Tensor,
+    real_labels: torch.Tensor,
+    *,
+    names: Sequence[str],
+    level: float,
+    seed: int,
+) -> ClassDistances:
+    """FID of each class that both sides have enough images of.
+
+    A class seldom has as many images as there are features; then a covariance
+    is singular and the bias of FID exceeds FID. So classes are compared in the leading
+    principal directions of all real features, a quarter as many as the smallest
+    class judged has images and at most D, the same for all classes. Smaller
+    classes are not judged: pooling them would give a mixture no name.
+
+    Args:
+        generated: [N, D].
+        labels: [N], 0 to the number of names less 1.
+        real: [M, D].
+        real_labels: [M].
+        names: of the classes.
+        level: of the intervals.
+        seed: see `estimate_frechet`.
+
+    Raises:
+        UserError: every class is too small.
+    """
+    counts = np.stack([np.bincount(side.numpy(), minlength=len(names)) for side in (labels, real_labels)])
+    smaller = counts.min(axis=0)
+    judged = np.flatnonzero(smaller >= LEAST_IN_CLASS)
+    if len(judged) == 0:
+        raise UserError(
+            f"fid of each class: needs {LEAST_IN_CLASS} images of a class on both sides, found at most "
+            f"{smaller.max()}; raise evaluate.samples or provide more held-out images"
+        )
+    directions = min(real.shape[1], int(smaller[judged].min()) // IMAGES_PER_DIRECTION)
+    basis = torch.from_numpy(_leading_directions(real, directions))
+    rows = []
+    for label in judged.tolist():
+        sides = generated[labels == label], real[real_labels == label]
+        one, other = (_project(side, basis) for side in sides)
+        estimate = estimate_frechet(one, other, seed=seed)
+        fid = FrechetReference(FeatureStatistics.of(sides[1])).distance_to(sides[0])
+        interval = distance_interval(estimate, level)
+        rows.append(ClassDistance(names[label], len(sides[0]), len(sides[1]), fid, directions, interval))
+    rows.sort(key=lambda row: (-row.interval.estimate, row.name))
+    present = (counts[0] > 0) | (counts[1] > 0)
+    too_small = tuple(names[label] for label in np.flatnonzero(present & (smaller < LEAST_IN_CLASS)).tolist())
+    return ClassDistances(tuple(rows), too_small)
+
+
+def _leading_directions(features: torch.Tensor, count: int) -> NDArray[np.float64]:
+    if count == features.shape[1]:
+        return np.eye(count)
+    _, vectors = np.linalg.eigh(FeatureStatistics.of(features).covariance)
+    return np.ascontiguousarray(vectors[:, -count:])
+
+
+def _project(features: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    return torch.cat([block.double() @ basis for block in torch.split(features, ROWS)])

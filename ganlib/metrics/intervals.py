@@ -1,0 +1,197 @@
+"""How sure each figure is, and how sure a difference of two generators on the same real images.
+
+The percentile bootstrap is not used: it adds the bias of FID a second time
+and gives every image a twin at distance zero, which neighbourhoods take for
+structure. FID, KID, IS and diversity have closed-form influences; precision,
+recall, density and coverage are measured on random halves; label fidelity is
+a share.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal, assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganlib.errors import UserError
+from ganlib.metrics.estimates import (
+    Interval,
+    TwoSampleEstimate,
+    difference_of_intervals,
+    distance_interval,
+    effective_count,
+    log_interval,
+    normal_interval,
+    quantile,
+    share_interval,
+)
+from ganlib.metrics.extractors import Features
+from ganlib.metrics.frechet_inference import estimate_frechet
+from ganlib.metrics.inception_score import estimate_inception_score
+from ganlib.metrics.kernel import estimate_kernel_distance
+from ganlib.metrics.labels import estimate_diversity, label_fidelity_interval
+from ganlib.metrics.neighbourhood import NAMES, Balls, half_differences, measure_neighbourhood
+
+Metric = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "label_fidelity", "diversity"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of one side as the metrics see them: features and, where there are any, the classes asked for [N]."""
+
+    features: Features
+    labels: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How intervals are made.
+
+    Attributes:
+        level: 0.95 for 19 of 20 intervals to hold the truth.
+        neighbours: k of precision, recall, density and coverage.
+        splits: random halvings their variance is measured on, 20 or more; 60 leave 9 % of error in the half-width.
+        seed: of everything drawn.
+    """
+
+    level: float
+    neighbours: int
+    splits: int
+    seed: int
+
+
+def intervals(
+    generated: Sample, real: Sample, metrics: Iterable[Metric], confidence: Confidence
+) -> dict[str, Interval]:
+    """Where each metric lies for the generator and the real distribution, both seen through samples.
+
+    FID, KID and IS are those of infinite samples; precision, recall, density
+    and coverage are the means over samples of the same sizes, which they depend on.
+
+    Args:
+        generated: [N, D] features.
+        real: [M, D] features.
+        metrics: which; label fidelity and diversity need labels.
+        confidence: the level, and what else decides the result.
+
+    Raises:
+        UserError: too few images for a metric, or labels it needs are missing.
+    """
+    wanted = list(metrics)
+    found: dict[str, Interval] = {}
+    if set(wanted) & set(NAMES):
+        found |= _neighbourhood_intervals(generated, real, confidence)
+    for metric in wanted:
+        if metric not in NAMES:
+            found[metric] = _interval(metric, generated, real, confidence)
+    return {metric: found[metric] for metric in wanted}
+
+
+def difference(challenger: Sample, champion: Sample, real: Sample, metric: Metric, confidence: Confidence) -> Interval:
+    """Of a metric, challenger less champion, on the same real images, whose chance is common to both.
+
+    Args:
+        challenger: [N, D] features.
+        champion: [N', D] features, generated independently of the challenger's.
+        real: [M, D] features.
+        metric: which.
+        confidence: the level, and what else decides the result.
+
+    Raises:
+        UserError: too few images for the metric, or labels it needs are missing.
+    """
+    if metric in NAMES:
+        return _neighbourhood_difference(challenger, champion, real, NAMES.index(metric), confidence)
+    if metric == "label_fidelity":
+        one, other = (_interval(metric, model, real, confidence) for model in (challenger, champion))
+        return difference_of_intervals(one, other)
+    first, second = (_estimate(metric, model, real, confidence) for model in (challenger, champion))
+    error = first.standard_error_of_difference(second)
+    return normal_interval(first.estimate - second.estimate, error, confidence.level)
+
+
+def _interval(metric: Metric, generated: Sample, real: Sample, confidence: Confidence) -> Interval:
+    if metric == "label_fidelity":
+        return label_fidelity_interval(generated.features.logits, _labels(generated, metric), confidence.level)
+    found = _estimate(metric, generated, real, confidence)
+    if metric in ("fid", "kid"):
+        return distance_interval(found, confidence.level)
+    return log_interval(found.estimate, found.standard_error, confidence.level)
+
+
+def _estimate(metric: Metric, generated: Sample, real: Sample, confidence: Confidence) -> TwoSampleEstimate:
+    match metric:
+        case "fid":
+            return estimate_frechet(generated.features.values, real.features.values, seed=confidence.seed)
+        case "kid":
+            return estimate_kernel_distance(generated.features.values, real.features.values)
+        case "is":
+            return estimate_inception_score(generated.features.logits)
+        case "diversity":
+            labels, real_labels = _labels(generated, metric), _labels(real, metric)
+            return estimate_diversity(generated.features.values, labels, real.features.values, real_labels)
+        case "precision" | "recall" | "density" | "coverage" | "label_fidelity":
+            raise AssertionError(metric)
+        case _:
+            assert_never(metric)
+
+
+def _labels(sample: Sample, metric: str) -> torch.Tensor:
+    if sample.labels is None:
+        mend = "use a conditional generator and labelled data"
+        raise UserError(f"{metric}: needs the class of each image, found none; {mend}")
+    return sample.labels
+
+
+def _neighbourhood_intervals(generated: Sample, real: Sample, confidence: Confidence) -> dict[str, Interval]:
+    values, real_values = generated.features.values, real.features.values
+    halves = half_differences(
+        [values], real_values, confidence.neighbours, splits=confidence.splits, seed=confidence.seed
+    )
+    figures = _figures([values], real_values, confidence)[0]
+    variances = np.square(halves[:, 0]).mean(axis=0)
+    count = min(len(values), len(real_values))
+    return {
+        name: _neighbourhood_interval(name, figures[place], variances[place], count, confidence)
+        for place, name in enumerate(NAMES)
+    }
+
+
+def _neighbourhood_difference(
+    challenger: Sample, champion: Sample, real: Sample, place: int, confidence: Confidence
+) -> Interval:
+    models = [challenger.features.values, champion.features.values]
+    real_values = real.features.values
+    halves = half_differences(
+        models, real_values, confidence.neighbours, splits=confidence.splits, seed=confidence.seed
+    )[:, :, place]
+    figures = _figures(models, real_values, confidence)[:, place]
+    variances = np.square(halves).mean(axis=0)
+    norm = sqrt(variances[0] * variances[1])
+    correlation = float((halves[:, 0] * halves[:, 1]).mean()) / norm if norm > 0 else 0.0
+    one, other = (
+        _neighbourhood_interval(
+            NAMES[place], figures[index], variances[index], min(len(model), len(real_values)), confidence
+        )
+        for index, model in enumerate(models)
+    )
+    return difference_of_intervals(one, other, correlation)
+
+
+def _figures(models: list[torch.Tensor], real: torch.Tensor, confidence: Confidence) -> NDArray[np.float64]:
+    real_balls = Balls.of(real, confidence.neighbours, side="real")
+    found = (
+        measure_neighbourhood(Balls.of(model, confidence.neighbours, side="generated"), real_balls) for model in models
+    )
+    return np.array([[one.precision, one.recall, one.density, one.coverage] for one in found])
+
+
+def _neighbourhood_interval(name: str, figure: float, variance: float, count: int, confidence: Confidence) -> Interval:
+    if name == "density":
+        half = quantile(confidence.level, degrees=confidence.splits) * sqrt(variance)
+        return Interval(float(figure), max(float(figure) - half, 0.0), float(figure) + half, confidence.level)
+    trials = effective_count(float(figure), float(variance), count)
+    return share_interval(float(figure), trials, confidence.level, degrees=confidence.splits)

@@ -1,0 +1,193 @@
+"""What can be learned from a generator's latent space; pure parts, which know only callables and tensors."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganlib.errors import UserError
+from ganlib.metrics.estimates import Interval, normal_interval, require
+
+T = TypeVar("T")
+
+# Latents nearer in angle than this are joined by a straight line, from which the arc differs by rounding only.
+SMALLEST_ANGLE = 1e-6
+
+
+@dataclass(frozen=True)
+class TruncationPoint:
+    """The metrics at one truncation: psi 1 is the full distribution, 0 its middle."""
+
+    psi: float
+    values: Mapping[str, float]
+
+
+def truncation_curve(
+    sample: Callable[[float], T], measure: Callable[[T], Mapping[str, float]], psis: Iterable[float]
+) -> list[TruncationPoint]:
+    """Quality against diversity: draw at each psi and measure.
+
+    Args:
+        sample: psi -> whatever `measure` takes, such as features; seeded alike for all psi.
+        measure: to named figures.
+        psis: in the order wanted.
+    """
+    return [TruncationPoint(psi, dict(measure(sample(psi)))) for psi in psis]
+
+
+def truncate(latents: torch.Tensor, centre: torch.Tensor, psi: float) -> torch.Tensor:
+    """Latents [N, Z] drawn towards a centre [Z] (Karras et al. 2019, appendix B); psi 1 leaves them as they are."""
+    return centre + psi * (latents - centre)
+
+
+def spherical(starts: torch.Tensor, ends: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Points on the arcs between latents (Shoemake 1985; White 2016): between Gaussians, all of typical length.
+
+    Args:
+        starts: [N, Z].
+        ends: [N, Z].
+        positions: 0 at the start to 1 at the end, [N].
+
+    Returns:
+        [N, Z]; lengths go evenly from the start's to the end's where these differ.
+
+    Raises:
+        UserError: a start and an end that are exactly opposite, between which every arc is as good, or a zero latent.
+    """
+    lengths, end_lengths = (side.norm(dim=1, keepdim=True) for side in (starts, ends))
+    if not bool((lengths > 0).all() and (end_lengths > 0).all()):
+        raise UserError("latents: found one of length zero, which has no direction; draw others")
+    a, b = starts / lengths, ends / end_lengths
+    # From the chord and its complement: exact also for small angles, where the arc cosine is not.
+    angle = 2 * torch.atan2((a - b).norm(dim=1, keepdim=True), (a + b).norm(dim=1, keepdim=True))
+    if bool((angle > torch.pi - SMALLEST_ANGLE).any()):
+        raise UserError("latents: found two that are exactly opposite, with no one arc between them; draw others")
+    t = positions[:, None]
+    sine = angle.sin()
+    curved = angle > SMALLEST_ANGLE
+    safe = torch.where(curved, sine, torch.ones_like(sine))
+    weight = torch.where(curved, ((1 - t) * angle).sin() / safe, 1 - t)
+    end_weight = torch.where(curved, (t * angle).sin() / safe, t)
+    points: torch.Tensor = (weight * a + end_weight * b) * torch.lerp(lengths, end_lengths, t)
+    return points
+
+
+def path_lengths(
+    features_of: Callable[[torch.Tensor], torch.Tensor],
+    starts: torch.Tensor,
+    ends: torch.Tensor,
+    positions: torch.Tensor,
+    *,
+    step: float,
+    batch_size: int,
+) -> NDArray[np.float64]:
+    """How fast features move along arcs (Karras et al. 2019, eq. 2): |f(t + step) - f(t)|² / step², [N].
+
+    Args:
+        features_of: latents [n, Z] -> features [n, D] of the images made from them.
+        starts: [N, Z].
+        ends: [N, Z].
+        positions: [N]; uniform in 0 to 1, or all 0 for lengths at the ends (Karras et al. 2020).
+        step: 1e-4 in the papers; with float32 images 1e-3 loses fewer digits.
+        batch_size: latents at a time; changes no result of a generator that treats images one by one.
+    """
+    lengths = []
+    for start in range(0, len(starts), batch_size):
+        rows = slice(start, start + batch_size)
+        a, b, t = starts[rows], ends[rows], positions[rows]
+        one, other = (features_of(spherical(a, b, at)).double() for at in (t, t + step))
+        lengths.append((one - other).square().sum(dim=1) / step**2)
+    return torch.cat(lengths).numpy()
+
+
+def perceptual_path_length(lengths: NDArray[np.float64], *, level: float, cut: float) -> Interval:
+    """Mean of path lengths without the extreme ones: smaller is smoother.
+
+    Args:
+        lengths: [N].
+        level: of the interval; that of a trimmed mean (Tukey & McLaughlin 1963), by winsorised variance.
+        cut: share taken off at each end, 0 to less than ½; the papers take 0.01.
+
+    Raises:
+        UserError: fewer than 100 lengths, or not finite ones.
+    """
+    require("perceptual path length", {"pairs of": len(lengths)}, 100, "a mean without its extremes")
+    if not np.isfinite(lengths).all():
+        raise UserError("perceptual path length: found features that are not finite; train the generator again")
+    low, high = np.quantile(lengths, [cut, 1 - cut])
+    kept = lengths[(lengths >= low) & (lengths <= high)]
+    spread = float(np.clip(lengths, low, high).std(ddof=1))
+    error = spread / ((1 - 2 * cut) * float(np.sqrt(len(lengths))))
+    return normal_interval(float(kept.mean()), error, level, least=0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns critic outputs into logarithms of real against generated density: slope · output + offset."""
+
+    slope: float
+    offset: float
+
+    @classmethod
+    def fit(cls, real: torch.Tensor, generated: torch.Tensor) -> "Calibration":
+        """Logistic regression of real [M] against generated [N] outputs, both sides with equal weight.
+
+        A hinge or Wasserstein critic's output is no log-odds (Azadi et al. 2019, section 3.1, train a layer for it).
+
+        Raises:
+            UserError: outputs that do not rank real above generated images, or separate them fully.
+        """
+        outputs = torch.cat([real, generated]).double()
+        targets = torch.cat([torch.ones(len(real)), torch.zeros(len(generated))]).double()
+        weights = torch.cat([torch.full((len(s),), 0.5 / len(s), dtype=torch.float64) for s in (real, generated)])
+        scale = outputs.std().clamp(min=torch.finfo(torch.float64).tiny)
+        inputs = torch.stack([(outputs - outputs.mean()) / scale, torch.ones_like(outputs)], dim=1)
+        found = torch.zeros(2, dtype=torch.float64)
+        for _ in range(50):
+            shares = (inputs @ found).sigmoid()
+            slope = inputs.T @ (weights * (targets - shares))
+            curvature = (inputs * (weights * shares * (1 - shares))[:, None]).T @ inputs
+            # The least curvature keeps a step finite where the sides are nearly separated.
+            step = torch.linalg.solve(curvature + 1e-9 * torch.eye(2, dtype=torch.float64), slope)
+            found += step
+            if float(step.abs().max()) < 1e-10:
+                break
+        if not 0 < float(found[0]) < 1e3:
+            raise UserError(
+                f"critic: found outputs that cannot be calibrated (slope {float(found[0]):.3g}); "
+                "rejection sampling needs a critic that ranks real above generated images but not without error"
+            )
+        return cls(float(found[0] / scale), float(found[1] - found[0] * outputs.mean() / scale))
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Outputs [N] -> log-odds [N], float64."""
+        return outputs.double() * self.slope + self.offset
+
+
+def acceptance(logits: torch.Tensor, highest: float, *, gamma: float) -> torch.Tensor:
+    """Chance with which discriminator rejection sampling keeps an image (Azadi et al. 2019, eq. 8 and 9).
+
+    Args:
+        logits: log-odds of real against generated, [N].
+        highest: the largest log-odds seen in a burn-in (10,000 images in the paper).
+        gamma: 0 keeps the ratio of densities; above it fewer are kept, below it more.
+
+    Returns:
+        [N], 0 to 1, float64.
+    """
+    gap = (logits.double() - highest).clamp(max=-1e-8)
+    return (gap - torch.log(-torch.expm1(gap)) - gamma).sigmoid()
+
+
+def gamma_for_share(logits: torch.Tensor, highest: float, share: float) -> float:
+    """The gamma with which this share of images is kept on average, by bisection; logits [N], share in 0 to 1."""
+    assert 0 < share < 1
+    low, high = -1e3, 1e3
+    for _ in range(100):
+        middle = (low + high) / 2
+        kept = float(acceptance(logits, highest, gamma=middle).mean())
+        low, high = (middle, high) if kept > share else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,197 @@
+"""Does the generator give its training images back?
+
+An image is close to one if it is much nearer to it than to the next training
+images around: the ratio of the two distances does not depend on how dense the data
+are there, so a blurry or a cautious generator, which is near to everything, is not taken for a
+copier. What is close for a generated image is decided by held-out images, for which the training
+images are as strange as they should be for the generator.
+
+All distances are Euclidean, of features or of pixels.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganlib.metrics.distances import nearest
+from ganlib.metrics.estimates import Interval, difference_of_intervals, require, share_interval
+from ganlib.metrics.tail import tail_p_value
+
+# The nearest training image against this one further on: a pair of duplicates in the training set hides nothing.
+FURTHER = 3
+LEAST = 100
+# The share of held-out images that count as close.
+CLOSE_SHARE = 0.002
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """Of N images to the training set.
+
+    Attributes:
+        nearest: index of the nearest training image, int64 [N].
+        distance: to it, [N].
+        ratio: of this distance to that of the third nearest, 0 (a copy) to 1, [N].
+        authentic: not nearer to that training image than its own nearest training neighbour is (Alaa et al. 2022), [N].
+    """
+
+    nearest: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+    authentic: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Training images as vectors [T, D] (features, or pixels uint8), and each one's distance to its nearest other."""
+
+    vectors: torch.Tensor
+    spacing: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: torch.Tensor) -> "TrainingSet":
+        """Of vectors [T, D]; the distances are computed once for all comparisons.
+
+        Raises:
+            UserError: fewer than 100 images.
+        """
+        require("memorisation", {"training": len(vectors)}, LEAST, "a neighbourhood to compare with")
+        return cls(vectors, nearest(vectors, vectors, 1, own=True)[0][:, 0].numpy())
+
+    def closeness(self, vectors: torch.Tensor) -> Closeness:
+        """Of vectors [N, D], which are not themselves of the training set."""
+        distances, indices = (part.numpy() for part in nearest(vectors, self.vectors, FURTHER))
+        first, further = distances[:, 0], distances[:, -1]
+        # Three exact copies of one training image: as close as can be.
+        ratio = np.divide(first, further, out=np.zeros_like(first), where=further > 0)
+        found = indices[:, 0]
+        return Closeness(found, first, ratio, first > self.spacing[found])
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A generated image (its index), the training image it is closest to, their distance and its `Closeness.ratio`."""
+
+    generated: int
+    training: int
+    distance: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """What was found.
+
+    Attributes:
+        p_value: of as many generated images among the closest of all by chance, if they were held-out ones.
+        share: of generated images that are close beyond what held-out ones are.
+        authenticity: share of authentic generated images (Alaa et al. 2022, section 3.3).
+        held_out_authenticity: the same of held-out images: what a generator that copies nothing would have.
+        copying: C_T (Meehan et al. 2020, eq. 2): below about -2 generated images are nearer to the training set than
+            held-out ones, as a whole; above 2 farther. It does not see a few copies among many others.
+        suspects: generated images from the closest on.
+    """
+
+    p_value: float
+    share: Interval
+    authenticity: Interval
+    held_out_authenticity: float
+    copying: float
+    suspects: tuple[Suspect, ...]
+
+
+def measure_memorisation(
+    generated: Closeness, held_out: Closeness, *, level: float, suspects: int, seed: int
+) -> Memorisation:
+    """Compare generated with held-out images, both seen from the training set.
+
+    Args:
+        generated: of N images.
+        held_out: of M images from the same source as the training set, without copies of training images.
+        level: of the intervals.
+        suspects: how many to list.
+        seed: of the p-value's permutations.
+
+    Raises:
+        UserError: fewer than 100 generated or held-out images.
+    """
+    counts = {"generated": len(generated.ratio), "held-out": len(held_out.ratio)}
+    require("memorisation", counts, LEAST, "a comparison of generated with held-out images")
+    ratios = np.sort(held_out.ratio)
+    close = int(np.ceil(CLOSE_SHARE * len(ratios)))
+    found = float((generated.ratio <= ratios[close - 1]).mean())
+    share = difference_of_intervals(
+        share_interval(found, counts["generated"], level), share_interval(close / len(ratios), len(ratios), level)
+    )
+    order = np.lexsort((np.arange(len(generated.ratio)), generated.distance, generated.ratio))[:suspects]
+    return Memorisation(
+        p_value=tail_p_value(generated.ratio, held_out.ratio, seed=seed),
+        share=share,
+        authenticity=share_interval(float(generated.authentic.mean()), counts["generated"], level),
+        held_out_authenticity=float(held_out.authentic.mean()),
+        copying=copying_statistic(generated.distance, held_out.distance),
+        suspects=tuple(
+            Suspect(int(i), int(generated.nearest[i]), float(generated.distance[i]), float(generated.ratio[i]))
+            for i in order
+        ),
+    )
+
+
+def copying_statistic(generated: NDArray[np.float64], held_out: NDArray[np.float64]) -> float:
+    """Standardised Mann-Whitney statistic of distances to the training set (Meehan et al. 2020, eq. 1), ties halved.
+
+    Normal with variance 1 where both are alike; below zero where generated images are nearer.
+
+    Args:
+        generated: distances [N].
+        held_out: distances [M].
+    """
+    n, m = len(generated), len(held_out)
+    order = np.sort(held_out)
+    below, up_to = (np.searchsorted(order, generated, side=side) for side in ("left", "right"))
+    above = float((below + up_to).sum()) / 2
+    repeats = np.unique(np.concatenate([generated, held_out]), return_counts=True)[1]
+    total = n + m
+    ties = float((repeats.astype(np.float64) ** 3 - repeats).sum()) / (total * (total - 1))
+    variance = n * m * (total + 1 - ties) / 12
+    return (above - n * m / 2) / float(np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def copying_in_cells(
+    generated: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    held_out: NDArray[np.float64],
+    held_out_cells: NDArray[np.int64],
+    *,
+    least: int,
+) -> float:
+    """C_T over cells (Meehan et al. 2020, eq. 2): each cell's statistic weighed with its held-out images.
+
+    Sees a region that is copied while another is under-covered, which cancel in the whole.
+
+    Args:
+        generated: distances [N].
+        cells: of the generated images, such as classes or clusters of the training set, [N].
+        held_out: distances [M].
+        held_out_cells: [M].
+        least: cells with fewer generated or held-out images are left out.
+
+    Raises:
+        UserError: all cells are too small.
+    """
+    shared = np.union1d(cells, held_out_cells)
+    sizes = {int(c): (int((cells == c).sum()), int((held_out_cells == c).sum())) for c in shared}
+    kept = [cell for cell, both in sizes.items() if min(both) >= least]
+    largest = max((min(both) for both in sizes.values()), default=0)
+    require("memorisation in cells", {"(largest cell)": largest}, least, "a cell")
+    weights = [sizes[cell][1] for cell in kept]
+    found = [copying_statistic(generated[cells == cell], held_out[held_out_cells == cell]) for cell in kept]
+    return float(np.average(found, weights=weights))
+
+
+def copying_p_value(statistic: float) -> float:
+    """Of a `copying_statistic` as low as this where generated images are like held-out ones."""
+    return NormalDist().cdf(statistic)

@@ -1,0 +1,173 @@
+"""Fidelity and diversity by nearest neighbours: precision, recall, density, coverage."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganlib.metrics.distances import COLUMNS, ROWS, TIE, nearest, square_tiles
+from ganlib.metrics.estimates import require
+
+NAMES = ("precision", "recall", "density", "coverage")
+# Images of each side among which the variance is measured: a matrix of distances of 128 MiB.
+LARGEST = 4000
+# Neighbours noted for each image, so that the k-th of a random half is among them but for one time in 10^7.
+NOTED_PER_NEIGHBOUR, NOTED = 4, 24
+LEAST_FOR_VARIANCE = 100
+# What twice the images may leave of the variance; beyond, it is noise of few splits.
+FALLS = (0.45, 0.85)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Shares of 0 to 1, but for density, which is 1 for equal distributions and has no limit.
+
+    Attributes:
+        precision: share of generated images inside a real one's ball (Kynkäänniemi et al. 2019, eq. 1 and 2).
+        recall: share of real images inside a generated one's ball (ibid.).
+        density: real balls around a generated image, over k (Naeem et al. 2020, eq. 3).
+        coverage: share of real images with a generated one inside their ball (ibid., eq. 4).
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Balls:
+    """Around each image [N, D] the ball that reaches to its k-th nearest neighbour; computed once for the real side."""
+
+    features: torch.Tensor
+    radii: torch.Tensor
+    neighbours: int
+
+    @classmethod
+    def of(cls, features: torch.Tensor, neighbours: int, *, side: str) -> "Balls":
+        """Around features [N, D], N above `neighbours`; `side` names them in messages.
+
+        Raises:
+            UserError: not enough images for a k-th neighbour.
+        """
+        require("neighbours", {side: len(features)}, neighbours + 1, f"the neighbour number {neighbours}")
+        return cls(features, nearest(features, features, neighbours, own=True)[0][:, -1], neighbours)
+
+
+def measure_neighbourhood(generated: Balls, real: Balls, *, rows: int = ROWS, columns: int = COLUMNS) -> Neighbourhood:
+    """All four of them in one pass over the distances between the sides; `rows` and `columns` only bound memory.
+
+    Precision and recall equal torch-fidelity's `prc_features_to_metric`.
+    """
+    assert generated.neighbours == real.neighbours
+    holding = torch.zeros(len(generated.features), dtype=torch.int64)
+    covered = torch.zeros(len(real.features), dtype=torch.bool)
+    recalled = torch.zeros(len(real.features), dtype=torch.bool)
+    reach, real_reach = (balls.radii.square() * (1 + TIE) for balls in (generated, real))
+    for down, across, squares in square_tiles(generated.features, real.features, rows=rows, columns=columns):
+        inside = squares <= real_reach[across]
+        holding[down] += inside.sum(dim=1)
+        covered[across] |= inside.any(dim=0)
+        recalled[across] |= (squares <= reach[down, None]).any(dim=0)
+    return Neighbourhood(
+        precision=_share(holding > 0),
+        recall=_share(recalled),
+        density=float(holding.sum()) / (len(holding) * real.neighbours),
+        coverage=_share(covered),
+    )
+
+
+def half_differences(
+    models: list[torch.Tensor], real: torch.Tensor, neighbours: int, *, splits: int, seed: int
+) -> NDArray[np.float64]:
+    """Differences of the four figures between random halves of all images, [splits, models, 4], scaled to full size.
+
+    Their mean square is the variance of the figures at full size, and the mean
+    product of two models' is the covariance: the real halves are the same for all models.
+
+    Two halves are independent samples of half the size. Unlike the bootstrap,
+    which gives every image a twin at distance zero, no image occurs twice; unlike the jackknife,
+    nothing is counted twice because neighbours depend on each other. How variance falls with size (1/N for
+    independent images; slower where a few large balls decide) is seen from halves of
+    the halves and carried on to the full size.
+
+    Above 4,000 images of a side the first ones of a random order stand for all.
+
+    Args:
+        models: generated features of each model, [N, D].
+        real: [M, D].
+        neighbours: k.
+        splits: how many.
+        seed: of the halves.
+
+    Raises:
+        UserError: fewer than 100 images, or 8 for each neighbour, on a side.
+    """
+    counts = {f"generated ({index})": len(model) for index, model in enumerate(models)} | {"real": len(real)}
+    require("neighbours", counts, max(LEAST_FOR_VARIANCE, 8 * neighbours), "the interval of precision or coverage")
+    share = min(1.0, LARGEST / max(counts.values()))
+    real_part = _Part(real, share, neighbours, np.random.default_rng([seed, 0]))
+    found = np.empty((splits, len(models), 4))
+    for index, model in enumerate(models):
+        part = _Part(model, share, neighbours, np.random.default_rng([seed, 1 + index]))
+        draw_real, draw = np.random.default_rng([seed, 0, 1]), np.random.default_rng([seed, 1 + index, 1])
+        squares = torch.empty(part.count, real_part.count, dtype=torch.float64)
+        for down, across, tile in square_tiles(part.features, real_part.features):
+            squares[down, across] = tile
+        quarters = np.empty((splits, 2, 4))
+        for split in range(splits):
+            halves = _halves(torch.from_numpy(draw.permutation(part.count)))
+            real_halves = _halves(torch.from_numpy(draw_real.permutation(real_part.count)))
+            pairs = list(zip(halves, real_halves, strict=True))
+            one, other = (_figures(squares, part, half, real_part, real_half) for half, real_half in pairs)
+            found[split, index] = one - other
+            for side, (half, real_half) in enumerate(pairs):
+                both = zip(_halves(half), _halves(real_half), strict=True)
+                one, other = (_figures(squares, part, rows, real_part, columns) for rows, columns in both)
+                quarters[split, side] = one - other
+        # Each difference has twice the variance of a half, or of a quarter.
+        half_variance = np.square(found[:, index]).mean(axis=0) / 2
+        quarter_variance = np.square(quarters).mean(axis=(0, 1)) / 2
+        falls = np.divide(half_variance, quarter_variance, out=np.full(4, 0.5), where=quarter_variance > 0)
+        found[:, index] *= np.sqrt(falls.clip(*FALLS) ** np.log2(2 / share) / 2)
+    return found
+
+
+def _halves(order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return order[: len(order) // 2], order[len(order) // 2 :]
+
+
+class _Part:
+    """A random part of one side, with each image's nearest neighbours in it."""
+
+    def __init__(self, features: torch.Tensor, share: float, neighbours: int, order: np.random.Generator) -> None:
+        chosen = order.permutation(len(features))[: max(round(share * len(features)), LEAST_FOR_VARIANCE)]
+        self.features = features[torch.from_numpy(np.sort(chosen))]
+        self.count = len(chosen)
+        self.neighbours = neighbours
+        noted = min(NOTED_PER_NEIGHBOUR * neighbours + NOTED, self.count - 1)
+        self.distances, self.indices = nearest(self.features, self.features, noted, own=True)
+
+    def square_radii(self, half: torch.Tensor) -> torch.Tensor:
+        """Of the images in the half, to the k-th neighbour in the same half."""
+        belongs = torch.zeros(self.count, dtype=torch.bool)
+        belongs[half] = True
+        seen = belongs[self.indices[half]].cumsum(dim=1)
+        # The first place where k have been seen; the last one noted where that never happens.
+        place = (seen < self.neighbours).sum(dim=1, keepdim=True).clamp(max=self.indices.shape[1] - 1)
+        return self.distances[half].gather(1, place)[:, 0].square() * (1 + TIE)
+
+
+def _figures(
+    squares: torch.Tensor, part: _Part, half: torch.Tensor, real: _Part, real_half: torch.Tensor
+) -> NDArray[np.float64]:
+    between = squares[half][:, real_half]
+    inside = between <= real.square_radii(real_half)
+    recalled = (between <= part.square_radii(half)[:, None]).any(dim=0)
+    density = float(inside.sum()) / (len(half) * real.neighbours)
+    return np.array([_share(inside.any(dim=1)), _share(recalled), density, _share(inside.any(dim=0))])
+
+
+def _share(which: torch.Tensor) -> float:
+    return float(which.double().mean())
