@@ -39,12 +39,14 @@ class TwoSampleEstimate:
         estimate: free of its first-order bias.
         generated_influence: [N], centred.
         real_influence: [M], centred; empty where the real side plays no part.
+        bias: of the plain statistic, which is the estimate and this.
         own, cross, shared: variances of the sums over pairs of two generated samples, of one of each, of two real ones.
     """
 
     estimate: float
     generated_influence: NDArray[np.float64]
     real_influence: NDArray[np.float64]
+    bias: float = 0.0
     own: float = 0.0
     cross: float = 0.0
     shared: float = 0.0
@@ -91,13 +93,18 @@ def distance_interval(found: TwoSampleEstimate, level: float) -> Interval:
     """Of a squared distance: the part of its variance that is not the pairs' grows with the distance itself.
 
     The ends solve (estimate - truth)² = z² (pairs + slope · truth), as in
-    Wilson's interval, so the upper side is the longer one near zero.
+    Wilson's interval, so the upper side is the longer one near zero. The slope is that of the estimate or, steadier
+    near zero, that of the plain statistic, whose influences have the same noise; the larger one.
     """
     growing, pairs = found.variances
-    slope = growing / max(found.estimate, sqrt(pairs)) if growing > 0 else 0.0
+    plain = max(found.estimate + found.bias, 0.0)
+    slope = max(
+        growing / found.estimate if found.estimate**2 > pairs > 0 else 0.0,
+        (growing + 2 * pairs) / plain if plain > 0 else 0.0,
+    )
     z = quantile(level)
     shift = z * z * slope / 2
-    half = sqrt(shift * shift + z * z * (growing + pairs))
+    half = sqrt(max(shift * shift + z * z * (pairs + slope * found.estimate), 0.0))
     low, high = (max(found.estimate + shift + side * half, 0.0) for side in (-1, 1))
     return Interval(found.estimate, low, high, level)
 

@@ -72,14 +72,16 @@ def estimate_frechet(generated: torch.Tensor, real: torch.Tensor, *, seed: int) 
     b = _Side(real, other.mean, real_to_balanced, -2 * shift, spread, slopes)
     traces = np.trace(one.covariance) + np.trace(other.covariance)
     of_means = np.trace(one.covariance) / a.count + np.trace(other.covariance) / b.count
-    estimate = shift @ shift - of_means + traces - 2 * overlap - a.excess_bias() - b.excess_bias()
+    plain = shift @ shift + traces - 2 * spread.sum()
+    bias = of_means + 2 * (overlap - spread.sum()) + a.excess_bias() + b.excess_bias()
 
     draw = np.random.default_rng(seed)
     rows, real_rows = (draw.integers(side.count, size=(2, PAIRS)) for side in (a, b))
     return TwoSampleEstimate(
-        float(estimate),
+        float(plain - bias),
         a.influence,
         b.influence,
+        bias=float(bias),
         own=2 * _pair_square(a, rows[0], a, rows[1]) / a.count**2,
         cross=4 * _pair_square(a, rows[0], b, real_rows[0]) / (a.count * b.count),
         shared=2 * _pair_square(b, real_rows[0], b, real_rows[1]) / b.count**2,

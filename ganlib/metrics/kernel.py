@@ -66,11 +66,13 @@ def estimate_kernel_distance(generated: torch.Tensor, real: torch.Tensor) -> Two
     n, m = len(generated), len(real)
     require("kid", {"generated": n, "real": m}, 20, "its confidence interval")
     own, other, cross, cross_real = _means(generated, real)
+    biases = (_mean_diagonal(generated) - own.mean()) / n, (_mean_diagonal(real) - other.mean()) / m
     influence, real_influence = 2 * (own - cross), 2 * (other - cross_real)
     return TwoSampleEstimate(
         _unbiased(own, other, cross, cross_real),
         influence - influence.mean(),
         real_influence - real_influence.mean(),
+        bias=sum(biases),
         own=2 * _degenerate_square(generated, own, generated, own, same=True) / n**2,
         cross=4 * _degenerate_square(generated, cross, real, cross_real, same=False) / (n * m),
         shared=2 * _degenerate_square(real, other, real, other, same=True) / m**2,
@@ -103,6 +105,11 @@ def _own_means(features: torch.Tensor) -> NDArray[np.float64]:
             means[columns] += kernel.sum(axis=0)
         means[rows] += kernel.sum(axis=1)
     return means / (len(features) - 1)
+
+
+def _mean_diagonal(features: torch.Tensor) -> float:
+    squares = (block.double().square().sum(dim=1) for block in torch.split(features, TILE))
+    return float(torch.cat([(square / features.shape[1] + 1) ** 3 for square in squares]).mean())
 
 
 def _tiles(a: torch.Tensor, b: torch.Tensor, *, own: bool) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
