@@ -5,6 +5,7 @@ from math import exp, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ganlib.errors import UserError
@@ -71,6 +72,32 @@ class TwoSampleEstimate:
             + _mean_variance(self.real_influence - other.real_influence)
         )
         return sqrt(sum(_without_pairs(seen, self.own + self.cross + other.own + other.cross)))
+
+
+def centred(influence: NDArray[np.float64], strata: torch.Tensor | None) -> NDArray[np.float64]:
+    """Influences less their mean; of a stratified sample less their class's, as the classes themselves are no chance.
+
+    Args:
+        influence: [N].
+        strata: the class of each image, [N], where so many of each were taken on purpose.
+
+    Raises:
+        UserError: a class with a single image.
+    """
+    if strata is None:
+        return np.asarray(influence - influence.mean())
+    left = np.empty_like(influence)
+    for _, members in members_of(strata):
+        require("stratified images", {"(of one class)": len(members)}, 2, "a variance within each class")
+        scale = sqrt(len(members) / (len(members) - 1))
+        left[members] = scale * (influence[members] - influence[members].mean())
+    return left
+
+
+def members_of(labels: torch.Tensor) -> list[tuple[int, NDArray[np.int64]]]:
+    """The classes in labels [N] and the indices of each one's images."""
+    values = labels.numpy()
+    return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
 
 
 def _without_pairs(seen: float, pairs: float) -> tuple[float, float]:

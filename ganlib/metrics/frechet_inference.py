@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.metrics.estimates import TwoSampleEstimate, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
 from ganlib.metrics.frechet import ROWS, FeatureStatistics, covariance_root
 
 # Pairs of images of which the second-order variance is the mean.
@@ -37,7 +37,14 @@ LEAST_PER_DIMENSION = 1.25
 Vector = NDArray[np.float64]
 
 
-def estimate_frechet(generated: torch.Tensor, real: torch.Tensor, *, seed: int) -> TwoSampleEstimate:
+def estimate_frechet(
+    generated: torch.Tensor,
+    real: torch.Tensor,
+    *,
+    seed: int,
+    strata: torch.Tensor | None = None,
+    real_strata: torch.Tensor | None = None,
+) -> TwoSampleEstimate:
     """The distance between the distributions' Gaussians, its bias removed, with both sides' influences.
 
     The bias of the trace term is removed to all orders in D/N for Gaussian
@@ -50,6 +57,9 @@ def estimate_frechet(generated: torch.Tensor, real: torch.Tensor, *, seed: int) 
         generated: [N, D].
         real: [M, D].
         seed: of the pairs drawn for the second-order variance.
+        strata: class of each generated image, [N], where so many of each class were asked for rather than drawn by
+            chance: then chance has less to do, and less bias is to be removed.
+        real_strata: the same of the real images, [M].
 
     Raises:
         UserError: N or M below 1.25 D (the distance itself is still computed by `frechet_distance`).
@@ -68,12 +78,12 @@ def estimate_frechet(generated: torch.Tensor, real: torch.Tensor, *, seed: int) 
     shift = one.mean - other.mean
 
     overlap, slopes = _overlap(spread, len(generated) - 1, len(real) - 1)
-    a = _Side(generated, one.mean, to_balanced, 2 * shift, spread, slopes)
-    b = _Side(real, other.mean, real_to_balanced, -2 * shift, spread, slopes)
+    a = _Side(generated, one.mean, to_balanced, 2 * shift, spread, slopes, strata)
+    b = _Side(real, other.mean, real_to_balanced, -2 * shift, spread, slopes, real_strata)
     traces = np.trace(one.covariance) + np.trace(other.covariance)
     of_means = np.trace(one.covariance) / a.count + np.trace(other.covariance) / b.count
     plain = shift @ shift + traces - 2 * spread.sum()
-    bias = of_means + 2 * (overlap - spread.sum()) + a.excess_bias() + b.excess_bias()
+    bias = of_means + 2 * (overlap - spread.sum()) + sum(side.excess_bias() - side.fixed_bias() for side in (a, b))
 
     draw = np.random.default_rng(seed)
     rows, real_rows = (draw.integers(side.count, size=(2, PAIRS)) for side in (a, b))
@@ -92,21 +102,28 @@ class _Side:
     """One side's images in balanced coordinates, block by block."""
 
     def __init__(
-        self, features: torch.Tensor, mean: Vector, to_balanced: Vector, slope: Vector, spread: Vector, slopes: Vector
+        self,
+        features: torch.Tensor,
+        mean: Vector,
+        to_balanced: Vector,
+        slope: Vector,
+        spread: Vector,
+        slopes: Vector,
+        strata: torch.Tensor | None,
     ) -> None:
         self.features, self.mean, self.to_balanced, self.spread = features, mean, to_balanced, spread
-        self.count = len(features)
+        self.count, self.strata = len(features), strata
         self.fourth = np.zeros((len(spread), len(spread)))
         parts = []
-        for centred in self._blocks():
-            balanced = centred @ to_balanced
+        for away in self._blocks():
+            balanced = away @ to_balanced
             squares = np.square(balanced)
             self.fourth += squares.T @ squares
             # An image's pair with itself is in the sample's influences; the estimate, free of bias, has no such pairs.
             itself = _paired(squares, squares, squares, spread) / self.count
-            parts.append(centred @ slope + np.square(centred).sum(axis=1) - squares @ slopes - itself)
+            parts.append(away @ slope + np.square(away).sum(axis=1) - squares @ slopes - itself)
         influence = np.concatenate(parts)
-        self.influence = influence - influence.mean()
+        self.influence = centred(influence, strata)
 
     def _blocks(self) -> Iterator[Vector]:
         return (block.double().numpy() - self.mean for block in torch.split(self.features, ROWS))
@@ -125,6 +142,21 @@ class _Side:
         gaussian = np.outer(self.spread, self.spread)
         variance = moments - np.diag(np.square(self.spread)) - gaussian
         return float((variance / (self.spread[:, None] + self.spread)).sum()) / (2 * self.count)
+
+    def fixed_bias(self) -> float:
+        """The part of the bias that classes of fixed sizes do not have: pairs of different images of one class."""
+        if self.strata is None:
+            return 0.0
+        weights = 0.5 / (self.spread[:, None] + self.spread)
+        total = 0.0
+        for _, members in members_of(self.strata):
+            count = len(members)
+            balanced = self.rows(members)
+            squares = np.square(balanced)
+            mean, moments = balanced.sum(axis=0), balanced.T @ balanced - count * np.diag(self.spread)
+            every = mean @ mean + (weights * np.square(moments)).sum()
+            total += (every - _paired(squares, squares, squares, self.spread).sum()) / (count - 1)
+        return float(total) / self.count**2
 
 
 def _overlap(spread: Vector, degrees: int, real_degrees: int) -> tuple[float, Vector]:

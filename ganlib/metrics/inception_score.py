@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.metrics.estimates import TwoSampleEstimate, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
 
 ROWS = 4096
 LEAST_LOGARITHM = -1000.0
@@ -33,7 +33,7 @@ def inception_scores(logits: torch.Tensor, *, splits: int, seed: int) -> NDArray
     return np.exp([_log_score(part)[0] for part in parts])
 
 
-def estimate_inception_score(logits: torch.Tensor) -> TwoSampleEstimate:
+def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | None = None) -> TwoSampleEstimate:
     """The score of the distribution behind the images.
 
     The marginal of N images is more certain than the true one, which costs
@@ -42,6 +42,7 @@ def estimate_inception_score(logits: torch.Tensor) -> TwoSampleEstimate:
 
     Args:
         logits: [N, K].
+        strata: class of each image, [N], where so many of each class were asked for rather than drawn by chance.
 
     Raises:
         UserError: fewer than 20 images, or fewer than 2 for each class.
@@ -49,8 +50,15 @@ def estimate_inception_score(logits: torch.Tensor) -> TwoSampleEstimate:
     least = max(20, 2 * logits.shape[1])
     require("inception score", {"generated": len(logits)}, least, f"its interval with {logits.shape[1]} classes")
     value, divergences, lost = _log_score(logits)
+    if strata is not None:
+        # The marginal varies within classes only.
+        shares = logits.double().softmax(dim=1)
+        marginal = shares.mean(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
+        chosen = [shares[torch.from_numpy(members)] for _, members in members_of(strata)]
+        within = sum((part - part.mean(dim=0)).square().sum(dim=0) * len(part) / (len(part) - 1) for part in chosen)
+        lost = float((within / marginal).sum()) / (2 * len(logits) ** 2)
     score = float(np.exp(value + lost))
-    return TwoSampleEstimate(score, score * (divergences - value), np.zeros(0))
+    return TwoSampleEstimate(score, score * centred(divergences, strata), np.zeros(0))
 
 
 def _log_score(logits: torch.Tensor) -> tuple[float, NDArray[np.float64], float]:

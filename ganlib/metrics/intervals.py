@@ -40,10 +40,23 @@ Metric = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage
 
 @dataclass(frozen=True)
 class Sample:
-    """Images of one side as the metrics see them: features and, where there are any, the classes asked for [N]."""
+    """Images of one side as the metrics see them.
+
+    Attributes:
+        features: of the images.
+        labels: their classes, for generated ones those asked for, [N]; None where there are none.
+        stratified: so many of each class were taken on purpose, as of a conditional generator, not drawn by chance.
+            Chance then has less to do; taken for drawn by chance, FID would come out too low.
+    """
 
     features: Features
-    labels: torch.Tensor | None = None
+    labels: torch.Tensor | None
+    stratified: bool
+
+    @property
+    def strata(self) -> torch.Tensor | None:
+        """The classes whose sizes are fixed."""
+        return self.labels if self.stratified else None
 
 
 @dataclass(frozen=True)
@@ -123,16 +136,18 @@ def _interval(metric: Metric, generated: Sample, real: Sample, confidence: Confi
 
 
 def _estimate(metric: Metric, generated: Sample, real: Sample, confidence: Confidence) -> TwoSampleEstimate:
+    values, real_values = generated.features.values, real.features.values
+    strata = {"strata": generated.strata, "real_strata": real.strata}
     match metric:
         case "fid":
-            return estimate_frechet(generated.features.values, real.features.values, seed=confidence.seed)
+            return estimate_frechet(values, real_values, seed=confidence.seed, **strata)
         case "kid":
-            return estimate_kernel_distance(generated.features.values, real.features.values)
+            return estimate_kernel_distance(values, real_values, **strata)
         case "is":
-            return estimate_inception_score(generated.features.logits)
+            return estimate_inception_score(generated.features.logits, strata=generated.strata)
         case "diversity":
             labels, real_labels = _labels(generated, metric), _labels(real, metric)
-            return estimate_diversity(generated.features.values, labels, real.features.values, real_labels)
+            return estimate_diversity(values, labels, real_values, real_labels)
         case "precision" | "recall" | "density" | "coverage" | "label_fidelity":
             raise AssertionError(metric)
         case _:
@@ -149,7 +164,11 @@ def _labels(sample: Sample, metric: str) -> torch.Tensor:
 def _neighbourhood_intervals(generated: Sample, real: Sample, confidence: Confidence) -> dict[str, Interval]:
     values, real_values = generated.features.values, real.features.values
     halves = half_differences(
-        [values], real_values, confidence.neighbours, splits=confidence.splits, seed=confidence.seed
+        [(values, generated.strata)],
+        (real_values, real.strata),
+        confidence.neighbours,
+        splits=confidence.splits,
+        seed=confidence.seed,
     )
     figures = _figures([values], real_values, confidence)[0]
     variances = np.square(halves[:, 0]).mean(axis=0)
@@ -165,8 +184,9 @@ def _neighbourhood_difference(
 ) -> Interval:
     models = [challenger.features.values, champion.features.values]
     real_values = real.features.values
+    sides = [(challenger.features.values, challenger.strata), (champion.features.values, champion.strata)]
     halves = half_differences(
-        models, real_values, confidence.neighbours, splits=confidence.splits, seed=confidence.seed
+        sides, (real_values, real.strata), confidence.neighbours, splits=confidence.splits, seed=confidence.seed
     )[:, :, place]
     figures = _figures(models, real_values, confidence)[:, place]
     variances = np.square(halves).mean(axis=0)

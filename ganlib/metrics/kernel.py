@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.metrics.estimates import TwoSampleEstimate, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
 
 # Side of a tile of the kernel matrix: 32 MiB, and 64 MiB for the two tiles of 2,048 features that make it.
 TILE = 2048
@@ -53,12 +53,21 @@ def kernel_distance(generated: torch.Tensor, real: torch.Tensor) -> float:
     return _unbiased(*_means(generated, real))
 
 
-def estimate_kernel_distance(generated: torch.Tensor, real: torch.Tensor) -> TwoSampleEstimate:
+def estimate_kernel_distance(
+    generated: torch.Tensor,
+    real: torch.Tensor,
+    *,
+    strata: torch.Tensor | None = None,
+    real_strata: torch.Tensor | None = None,
+) -> TwoSampleEstimate:
     """`kernel_distance` with both sides' influences, of all images; at 50,000 each, minutes.
 
     Args:
         generated: [N, D].
         real: [M, D].
+        strata: class of each generated image, [N], where so many of each class were asked for rather than drawn by
+            chance: pairs of one class are then too few for an unbiased distance, which is mended.
+        real_strata: the same of the real images, [M].
 
     Raises:
         UserError: fewer than 20 images on a side.
@@ -67,12 +76,13 @@ def estimate_kernel_distance(generated: torch.Tensor, real: torch.Tensor) -> Two
     require("kid", {"generated": n, "real": m}, 20, "its confidence interval")
     own, other, cross, cross_real = _means(generated, real)
     biases = (_mean_diagonal(generated) - own.mean()) / n, (_mean_diagonal(real) - other.mean()) / m
+    missing = _missing_pairs(generated, own, strata), _missing_pairs(real, other, real_strata)
     influence, real_influence = 2 * (own - cross), 2 * (other - cross_real)
     return TwoSampleEstimate(
-        _unbiased(own, other, cross, cross_real),
-        influence - influence.mean(),
-        real_influence - real_influence.mean(),
-        bias=sum(biases),
+        _unbiased(own, other, cross, cross_real) + sum(missing),
+        centred(influence, strata),
+        centred(real_influence, real_strata),
+        bias=sum(biases) - sum(missing),
         own=2 * _degenerate_square(generated, own, generated, own, same=True) / n**2,
         cross=4 * _degenerate_square(generated, cross, real, cross_real, same=False) / (n * m),
         shared=2 * _degenerate_square(real, other, real, other, same=True) / m**2,
@@ -107,6 +117,16 @@ def _own_means(features: torch.Tensor) -> NDArray[np.float64]:
     return means / (len(features) - 1)
 
 
+def _missing_pairs(features: torch.Tensor, own: NDArray[np.float64], strata: torch.Tensor | None) -> float:
+    """What the mean over pairs of different images lacks in pairs of one class, where classes have fixed sizes."""
+    if strata is None:
+        return 0.0
+    within = sum(
+        len(members) * _own_means(features[torch.from_numpy(members)]).mean() for _, members in members_of(strata)
+    )
+    return float(within / len(features) - own.mean()) / len(features)
+
+
 def _mean_diagonal(features: torch.Tensor) -> float:
     squares = (block.double().square().sum(dim=1) for block in torch.split(features, TILE))
     return float(torch.cat([(square / features.shape[1] + 1) ** 3 for square in squares]).mean())
@@ -132,7 +152,7 @@ def _degenerate_square(
 ) -> float:
     """Mean square, over pairs of different images among the first ones, of the kernel less its means."""
     kernel = _kernel(a[:SAMPLE].double().numpy(), b[-SAMPLE:].double().numpy())
-    centred = kernel - means[:SAMPLE, None] - other_means[-SAMPLE:] + means.mean()
+    left = kernel - means[:SAMPLE, None] - other_means[-SAMPLE:] + means.mean()
     if same:
-        centred[np.arange(len(a))[:SAMPLE, None] == np.arange(len(b))[-SAMPLE:]] = np.nan
-    return float(np.nanmean(np.square(centred)))
+        left[np.arange(len(a))[:SAMPLE, None] == np.arange(len(b))[-SAMPLE:]] = np.nan
+    return float(np.nanmean(np.square(left)))

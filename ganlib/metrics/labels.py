@@ -14,6 +14,7 @@ from ganlib.metrics.estimates import (
     TwoSampleEstimate,
     difference_of_intervals,
     effective_count,
+    members_of,
     require,
     share_interval,
 )
@@ -60,7 +61,7 @@ def label_fidelity_interval(logits: torch.Tensor, labels: torch.Tensor, level: f
     right = _right(logits, labels)
     require("label fidelity", {"generated": len(right)}, 20, "its interval")
     variance = 0.0
-    for _, members in _members(labels):
+    for _, members in members_of(labels):
         chance = (right[members].sum() + 0.5) / (len(members) + 1)
         variance += len(members) * chance * (1 - chance) / len(right) ** 2
     share = float(right.mean())
@@ -123,9 +124,9 @@ def class_table(
         level: of the intervals.
     """
     right = _right(logits, labels)
-    real_members = dict(_members(real_labels))
+    real_members = dict(members_of(real_labels))
     rows = []
-    for label, members in _members(labels):
+    for label, members in members_of(labels):
         others = real_members.get(label, np.array([], dtype=np.int64))
         diversity = None
         if len(members) >= 2 and len(others) >= 2:
@@ -139,11 +140,6 @@ def class_table(
 def _right(logits: torch.Tensor, labels: torch.Tensor) -> NDArray[np.float64]:
     assert len(logits) == len(labels) > 0
     return np.asarray((logits.argmax(dim=1) == labels).double().numpy())
-
-
-def _members(labels: torch.Tensor) -> list[tuple[int, NDArray[np.int64]]]:
-    values = labels.numpy()
-    return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
 
 
 def _mean_spread(

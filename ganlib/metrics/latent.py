@@ -65,7 +65,7 @@ def spherical(starts: torch.Tensor, ends: torch.Tensor, positions: torch.Tensor)
     angle = 2 * torch.atan2((a - b).norm(dim=1, keepdim=True), (a + b).norm(dim=1, keepdim=True))
     if bool((angle > torch.pi - SMALLEST_ANGLE).any()):
         raise UserError("latents: found two that are exactly opposite, with no one arc between them; draw others")
-    t = positions[:, None]
+    t = positions[:, None].to(starts.dtype)
     sine = angle.sin()
     curved = angle > SMALLEST_ANGLE
     safe = torch.where(curved, sine, torch.ones_like(sine))
@@ -155,7 +155,8 @@ class Calibration:
             found += step
             if float(step.abs().max()) < 1e-10:
                 break
-        if not 0 < float(found[0]) < 1e3:
+        separated = float(real.min()) > float(generated.max())
+        if separated or not float(found[0]) > 0:
             raise UserError(
                 f"critic: found outputs that cannot be calibrated (slope {float(found[0]):.3g}); "
                 "rejection sampling needs a critic that ranks real above generated images but not without error"

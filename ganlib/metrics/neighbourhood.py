@@ -16,7 +16,10 @@ LARGEST = 4000
 NOTED_PER_NEIGHBOUR, NOTED = 4, 24
 LEAST_FOR_VARIANCE = 100
 # What twice the images may leave of the variance; beyond, it is noise of few splits.
-FALLS = (0.45, 0.85)
+FALLS = (0.5, 0.85)
+
+# Features [N, D] and, where so many images of each class were taken on purpose, the classes [N].
+Stratified = tuple[torch.Tensor, torch.Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def measure_neighbourhood(generated: Balls, real: Balls, *, rows: int = ROWS, co
 
 
 def half_differences(
-    models: list[torch.Tensor], real: torch.Tensor, neighbours: int, *, splits: int, seed: int
+    models: list[Stratified], real: Stratified, neighbours: int, *, splits: int, seed: int
 ) -> NDArray[np.float64]:
     """Differences of the four figures between random halves of all images, [splits, models, 4], scaled to full size.
 
@@ -95,8 +98,9 @@ def half_differences(
     Above 4,000 images of a side the first ones of a random order stand for all.
 
     Args:
-        models: generated features of each model, [N, D].
-        real: [M, D].
+        models: generated features of each model, [N, D], with their classes [N] where so many of each were asked for
+            rather than drawn by chance; halves then have half of each class.
+        real: [M, D], likewise.
         neighbours: k.
         splits: how many.
         seed: of the halves.
@@ -104,7 +108,7 @@ def half_differences(
     Raises:
         UserError: fewer than 100 images, or 8 for each neighbour, on a side.
     """
-    counts = {f"generated ({index})": len(model) for index, model in enumerate(models)} | {"real": len(real)}
+    counts = {f"generated ({index})": len(model[0]) for index, model in enumerate(models)} | {"real": len(real[0])}
     require("neighbours", counts, max(LEAST_FOR_VARIANCE, 8 * neighbours), "the interval of precision or coverage")
     share = min(1.0, LARGEST / max(counts.values()))
     real_part = _Part(real, share, neighbours, np.random.default_rng([seed, 0]))
@@ -117,13 +121,13 @@ def half_differences(
             squares[down, across] = tile
         quarters = np.empty((splits, 2, 4))
         for split in range(splits):
-            halves = _halves(torch.from_numpy(draw.permutation(part.count)))
-            real_halves = _halves(torch.from_numpy(draw_real.permutation(real_part.count)))
+            halves = part.halves(torch.from_numpy(draw.permutation(part.count)))
+            real_halves = real_part.halves(torch.from_numpy(draw_real.permutation(real_part.count)))
             pairs = list(zip(halves, real_halves, strict=True))
             one, other = (_figures(squares, part, half, real_part, real_half) for half, real_half in pairs)
             found[split, index] = one - other
             for side, (half, real_half) in enumerate(pairs):
-                both = zip(_halves(half), _halves(real_half), strict=True)
+                both = zip(part.halves(half), real_part.halves(real_half), strict=True)
                 one, other = (_figures(squares, part, rows, real_part, columns) for rows, columns in both)
                 quarters[split, side] = one - other
         # Each difference has twice the variance of a half, or of a quarter.
@@ -134,20 +138,24 @@ def half_differences(
     return found
 
 
-def _halves(order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return order[: len(order) // 2], order[len(order) // 2 :]
-
-
 class _Part:
     """A random part of one side, with each image's nearest neighbours in it."""
 
-    def __init__(self, features: torch.Tensor, share: float, neighbours: int, order: np.random.Generator) -> None:
+    def __init__(self, side: Stratified, share: float, neighbours: int, order: np.random.Generator) -> None:
+        features, strata = side
         chosen = order.permutation(len(features))[: max(round(share * len(features)), LEAST_FOR_VARIANCE)]
-        self.features = features[torch.from_numpy(np.sort(chosen))]
+        rows = torch.from_numpy(np.sort(chosen))
+        self.features, self.strata = features[rows], None if strata is None else strata[rows]
         self.count = len(chosen)
         self.neighbours = neighbours
         noted = min(NOTED_PER_NEIGHBOUR * neighbours + NOTED, self.count - 1)
         self.distances, self.indices = nearest(self.features, self.features, noted, own=True)
+
+    def halves(self, order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every other image of the order; of a stratified side every other one of each class."""
+        if self.strata is not None:
+            order = order[self.strata[order].argsort(stable=True)]
+        return order[::2], order[1::2]
 
     def square_radii(self, half: torch.Tensor) -> torch.Tensor:
         """Of the images in the half, to the k-th neighbour in the same half."""
