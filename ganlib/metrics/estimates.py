@@ -94,6 +94,20 @@ def centred(influence: NDArray[np.float64], strata: torch.Tensor | None) -> NDAr
     return left
 
 
+def partners(count: int, strata: torch.Tensor | None, draw: np.random.Generator) -> NDArray[np.int64]:
+    """For each of `count` images another one at random, of a stratified sample one of its own class, [count].
+
+    Half the square of a difference of partners is a variance, within classes where these are fixed; so no mean of the
+    pairs' kernel is needed to measure theirs.
+    """
+    found = np.empty(count, dtype=np.int64)
+    groups = [np.arange(count)] if strata is None else [members for _, members in members_of(strata)]
+    for members in groups:
+        order = draw.permutation(members)
+        found[order] = np.roll(order, 1)
+    return found
+
+
 def members_of(labels: torch.Tensor) -> list[tuple[int, NDArray[np.int64]]]:
     """The classes in labels [N] and the indices of each one's images."""
     values = labels.numpy()

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, partners, require
 from ganlib.metrics.frechet import ROWS, FeatureStatistics, covariance_root
 
 # Pairs of images of which the second-order variance is the mean.
 PAIRS = 8000
+PAIRS_AT_ONCE = 1000
 # Directions with less than this share of the largest variance carry only rounding.
 NEGLIGIBLE = 1e-12
 # Nodes of the quadrature over sample sizes; exact for equal sizes, 1e-9 for sizes of 1 : 10.
@@ -86,15 +87,16 @@ def estimate_frechet(
     bias = of_means + 2 * (overlap - spread.sum()) + sum(side.excess_bias() - side.fixed_bias() for side in (a, b))
 
     draw = np.random.default_rng(seed)
-    rows, real_rows = (draw.integers(side.count, size=(2, PAIRS)) for side in (a, b))
+    chosen = [_Pairs(side, draw) for side in (a, b)]
+    others = [_Pairs(side, draw) for side in (a, b)]
     return TwoSampleEstimate(
         float(plain - bias),
         a.influence,
         b.influence,
         bias=float(bias),
-        own=2 * _pair_square(a, rows[0], a, rows[1]) / a.count**2,
-        cross=4 * _pair_square(a, rows[0], b, real_rows[0]) / (a.count * b.count),
-        shared=2 * _pair_square(b, real_rows[0], b, real_rows[1]) / b.count**2,
+        own=2 * _pair_square(chosen[0], others[0], same=True) / a.count**2,
+        cross=4 * _pair_square(chosen[0], chosen[1], same=False) / (a.count * b.count),
+        shared=2 * _pair_square(chosen[1], others[1], same=True) / b.count**2,
     )
 
 
@@ -128,7 +130,7 @@ class _Side:
     def _blocks(self) -> Iterator[Vector]:
         return (block.double().numpy() - self.mean for block in torch.split(self.features, ROWS))
 
-    def rows(self, chosen: NDArray[np.int64]) -> Vector:
+    def balanced(self, chosen: NDArray[np.int64]) -> Vector:
         return np.asarray((self.features[torch.from_numpy(chosen)].double().numpy() - self.mean) @ self.to_balanced)
 
     def excess_bias(self) -> float:
@@ -151,9 +153,9 @@ class _Side:
         total = 0.0
         for _, members in members_of(self.strata):
             count = len(members)
-            balanced = self.rows(members)
-            squares = np.square(balanced)
-            mean, moments = balanced.sum(axis=0), balanced.T @ balanced - count * np.diag(self.spread)
+            found = self.balanced(members)
+            squares = np.square(found)
+            mean, moments = found.sum(axis=0), found.T @ found - count * np.diag(self.spread)
             every = mean @ mean + (weights * np.square(moments)).sum()
             total += (every - _paired(squares, squares, squares, self.spread).sum()) / (count - 1)
         return float(total) / self.count**2
@@ -183,20 +185,34 @@ def _overlap(spread: Vector, degrees: int, real_degrees: int) -> tuple[float, Ve
 
 
 def _paired(product: Vector, squares: Vector, other_squares: Vector, spread: Vector) -> Vector:
-    """κ(u, v) = u·v + ½ Σᵢⱼ (uᵢuⱼ - pᵢδᵢⱼ)(vᵢvⱼ - pⱼδᵢⱼ) / (pᵢ + pⱼ) [P], from u v, u², v² [P, D]."""
+    """κ(u, v) = u·v + ½ Σᵢⱼ (uᵢuⱼ - pᵢδᵢⱼ)(vᵢvⱼ - pⱼδᵢⱼ) / (pᵢ + pⱼ) of pairs, [P], from u v, u², v² [P, D]."""
     weights = 0.5 / (spread[:, None] + spread)
     kernel = product.sum(axis=1) + ((product @ weights) * product).sum(axis=1)
     return np.asarray(kernel + (spread.sum() - squares.sum(axis=1) - other_squares.sum(axis=1)) / 4)
 
 
-def _pair_square(a: _Side, rows: NDArray[np.int64], b: _Side, other_rows: NDArray[np.int64]) -> float:
-    """Mean square of κ over pairs of different images."""
-    different = rows != other_rows if a is b else np.ones(len(rows), dtype=bool)
+class _Pairs:
+    """Random images of one side, each with a partner."""
+
+    def __init__(self, side: _Side, draw: np.random.Generator) -> None:
+        self.side = side
+        self.rows = draw.integers(side.count, size=PAIRS)
+        self.partners = partners(side.count, side.strata, draw)[self.rows]
+
+
+def _pair_square(one: _Pairs, other: _Pairs, *, same: bool) -> float:
+    """Mean square over pairs of κ less its means over each side: a quarter of that of differences of partners."""
+    different = np.ones(PAIRS, dtype=bool)
+    if same:
+        for rows in (one.rows, one.partners):
+            different &= (rows != other.rows) & (rows != other.partners)
     total = 0.0
-    for start in range(0, len(rows), 1000):
-        chosen = np.arange(start, min(start + 1000, len(rows)))
-        chosen = chosen[different[chosen]]
-        u, v = a.rows(rows[chosen]), b.rows(other_rows[chosen])
-        kernel = _paired(u * v, np.square(u), np.square(v), a.spread)
-        total += float(np.square(kernel).sum())
+    for chosen in np.array_split(np.flatnonzero(different), range(PAIRS_AT_ONCE, PAIRS, PAIRS_AT_ONCE)):
+        ends = [one.side.balanced(rows[chosen]) for rows in (one.rows, one.partners)]
+        others = [other.side.balanced(rows[chosen]) for rows in (other.rows, other.partners)]
+        kernel = np.zeros(len(chosen))
+        for sign, u, v in ((1, 0, 0), (-1, 0, 1), (-1, 1, 0), (1, 1, 1)):
+            first, second = ends[u], others[v]
+            kernel += sign * _paired(first * second, np.square(first), np.square(second), one.side.spread)
+        total += float(np.square(kernel).sum()) / 4
     return total / int(different.sum())

@@ -142,7 +142,7 @@ def _estimate(metric: Metric, generated: Sample, real: Sample, confidence: Confi
         case "fid":
             return estimate_frechet(values, real_values, seed=confidence.seed, **strata)
         case "kid":
-            return estimate_kernel_distance(values, real_values, **strata)
+            return estimate_kernel_distance(values, real_values, seed=confidence.seed, **strata)
         case "is":
             return estimate_inception_score(generated.features.logits, strata=generated.strata)
         case "diversity":

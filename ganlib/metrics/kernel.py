@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, partners, require
 
 # Side of a tile of the kernel matrix: 32 MiB, and 64 MiB for the two tiles of 2,048 features that make it.
 TILE = 2048
@@ -57,6 +57,7 @@ def estimate_kernel_distance(
     generated: torch.Tensor,
     real: torch.Tensor,
     *,
+    seed: int,
     strata: torch.Tensor | None = None,
     real_strata: torch.Tensor | None = None,
 ) -> TwoSampleEstimate:
@@ -65,6 +66,7 @@ def estimate_kernel_distance(
     Args:
         generated: [N, D].
         real: [M, D].
+        seed: of the pairs drawn for the second-order variance.
         strata: class of each generated image, [N], where so many of each class were asked for rather than drawn by
             chance: pairs of one class are then too few for an unbiased distance, which is mended.
         real_strata: the same of the real images, [M].
@@ -78,14 +80,17 @@ def estimate_kernel_distance(
     biases = (_mean_diagonal(generated) - own.mean()) / n, (_mean_diagonal(real) - other.mean()) / m
     missing = _missing_pairs(generated, own, strata), _missing_pairs(real, other, real_strata)
     influence, real_influence = 2 * (own - cross), 2 * (other - cross_real)
+    draw = np.random.default_rng(seed)
+    one, again = (_Sampled(generated, strata, draw) for _ in range(2))
+    first, second = (_Sampled(real, real_strata, draw) for _ in range(2))
     return TwoSampleEstimate(
         _unbiased(own, other, cross, cross_real) + sum(missing),
         centred(influence, strata),
         centred(real_influence, real_strata),
         bias=sum(biases) - sum(missing),
-        own=2 * _degenerate_square(generated, own, generated, own, same=True) / n**2,
-        cross=4 * _degenerate_square(generated, cross, real, cross_real, same=False) / (n * m),
-        shared=2 * _degenerate_square(real, other, real, other, same=True) / m**2,
+        own=2 * _pair_square(one, again, same=True) / n**2,
+        cross=4 * _pair_square(one, first, same=False) / (n * m),
+        shared=2 * _pair_square(first, second, same=True) / m**2,
     )
 
 
@@ -132,6 +137,15 @@ def _mean_diagonal(features: torch.Tensor) -> float:
     return float(torch.cat([(square / features.shape[1] + 1) ** 3 for square in squares]).mean())
 
 
+class _Sampled:
+    """At most 1,000 images of one side and a partner of each: their indices and features, two arrays each."""
+
+    def __init__(self, features: torch.Tensor, strata: torch.Tensor | None, draw: np.random.Generator) -> None:
+        rows = draw.permutation(len(features))[:SAMPLE]
+        self.indices = rows, partners(len(features), strata, draw)[rows]
+        self.features = tuple(features[torch.from_numpy(part)].double().numpy() for part in self.indices)
+
+
 def _tiles(a: torch.Tensor, b: torch.Tensor, *, own: bool) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
     for top in range(0, len(a), TILE):
         rows = slice(top, min(top + TILE, len(a)))
@@ -147,12 +161,14 @@ def _kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
     return np.asarray(inner * inner * inner)
 
 
-def _degenerate_square(
-    a: torch.Tensor, means: NDArray[np.float64], b: torch.Tensor, other_means: NDArray[np.float64], *, same: bool
-) -> float:
-    """Mean square, over pairs of different images among the first ones, of the kernel less its means."""
-    kernel = _kernel(a[:SAMPLE].double().numpy(), b[-SAMPLE:].double().numpy())
-    left = kernel - means[:SAMPLE, None] - other_means[-SAMPLE:] + means.mean()
+def _pair_square(a: _Sampled, b: _Sampled, *, same: bool) -> float:
+    """Mean square of the kernel less its means over each side: a quarter of that of differences of partners."""
+    total = np.zeros((len(a.features[0]), len(b.features[0])))
+    for sign, i, j in ((1, 0, 0), (-1, 0, 1), (-1, 1, 0), (1, 1, 1)):
+        total += sign * _kernel(a.features[i], b.features[j])
+    different = np.ones(total.shape, dtype=bool)
     if same:
-        left[np.arange(len(a))[:SAMPLE, None] == np.arange(len(b))[-SAMPLE:]] = np.nan
-    return float(np.nanmean(np.square(left)))
+        for rows in a.indices:
+            for columns in b.indices:
+                different &= rows[:, None] != columns
+    return float(np.square(total[different]).mean()) / 4

@@ -1,0 +1,201 @@
+"""Intervals: their arithmetic, what they refuse, and that they hold the truth as often as they say."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch_fidelity.metric_isc import isc_features_to_metric
+
+from ganlib.errors import UserError
+from ganlib.metrics.estimates import (
+    Interval,
+    TwoSampleEstimate,
+    difference_of_intervals,
+    distance_interval,
+    effective_count,
+    log_interval,
+    quantile,
+    share_interval,
+)
+from ganlib.metrics.extractors import Features
+from ganlib.metrics.inception_score import estimate_inception_score, inception_scores
+from ganlib.metrics.intervals import Confidence, Metric, Sample, difference, intervals
+
+CONFIDENCE = Confidence(level=0.95, neighbours=3, splits=40, seed=0)
+METRICS: list[Metric] = [
+    "fid",
+    "kid",
+    "is",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "label_fidelity",
+    "diversity",
+]
+CLASSES = 4
+MIDDLES = 2.5 * np.random.default_rng(99).normal(size=(CLASSES, 6))
+
+
+def sample(count: int, seed: int, *, shift: float = 0.0, scale: float = 1.0, stratified: bool = False) -> Sample:
+    """A mixture of four Gaussians in six dimensions, and a linear classifier's logits."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES if stratified else draw.integers(CLASSES, size=count)
+    values = MIDDLES[labels] + scale * draw.normal(size=(count, 6)) + shift
+    logits = values @ MIDDLES.T - np.square(MIDDLES).sum(axis=1) / 2
+    parts = (torch.from_numpy(part).float() for part in (values, logits))
+    return Sample(Features(*parts), torch.from_numpy(labels), stratified)
+
+
+def test_every_metric_has_an_interval_around_its_estimate() -> None:
+    found = intervals(sample(200, 0, shift=0.2, stratified=True), sample(200, 1), METRICS, CONFIDENCE)
+    assert list(found) == METRICS
+    for one in found.values():
+        assert one.low <= one.estimate <= one.high
+        assert one.low < one.high
+    again = intervals(sample(200, 0, shift=0.2, stratified=True), sample(200, 1), METRICS, CONFIDENCE)
+    assert again == found
+
+
+def test_more_images_make_intervals_shorter() -> None:
+    few, many = (intervals(sample(n, 0, shift=0.3), sample(n, 1), METRICS, CONFIDENCE) for n in (150, 1200))
+    for metric in METRICS:
+        ratio = (few[metric].high - few[metric].low) / (many[metric].high - many[metric].low)
+        assert 1.5 < ratio < 6, metric
+
+
+def test_a_difference_on_the_same_real_images_is_surer_than_two_intervals() -> None:
+    real, one, other = sample(150, 0), sample(600, 1, shift=0.6), sample(600, 2, shift=0.6)
+    for metric in ("fid", "kid", "precision", "coverage"):
+        together = difference(one, other, real, metric, CONFIDENCE)
+        ends = [intervals(model, real, [metric], CONFIDENCE)[metric] for model in (one, other)]
+        apart = sqrt(sum((end.high - end.low) ** 2 for end in ends))
+        assert together.low < 0 < together.high, metric
+        assert together.high - together.low < 1.001 * apart, metric
+
+
+def test_a_better_generator_is_found_and_the_sign_is_challenger_less_champion() -> None:
+    real, good, bad = sample(400, 0), sample(400, 1), sample(400, 2, shift=0.8, scale=1.5)
+    for metric in ("fid", "kid"):
+        assert difference(good, bad, real, metric, CONFIDENCE).high < 0
+        assert difference(bad, good, real, metric, CONFIDENCE).low > 0
+    assert difference(good, bad, real, "precision", CONFIDENCE).low > 0
+    assert difference(good, bad, real, "coverage", CONFIDENCE).low > 0
+    assert difference(good, bad, real, "label_fidelity", CONFIDENCE).low > 0
+
+
+def test_what_a_metric_needs_is_said_in_one_line() -> None:
+    unlabelled = Sample(sample(200, 0).features, None, False)
+    for metric in ("label_fidelity", "diversity"):
+        with pytest.raises(UserError, match=f"{metric}: needs the class of each image, found none"):
+            intervals(unlabelled, sample(200, 1), [metric], CONFIDENCE)
+    with pytest.raises(UserError, match=r"at least 100 generated \(0\) images, found 50"):
+        intervals(sample(50, 0), sample(200, 1), ["coverage"], CONFIDENCE)
+    with pytest.raises(UserError, match="needs at least 20 real images, found 10"):
+        intervals(sample(50, 0), sample(10, 1), ["kid"], CONFIDENCE)
+    with pytest.raises(UserError, match="level=95: found a confidence outside 0 to 1"):
+        quantile(95)
+
+
+def test_wilson_s_interval_is_scipy_s() -> None:
+    for successes, count in ((0, 20), (3, 20), (20, 20), (77, 500)):
+        expected = stats.binomtest(successes, count).proportion_ci(0.9, method="wilson")
+        found = share_interval(successes / count, count, 0.9)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_quantiles_of_few_degrees_of_freedom() -> None:
+    assert quantile(0.95) == pytest.approx(stats.norm.ppf(0.975))
+    for degrees in (20, 60, 200):
+        assert quantile(0.95, degrees=degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=0.007)
+
+
+def test_differences_of_intervals() -> None:
+    one, other = Interval(0.5, 0.4, 0.7, 0.95), Interval(0.3, 0.2, 0.35, 0.95)
+    found = difference_of_intervals(one, other)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.2, 0.2 - sqrt(0.0125), 0.2 + sqrt(0.05)))
+    same = difference_of_intervals(one, one, correlation=1)
+    assert same.high - same.low < found.high - found.low
+
+
+def test_a_distance_s_interval_is_longer_upwards_near_zero_and_even_far_away() -> None:
+    draw = np.random.default_rng(0)
+    influence = draw.normal(size=100)
+    near = distance_interval(TwoSampleEstimate(0.05, influence, influence, bias=0.02), 0.95)
+    assert near.high - near.estimate > near.estimate - near.low
+    far = distance_interval(TwoSampleEstimate(100.0, influence, influence, bias=0.02), 0.95)
+    assert far.high - far.estimate == pytest.approx(far.estimate - far.low, rel=0.02)
+    below = distance_interval(TwoSampleEstimate(-0.3, influence, influence, bias=0.4, own=1e-3), 0.95)
+    assert 0 <= below.low <= below.high
+
+
+def test_degenerate_figures_have_finite_intervals() -> None:
+    assert log_interval(0.0, 0.0, 0.95) == Interval(0.0, 0.0, 0.0, 0.95)
+    assert effective_count(1.0, 0.0, 50) == 50
+    assert share_interval(1.0, 50, 0.95).low < 1
+
+
+def test_inception_scores_equal_torch_fidelity() -> None:
+    logits = sample(203, 0).features.logits * 3
+    expected = isc_features_to_metric(logits, splits=4, shuffle=True, rng_seed=7)
+    found = inception_scores(logits, splits=4, seed=7)
+    assert found.mean() == pytest.approx(expected["inception_score_mean"], rel=1e-12)
+    assert found.std() == pytest.approx(expected["inception_score_std"], rel=1e-9)
+    with pytest.raises(UserError, match="the mean of 10 parts needs at least 20 generated images, found 12"):
+        inception_scores(logits[:12], splits=10, seed=0)
+
+
+def test_the_score_of_a_known_table() -> None:
+    """Certain of one of K classes evenly: K. The same for all: 1. Two kinds of image: by hand."""
+    certain = 1e4 * torch.eye(5).repeat(20, 1)
+    assert inception_scores(certain, splits=1, seed=0)[0] == pytest.approx(5)
+    assert inception_scores(torch.zeros(100, 5), splits=1, seed=0)[0] == pytest.approx(1)
+    shares = np.array([[0.9, 0.1], [0.3, 0.7]])
+    divergence = np.mean([(p * np.log(p / [0.6, 0.4])).sum() for p in shares])
+    table = torch.from_numpy(np.log(shares)).repeat(50, 1)
+    assert inception_scores(table, splits=1, seed=0)[0] == pytest.approx(np.exp(divergence))
+    found = estimate_inception_score(certain)
+    assert found.standard_error == pytest.approx(0, abs=1e-9)
+
+
+def test_the_score_s_bias_of_few_images_is_added_back() -> None:
+    truth = inception_scores(sample(40000, 1).features.logits, splits=1, seed=0)[0]
+    few = [sample(40, 100 + seed).features.logits for seed in range(150)]
+    plain = np.mean([inception_scores(logits, splits=1, seed=0)[0] for logits in few])
+    mended = np.mean([estimate_inception_score(logits).estimate for logits in few])
+    assert abs(mended - truth) < 0.3 * abs(plain - truth)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
+    """200 repetitions; 3.3 standard errors of a share of 0.95 are 0.05."""
+    repetitions, n, m = 200, 300, 400
+    kept: list[Metric] = ["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity"]
+    found = [
+        intervals(sample(n, s, shift=0.2, scale=1.1), sample(m, 5000 + s), kept, CONFIDENCE) for s in range(repetitions)
+    ]
+    truths = {metric: float(np.mean([one[metric].estimate for one in found])) for metric in kept}
+    between = np.cov(MIDDLES.T, bias=True)
+    generated, real = between + 1.21 * np.eye(6), between + np.eye(6)
+    roots = np.sqrt(np.linalg.eigvals(generated @ real).real)
+    truths["fid"] = 6 * 0.2**2 + float(np.trace(generated + real) - 2 * roots.sum())
+    for metric in kept:
+        held = np.mean([one[metric].low <= truths[metric] <= one[metric].high for one in found])
+        assert held >= 0.9, (metric, held)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_equal_generators_are_seldom_called_different() -> None:
+    """120 pairs; the gate looks at one end, which is wrong in 2.5 % of pairs."""
+    real = [sample(300, 9000 + s) for s in range(120)]
+    for metric in ("fid", "kid", "precision", "coverage"):
+        found = [
+            difference(sample(300, s, shift=0.2), sample(300, 4000 + s, shift=0.2), real[s], metric, CONFIDENCE)
+            for s in range(120)
+        ]
+        assert np.mean([one.high < 0 for one in found]) <= 0.06, metric
+        assert np.mean([one.low > 0 for one in found]) <= 0.06, metric
