@@ -19,7 +19,7 @@ from ganlib.datasets.grouping import grouped
 from ganlib.datasets.index import ORDER
 from ganlib.datasets.items import printable
 from ganlib.datasets.manifest import MANIFEST, QUARANTINE, Manifest, SplitSummary, labels_name, shard_name
-from ganlib.datasets.parts import decoder_versions, open_pixels
+from ganlib.datasets.parts import decoder_versions, open_pixels, write_header
 from ganlib.datasets.survey import SPLITS, Survey, survey
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice, ignore
@@ -167,8 +167,7 @@ def _write_split(options: DataOptions, found: Survey, folder: Path, split: str) 
                 "split; raise it"
             )
         with (folder / shard_name(split, len(shards))).open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, "|u1", (len(rows), *shape))
             for at in range(0, len(rows), _CHUNK_IMAGES):
                 chunk = parts.take(rows[at : at + _CHUNK_IMAGES])
                 file.write(chunk.data)
@@ -177,8 +176,11 @@ def _write_split(options: DataOptions, found: Survey, folder: Path, split: str) 
         if found.classes:
             labels.append(np.array([row[1] for row in rows], dtype="<i8"))
     if found.classes:
-        np.save(folder / labels_name(split), np.concatenate(labels))
-        digest.update(np.concatenate(labels).data)
+        together = np.concatenate(labels)
+        with (folder / labels_name(split)).open("wb") as file:
+            write_header(file, "<i8", together.shape)
+            file.write(together.data)
+        digest.update(together.data)
     mean, std = found.statistics(split)
     return SplitSummary(
         images=sum(shards),

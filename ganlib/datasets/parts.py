@@ -18,6 +18,7 @@ from functools import cache
 from importlib.metadata import version
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ FORMAT = 1
 # Whether an image is unusual among all the others is not decided here.
 _WHOLE_SET = ("exact_duplicate", "near_duplicate", "split_overlap")
 _DECODERS = ("numpy", "opencv-python-headless", "pillow")
+# What the journal holds until the first member is read.
+_NONE_YET = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,22 @@ def decode_part(work: Work) -> DecodedPart:
 def after_death(work: Work) -> Work:
     """The same work without the member at which the worker died."""
     journal = _journal(work.folder, work.identity)
-    at = int.from_bytes(journal.read_bytes()[:8], "little") if journal.exists() else None
-    if at is None or at in work.deadly:
+    noted = journal.read_bytes() if journal.exists() else b""
+    at = int.from_bytes(noted, "little") if noted else _NONE_YET
+    if at == _NONE_YET or at in work.deadly:
         raise UserError(
             f"{work.folder}: a worker died before it read anything, twice; expected memory and disk enough for "
             "preprocess.workers, lower it"
         )
     return replace(work, deadly=work.deadly | {at})
+
+
+def write_header(file: IO[bytes], dtype: str, shape: tuple[int, ...]) -> None:
+    """Begin an `.npy` file in C order; the elements are written after it.
+
+    `np.save` would do both, but does not notice where the disk has no room for the last of them.
+    """
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
 
 
 def open_pixels(folder: Path, identity: str) -> NDArray[np.uint8]:
@@ -227,11 +239,12 @@ def _write(folder: Path, decoded: DecodedPart, pixels: NDArray[np.uint8]) -> Non
     """The pixels first, so that the description vouches for them."""
     temporary = folder / f"{decoded.identity}.{os.getpid()}.partial"
     with temporary.open("wb") as file:
-        np.save(file, pixels)
+        write_header(file, "|u1", pixels.shape)
+        file.write(pixels.data)
     temporary.replace(folder / f"{decoded.identity}.npy")
     content = {
         "files": decoded.files,
-        "crc32": zlib.crc32(np.ascontiguousarray(pixels).data),
+        "crc32": zlib.crc32(pixels.data),
         "rows": [list(_fields(row)) for row in decoded.rows],
         "cases": [list(_fields(case)) for case in decoded.cases],
     }
@@ -272,7 +285,9 @@ class _Journal:
 
     def __enter__(self) -> "_Journal":
         with self._path.open("w+b") as file:
-            file.truncate(8)
+            # Written, as a hole in the file would end the process where the disk is full.
+            file.write(_NONE_YET.to_bytes(8, "little"))
+            file.flush()
             self._map = mmap.mmap(file.fileno(), 8)
         return self
 

@@ -1,6 +1,7 @@
 """All of a source read, decoded and judged; nothing is written but scratch files."""
 
 import math
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from ganlib.events import EventSink, Notice, Progress, ignore
 SPLITS = ("train", "test")
 _PROGRESS_EVERY_S = 0.5
 _SHOWN = 3
+_DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +151,7 @@ def survey(
     """
     folder = scratch / "parts"
     folder.mkdir(parents=True, exist_ok=True)
-    with Index(scratch / "index.db", options) as index:
+    with _full_disk_told(scratch), Index(scratch / "index.db", options) as index:
         source = open_source(options)
         with open_executor(preprocess) as executor:
             _decode_all(source, options, executor, folder, index, on_event)
@@ -159,6 +161,20 @@ def survey(
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()
         remove_parts(folder, keep=used.__contains__)
+
+
+@contextmanager
+def _full_disk_told(scratch: Path) -> Iterator[None]:
+    """What SQLite says where the index, or a table that it sorts by, finds no room; also in the block of `survey`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _DISK_ERRORS:
+            raise
+        raise UserError(
+            f"{scratch}: cannot be written ({error}); free or mend the disk and run again, what is decoded so far is "
+            "kept"
+        ) from None
 
 
 def _decode_all(

@@ -133,3 +133,60 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(root: Path, tmp_path: 
     assert line.startswith("error: ")
     assert "No space left on device" in line
     assert "run again" in line
+
+
+GROWING_ROOM = """
+import shutil
+import sys
+from pathlib import Path
+from ganlib.config import DataOptions, PreprocessOptions
+from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packing import pack
+from ganlib.errors import UserError
+
+if __name__ == "__main__":
+    options = DataOptions.model_validate_json(sys.argv[1])
+    preprocess = PreprocessOptions(executor="processes", workers=1, dask_address=None, keep_parts=False)
+    disk = Path(sys.argv[2])
+    for free in range(1 << 14, 1 << 17, 4096):
+        shutil.rmtree(disk / "scratch", ignore_errors=True)
+        try:
+            with (disk / "filler").open("wb", buffering=0) as filler:
+                while filler.write(bytes(4096)):
+                    pass
+        except OSError:
+            pass
+        with (disk / "filler").open("r+b") as filler:
+            filler.truncate(filler.seek(0, 2) - free)
+        try:
+            pack(options, preprocess, disk / "out", scratch=disk / "scratch")
+        except UserError as error:
+            assert not (disk / "out").exists()
+            print(error)
+        else:
+            open_packed(disk / "out")
+            print("packed")
+            break
+"""
+
+
+def test_wherever_the_disk_is_full_it_is_one_line(tmp_path: Path) -> None:
+    """With a page more of room each time, until it suffices."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "child.py").write_text(GROWING_ROOM)
+    write_folder(tmp_path / "few", noise_files(12))
+    options = data_options(tmp_path / "few", image_size=32).model_dump_json()
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$3" && exec "$0" "$1" "$2" "$3" || exit 77'
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, sys.executable,
+         str(tmp_path / "child.py"), options, str(tmp_path / "disk")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("no mount namespaces here")
+    *failures, last = done.stdout.splitlines()
+    assert last == "packed", done.stderr
+    assert {line.partition(": cannot")[0].rpartition("/")[2] for line in failures} == {"scratch", "parts", "out"}
+    for line in failures:
+        assert "cannot be written" in line
+        assert "No space left" in line or "disk is full" in line
