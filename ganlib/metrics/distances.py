@@ -20,7 +20,7 @@ def square_tiles(
     For distances of a set with itself (`own`) that of a row to itself is exactly 0.
     """
     # Inner products lose digits where the origin is far away.
-    centre = b.mean(dim=0, dtype=torch.float64)
+    centre = torch.stack([part.double().sum(dim=0) for part in torch.split(b, ROWS)]).sum(dim=0) / len(b)
     for top in range(0, len(a), rows):
         down = slice(top, min(top + rows, len(a)))
         block = a[down].double() - centre

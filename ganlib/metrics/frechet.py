@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from ganlib.errors import UserError
 
-# Rows turned into float64 at a time: 64 MiB at 2,048 features.
-ROWS = 4096
+# Rows turned into float64 at a time: 16 MiB at 2,048 features.
+ROWS = 1024
 
 
 @dataclass(frozen=True)

@@ -104,20 +104,36 @@ def intervals(
 
 
 def difference(challenger: Sample, champion: Sample, real: Sample, metric: Metric, confidence: Confidence) -> Interval:
-    """Of a metric, challenger less champion, on the same real images, whose chance is common to both.
+    """Of one metric; see `differences`."""
+    return differences(challenger, champion, real, [metric], confidence)[metric]
+
+
+def differences(
+    challenger: Sample, champion: Sample, real: Sample, metrics: Iterable[Metric], confidence: Confidence
+) -> dict[str, Interval]:
+    """Of each metric, challenger less champion, on the same real images, whose chance is common to both.
 
     Args:
         challenger: [N, D] features.
         champion: [N', D] features, generated independently of the challenger's.
         real: [M, D] features.
-        metric: which.
+        metrics: which; label fidelity and diversity need labels.
         confidence: the level, and what else decides the result.
 
     Raises:
-        UserError: too few images for the metric, or labels it needs are missing.
+        UserError: too few images for a metric, or labels it needs are missing.
     """
-    if metric in NAMES:
-        return _neighbourhood_difference(challenger, champion, real, NAMES.index(metric), confidence)
+    wanted = list(metrics)
+    found: dict[str, Interval] = {}
+    if set(wanted) & set(NAMES):
+        found |= _neighbourhood_differences([challenger, champion], real, confidence)
+    for metric in wanted:
+        if metric not in NAMES:
+            found[metric] = _difference(challenger, champion, real, metric, confidence)
+    return {metric: found[metric] for metric in wanted}
+
+
+def _difference(challenger: Sample, champion: Sample, real: Sample, metric: Metric, confidence: Confidence) -> Interval:
     if metric == "label_fidelity":
         one, other = (_interval(metric, model, real, confidence) for model in (challenger, champion))
         return difference_of_intervals(one, other)
@@ -162,51 +178,53 @@ def _labels(sample: Sample, metric: str) -> torch.Tensor:
 
 
 def _neighbourhood_intervals(generated: Sample, real: Sample, confidence: Confidence) -> dict[str, Interval]:
-    values, real_values = generated.features.values, real.features.values
-    halves = half_differences(
-        [(values, generated.strata)],
-        (real_values, real.strata),
-        confidence.neighbours,
-        splits=confidence.splits,
-        seed=confidence.seed,
-    )
-    figures = _figures([values], real_values, confidence)[0]
+    figures, halves = _figures_and_halves([generated], real, confidence)
     variances = np.square(halves[:, 0]).mean(axis=0)
-    count = min(len(values), len(real_values))
+    count = min(len(generated.features), len(real.features))
     return {
-        name: _neighbourhood_interval(name, figures[place], variances[place], count, confidence)
+        name: _neighbourhood_interval(name, figures[0, place], variances[place], count, confidence)
         for place, name in enumerate(NAMES)
     }
 
 
-def _neighbourhood_difference(
-    challenger: Sample, champion: Sample, real: Sample, place: int, confidence: Confidence
-) -> Interval:
-    models = [challenger.features.values, champion.features.values]
-    real_values = real.features.values
-    sides = [(challenger.features.values, challenger.strata), (champion.features.values, champion.strata)]
-    halves = half_differences(
-        sides, (real_values, real.strata), confidence.neighbours, splits=confidence.splits, seed=confidence.seed
-    )[:, :, place]
-    figures = _figures(models, real_values, confidence)[:, place]
+def _neighbourhood_differences(models: list[Sample], real: Sample, confidence: Confidence) -> dict[str, Interval]:
+    figures, halves = _figures_and_halves(models, real, confidence)
     variances = np.square(halves).mean(axis=0)
-    norm = sqrt(variances[0] * variances[1])
-    correlation = float((halves[:, 0] * halves[:, 1]).mean()) / norm if norm > 0 else 0.0
-    one, other = (
-        _neighbourhood_interval(
-            NAMES[place], figures[index], variances[index], min(len(model), len(real_values)), confidence
+    found = {}
+    for place, name in enumerate(NAMES):
+        norm = sqrt(variances[0, place] * variances[1, place])
+        correlation = float((halves[:, 0, place] * halves[:, 1, place]).mean()) / norm if norm > 0 else 0.0
+        one, other = (
+            _neighbourhood_interval(
+                name,
+                figures[index, place],
+                variances[index, place],
+                min(len(model.features), len(real.features)),
+                confidence,
+            )
+            for index, model in enumerate(models)
         )
-        for index, model in enumerate(models)
-    )
-    return difference_of_intervals(one, other, correlation)
+        found[name] = difference_of_intervals(one, other, correlation)
+    return found
 
 
-def _figures(models: list[torch.Tensor], real: torch.Tensor, confidence: Confidence) -> NDArray[np.float64]:
-    real_balls = Balls.of(real, confidence.neighbours, side="real")
-    found = (
-        measure_neighbourhood(Balls.of(model, confidence.neighbours, side="generated"), real_balls) for model in models
+def _figures_and_halves(
+    models: list[Sample], real: Sample, confidence: Confidence
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The four figures, [models, 4], and their `half_differences`, [splits, models, 4]."""
+    halves = half_differences(
+        [(model.features.values, model.strata) for model in models],
+        (real.features.values, real.strata),
+        confidence.neighbours,
+        splits=confidence.splits,
+        seed=confidence.seed,
     )
-    return np.array([[one.precision, one.recall, one.density, one.coverage] for one in found])
+    real_balls = Balls.of(real.features.values, confidence.neighbours, side="real")
+    found = [
+        measure_neighbourhood(Balls.of(model.features.values, confidence.neighbours, side="generated"), real_balls)
+        for model in models
+    ]
+    return np.array([[one.precision, one.recall, one.density, one.coverage] for one in found]), halves
 
 
 def _neighbourhood_interval(name: str, figure: float, variance: float, count: int, confidence: Confidence) -> Interval:

@@ -21,7 +21,7 @@ from ganlib.metrics.estimates import (
 )
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.inception_score import estimate_inception_score, inception_scores
-from ganlib.metrics.intervals import Confidence, Metric, Sample, difference, intervals
+from ganlib.metrics.intervals import Confidence, Metric, Sample, difference, differences, intervals
 
 CONFIDENCE = Confidence(level=0.95, neighbours=3, splits=40, seed=0)
 METRICS: list[Metric] = [
@@ -68,22 +68,24 @@ def test_more_images_make_intervals_shorter() -> None:
 
 def test_a_difference_on_the_same_real_images_is_surer_than_two_intervals() -> None:
     real, one, other = sample(150, 0), sample(600, 1, shift=0.6), sample(600, 2, shift=0.6)
-    for metric in ("fid", "kid", "precision", "coverage"):
-        together = difference(one, other, real, metric, CONFIDENCE)
-        ends = [intervals(model, real, [metric], CONFIDENCE)[metric] for model in (one, other)]
-        apart = sqrt(sum((end.high - end.low) ** 2 for end in ends))
-        assert together.low < 0 < together.high, metric
-        assert together.high - together.low < 1.001 * apart, metric
+    metrics: list[Metric] = ["fid", "kid", "precision", "coverage"]
+    together = differences(one, other, real, metrics, CONFIDENCE)
+    ends = [intervals(model, real, metrics, CONFIDENCE) for model in (one, other)]
+    for metric in metrics:
+        apart = sqrt(sum((end[metric].high - end[metric].low) ** 2 for end in ends))
+        assert together[metric].low < 0 < together[metric].high, metric
+        assert together[metric].high - together[metric].low < 1.001 * apart, metric
+    assert together["fid"] == difference(one, other, real, "fid", CONFIDENCE)
 
 
 def test_a_better_generator_is_found_and_the_sign_is_challenger_less_champion() -> None:
     real, good, bad = sample(400, 0), sample(400, 1), sample(400, 2, shift=0.8, scale=1.5)
+    metrics: list[Metric] = ["fid", "kid", "precision", "coverage", "label_fidelity"]
+    gained, lost = differences(good, bad, real, metrics, CONFIDENCE), differences(bad, good, real, metrics, CONFIDENCE)
     for metric in ("fid", "kid"):
-        assert difference(good, bad, real, metric, CONFIDENCE).high < 0
-        assert difference(bad, good, real, metric, CONFIDENCE).low > 0
-    assert difference(good, bad, real, "precision", CONFIDENCE).low > 0
-    assert difference(good, bad, real, "coverage", CONFIDENCE).low > 0
-    assert difference(good, bad, real, "label_fidelity", CONFIDENCE).low > 0
+        assert gained[metric].high < 0 < lost[metric].low, metric
+    for metric in ("precision", "coverage", "label_fidelity"):
+        assert lost[metric].high < 0 < gained[metric].low, metric
 
 
 def test_what_a_metric_needs_is_said_in_one_line() -> None:
@@ -191,11 +193,13 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
 @pytest.mark.timeout(1800)
 def test_equal_generators_are_seldom_called_different() -> None:
     """120 pairs; the gate looks at one end, which is wrong in 2.5 % of pairs."""
-    real = [sample(300, 9000 + s) for s in range(120)]
-    for metric in ("fid", "kid", "precision", "coverage"):
-        found = [
-            difference(sample(300, s, shift=0.2), sample(300, 4000 + s, shift=0.2), real[s], metric, CONFIDENCE)
-            for s in range(120)
-        ]
-        assert np.mean([one.high < 0 for one in found]) <= 0.06, metric
-        assert np.mean([one.low > 0 for one in found]) <= 0.06, metric
+    metrics: list[Metric] = ["fid", "kid", "precision", "recall", "coverage"]
+    found = [
+        differences(
+            sample(300, s, shift=0.2), sample(300, 4000 + s, shift=0.2), sample(300, 9000 + s), metrics, CONFIDENCE
+        )
+        for s in range(120)
+    ]
+    for metric in metrics:
+        assert np.mean([one[metric].high < 0 for one in found]) <= 0.06, metric
+        assert np.mean([one[metric].low > 0 for one in found]) <= 0.06, metric
