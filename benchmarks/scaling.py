@@ -48,8 +48,9 @@ def _parts(count: int) -> Iterator[DecodedPart]:
 def _row(at: int, draws: np.random.Generator) -> Row:
     return Row(
         name=f"train/class{at % 10}/{at:09}.jpg", key=f"{at:09}", label=f"class{at % 10}", split=None, tile=0,
-        sha256=draws.bytes(32).hex(), difference_hash=draws.bytes(HASH_BYTES).hex(), mode="RGB", width=1024, height=768,
-        sums=(8_000_000, 8_000_001, 8_000_002), squares=(1_000_000_000, 1_000_000_001, 1_000_000_002),
+        sha256=draws.bytes(32), difference_hash=draws.bytes(HASH_BYTES), mode="RGB", width=1024, height=768,
+        sum0=8_000_000, sum1=8_000_001, sum2=8_000_002,
+        square0=1_000_000_000, square1=1_000_000_001, square2=1_000_000_002,
     )  # fmt: skip
 
 

@@ -150,6 +150,8 @@ class ImageFiles:
             return [read_label_file(files.location, name, file)]
 
     def _names(self) -> Iterator[str]:
+        if isinstance(self.files, Folder):
+            return filter(is_image_name, self.files.names())
         return (e.name for e in self.files.entries() if isinstance(e, FileEntry) and is_image_name(e.name))
 
     def _streamed(self, files: CompressedTar) -> tuple[list[Mapping[str, str] | None], list[str]]:

@@ -1,5 +1,6 @@
 """What is known of every image, on disk: the memory holds none of it, however many there are."""
 
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,14 +12,21 @@ from ganlib.datasets.parts import Case, DecodedPart
 
 _TABLES = """
 CREATE TABLE part (id INTEGER PRIMARY KEY, identity TEXT);
-CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
 CREATE TABLE image (
     id INTEGER PRIMARY KEY, part INTEGER, row INTEGER, name TEXT, key TEXT, label TEXT, given_split TEXT, tile INTEGER,
-    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER, sums TEXT, squares TEXT,
-    hash_split TEXT, split TEXT, label_id INTEGER, used INTEGER DEFAULT 1
+    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER,
+    sum0 INTEGER, sum1 INTEGER, sum2 INTEGER, sum3 INTEGER,
+    square0 INTEGER, square1 INTEGER, square2 INTEGER, square3 INTEGER,
+    split TEXT, label_id INTEGER, used INTEGER DEFAULT 1
 );
 CREATE TABLE finding (name TEXT, kind TEXT, action TEXT, detail TEXT);
 """
+_COLUMNS = (
+    "part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, height, "
+    "sum0, sum1, sum2, sum3, square0, square1, square2, square3"
+)
+_INSERT = f"INSERT INTO image ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(', ')))})"
 # Train before test, so that what is in both is left out of the test split.
 ORDER = "split DESC, label_id, key, sha256, name, tile"
 
@@ -45,38 +53,24 @@ class Index:
         """Take in a decoded part."""
         self.files += part.files
         part_id = self.database.execute("INSERT INTO part (identity) VALUES (?)", (part.identity,)).lastrowid
-        self.database.executemany(
-            "INSERT INTO image (part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, "
-            "height, sums, squares, hash_split) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (
-                    part_id, index, row.name, row.key, row.label, row.split, row.tile, bytes.fromhex(row.sha256),
-                    bytes.fromhex(row.difference_hash), row.mode, row.width, row.height,
-                    str(list(row.sums)), str(list(row.squares)), self._split_by_hash(row.sha256),
-                )
-                for index, row in enumerate(part.rows)
-            ),
-        )  # fmt: skip
+        self.database.executemany(_INSERT, ((part_id, row, *fields) for row, fields in enumerate(part.rows)))
         self.add_cases(part.cases)
 
     def add_cases(self, cases: Sequence[Case]) -> None:
         """Take in rows of the quarantine list."""
-        self.database.executemany(
-            "INSERT INTO finding VALUES (?, ?, ?, ?)", ((c.name, c.kind, c.action, c.detail) for c in cases)
-        )
-
-    def _split_by_hash(self, sha256: str) -> str:
-        """Held out by content: the hash as a number in [0, 1) falls below the share."""
-        return "test" if int(sha256[:16], 16) / 2**64 < self._options.test_share else "train"
+        self.database.executemany("INSERT INTO finding VALUES (?, ?, ?, ?)", cases)
 
     def settle(self) -> None:
         """Give every image its split and its label's number, now that all are known."""
-        given = self.values("SELECT DISTINCT given_split FROM image")
-        own = set(given) == {"train", "test"}
-        self.database.execute(f"UPDATE image SET split = {'given_split' if own else 'hash_split'}")
         names = sorted(self.values("SELECT DISTINCT label FROM image WHERE label IS NOT NULL"), key=natural_key)
         self.database.executemany("INSERT INTO label VALUES (?, ?)", enumerate(names))
-        self.database.execute("UPDATE image SET label_id = (SELECT id FROM label WHERE label.name = image.label)")
+        # Held out by content: the first 8 bytes of the hash, as a number in [0, 1), fall below the share.
+        limit = math.ceil(self._options.test_share * 2**64).to_bytes(8, "big")
+        own = set(self.values("SELECT DISTINCT given_split FROM image")) == {"train", "test"}
+        split = "given_split" if own else f"CASE WHEN sha256 < x'{limit.hex()}' THEN 'test' ELSE 'train' END"
+        self.database.execute(
+            f"UPDATE image SET split = {split}, label_id = (SELECT id FROM label WHERE label.name = image.label)"
+        )
 
     def leave_out(self, image: int, case: Case) -> None:
         """Note a case about an image and, where its action is `drop`, use the image no more."""

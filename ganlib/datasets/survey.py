@@ -82,11 +82,7 @@ class Survey:
 
     def statistics(self, split: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel over a split, of pixels in [0, 255]."""
-        sums = ", ".join(
-            f"SUM(json_extract({column}, '$[{channel}]'))"
-            for channel in range(self.channels)
-            for column in ("sums", "squares")
-        )
+        sums = ", ".join(f"SUM(sum{channel}), SUM(square{channel})" for channel in range(self.channels))
         query = f"SELECT COUNT(*), {sums} FROM image WHERE used AND split = ?"
         count, *totals = next(self.index.rows(query, split))
         pixels = count * self._pixels_each()

@@ -14,6 +14,8 @@ _JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 # As operating systems have it; headers of archives can hold a million.
 _MOST_CHARACTERS = 4096
 _SHOWN_CHARACTERS = 200
+# Nothing is wrong with most names; this tells quickly.
+_PLAIN = re.compile(r"[\w-][\w./ -]*", re.ASCII)
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 
 
@@ -35,6 +37,8 @@ def is_junk(name: str) -> bool:
 
 def unsafe(name: str) -> str | None:
     """Why this path is refused; None if it is not."""
+    if _PLAIN.fullmatch(name) and ".." not in name and len(name) <= _MOST_CHARACTERS:
+        return None
     if name.startswith("/") or re.match(r"[A-Za-z]:/", name):
         return "an absolute path"
     if ".." in name.split("/"):
@@ -51,8 +55,10 @@ def unsafe(name: str) -> str | None:
 def refuse_unsafe(name: str) -> Refusal | None:
     """The row for a path that is refused; None if it is not."""
     reason = unsafe(name)
+    if reason is None:
+        return None
     shown = name if len(name) <= _MOST_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
-    return None if reason is None else Refusal(printable(shown), "unsafe_name", reason)
+    return Refusal(printable(shown), "unsafe_name", reason)
 
 
 def tidy(name: str) -> str:
