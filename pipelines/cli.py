@@ -124,6 +124,53 @@ def sample(
     typer.echo(f"{output}: {count} images")
 
 
+_Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+_Model = Annotated[str | None, typer.Option(help="A registered model; default: register.model_name of params.yaml.")]
+
+
+@app.command()
+def promote(
+    reason: _Reason,
+    version: Annotated[
+        str, typer.Argument(metavar="[VERSION|challenger]", help="The number of a version, or the latest.")
+    ] = "challenger",
+    model: _Model = None,
+) -> None:
+    """Make a registered version the champion, whatever the gate says of it."""
+    from pipelines import promotion
+
+    typer.echo(promotion.promote(_model_name(model), version, reason, say=typer.echo))
+
+
+@app.command()
+def rollback(reason: _Reason, model: _Model = None) -> None:
+    """Give the alias champion back to the version that held it before."""
+    from pipelines import promotion
+
+    typer.echo(promotion.roll_back(_model_name(model), reason, say=typer.echo))
+
+
+@app.command()
+def history(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False, model: _Model = None
+) -> None:
+    """Tell who was made champion when, by whom and why, newest first."""
+    from pipelines import promotion
+
+    name = _model_name(model)
+    transitions = promotion.history(name)
+    if as_json:
+        typer.echo(promotion.as_json(transitions))
+    else:
+        promotion.show(name, transitions)
+
+
+def _model_name(given: str | None) -> str:
+    from ganlib.config import load_config
+
+    return given or load_config(paths.PARAMS).register_.model_name
+
+
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow's pages on this project's runs, on 127.0.0.1."""

@@ -1,8 +1,8 @@
 """The model registry: one version per generator, the gate, and the aliases `challenger` and `champion`.
 
 The writes are ordered so that being stopped between any two of them and run again ends in the same state:
-a version is created together with its tags; the verdict is written before `champion` moves, and moving an
-alias is one step.
+a version is created together with its tags; the verdict is written before `champion` moves, and `pipelines.champion`
+moves it.
 """
 
 import importlib.metadata
@@ -24,7 +24,9 @@ from ganlib.config import RegisterOptions
 from ganlib.errors import UserError
 from ganlib.packaging import generator_sha256
 from pipelines import environment, paths
+from pipelines.champion import CHALLENGER, CHAMPION, REGISTRY_LOCK, Overtaken, Say, Wish, move, settle
 from pipelines.gate import Verdict, decide
+from pipelines.history import GATE, UNKNOWN, Ledger, shortened
 from pipelines.mlflow_delivery import GENERATOR_SHA256, attach, find_or_create_experiment
 from pipelines.mlflow_store import connect, reachable, store_uri
 from pipelines.tracking import deliver_pending
@@ -34,12 +36,9 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 MODEL_CODE = Path(__file__).with_name("model_code.py")
 REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
 
-_LOCK = paths.SCRATCH / "registry.lock"
 _UPLOAD_TIMEOUT_S = 120
 _INPUT_EXAMPLE = [{"count": 1, "seed": 0}]
 
@@ -77,6 +76,7 @@ def register(
     evaluation: Mapping[str, Any],
     tags: Mapping[str, str],
     rescore: Callable[[Path], float],
+    say: Say = lambda _: None,
 ) -> Registration:
     """Make the generator a version of the model, and the champion if it passes the gate.
 
@@ -88,6 +88,7 @@ def register(
         tags: set on the version: git commit, data hash, parameters hash.
         rescore: measures another saved generator as the evaluation did; called when the champion's own
             score was measured on something else. Raises `UserError` where the two cannot be compared.
+        say: hears whom the gate waits for.
 
     Raises:
         UserError: the store does not answer, the generator is missing, or the report is damaged or lacks the metric.
@@ -103,11 +104,11 @@ def register(
     }
     deliver_pending()
     paths.SCRATCH.mkdir(exist_ok=True)
-    with FileLock(_LOCK), reachable(), _patient():
+    with FileLock(REGISTRY_LOCK), reachable(), _patient():
         client = connect()
         version = _find_or_create_version(client, options.model_name, experiment, generator_folder, identity)
         client.set_registered_model_alias(options.model_name, CHALLENGER, version.version)
-        return _judge(client, options, version, score, rescore)
+        return _judge(client, options, version, score, rescore, say)
 
 
 def _measured(evaluation: object, metric: str) -> tuple[float, str]:
@@ -221,23 +222,25 @@ def _judge(
     version: "ModelVersion",
     score: float,
     rescore: Callable[[Path], float],
+    say: Say,
 ) -> Registration:
-    """Decide, write the decision down, and only then move the alias."""
+    """Decide, write the decision down, and only then move the alias; anew if people move it in the meantime."""
     name, number = options.model_name, str(version.version)
-    champion_number = client.get_registered_model(name).aliases.get(CHAMPION)
-    if champion_number is not None and str(champion_number) == number:
-        return _already_champion(options, version, score)
+    ledger, _ = settle(client, name, say=say)
+    champion_number = ledger.champion
+    if champion_number == number:
+        return _already_champion(options, version, score, ledger)
     champion_score: float | None = None
     try:
         if champion_number is not None:
             champion = client.get_model_version(name, champion_number)
             champion_score = _champion_score(champion, version, rescore)
         verdict = decide(metric=options.metric, challenger=score, champion=champion_score, margin=options.margin)
+        verdict = _heed_people(verdict, ledger, version)
     except UserError as error:
-        by_hand = f"to promote it all the same, give version {number} the alias {CHAMPION}"
-        verdict = Verdict(False, f"Not comparable with version {champion_number}: {error}; {by_hand}.")
+        verdict = Verdict(False, f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}.")
     gate = {
-        "gate.champion_version": str(champion_number or ""),
+        "gate.champion_version": champion_number or "",
         "gate.champion_score": "" if champion_score is None else repr(champion_score),
         "gate.margin": repr(options.margin),
         "gate.promoted": json.dumps(verdict.promoted),
@@ -247,7 +250,11 @@ def _judge(
         client.set_model_version_tag(name, number, key, value)
     client.update_model_version(name, number, description=verdict.reason)
     if verdict.promoted:
-        client.set_registered_model_alias(name, CHAMPION, number)
+        wish = Wish("promote", number, GATE, shortened(verdict.reason))
+        try:
+            move(client, name, wish, say=say, seen=champion_number)
+        except Overtaken:
+            return _judge(client, options, version, score, rescore, say)
     return Registration(
         model_name=name,
         version=number,
@@ -255,7 +262,7 @@ def _judge(
         metric=options.metric,
         challenger_score=score,
         champion_score=champion_score,
-        champion_version=None if champion_number is None else str(champion_number),
+        champion_version=champion_number,
         margin=options.margin,
         promoted=verdict.promoted,
         reason=verdict.reason,
@@ -263,10 +270,26 @@ def _judge(
     )
 
 
-def _already_champion(options: RegisterOptions, version: "ModelVersion", score: float) -> Registration:
-    """Nothing moves; the decision that made it champion is told again, if the gate made it."""
+def _heed_people(verdict: Verdict, ledger: Ledger, version: "ModelVersion") -> Verdict:
+    """The gate does not give the alias back to a generator that a person has taken it from: people know more."""
+    number = str(version.version)
+    taken = ledger.taken_by_person(number, version.tags[GENERATOR_SHA256])
+    if taken is None or not verdict.promoted:
+        return verdict
+    how = "Rolled back" if taken.action == "rollback" else "Replaced as champion"
+    return Verdict(False, f"{how} by {taken.who} at {taken.when} ({taken.why}); {_by_hand(number)}. {verdict.reason}")
+
+
+def _by_hand(number: str) -> str:
+    return f"to promote it all the same: `gan promote {number} --reason …`"
+
+
+def _already_champion(options: RegisterOptions, version: "ModelVersion", score: float, ledger: Ledger) -> Registration:
+    """Nothing moves; the decision that made it champion is told again."""
     recorded = version.tags
-    told = recorded.get("gate.reason", "promoted by hand")
+    last = ledger.done[-1]
+    by_gate = last.who in {GATE, UNKNOWN} and recorded.get("gate.promoted") == "true"
+    told = recorded["gate.reason"] if by_gate else f"By {last.who}: {last.why}"
     return Registration(
         model_name=options.model_name,
         version=str(version.version),

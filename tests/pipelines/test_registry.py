@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,79 +17,18 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from ganlib.config import DcganOptions, ImageSpec, RegisterOptions
+from ganlib.config import RegisterOptions
 from ganlib.errors import UserError
-from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import mlflow_delivery, mlflow_store
 from pipelines.registry import Registration, download_generator, register
 from pipelines.tracking import training_run
 from tests.mlflow_server import MlflowServer, free_port
+from tests.registered import TAGS, make_generator, state, submit, uncalled
 
 pytestmark = pytest.mark.integration
-TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
-
-
-def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path:
-    network = DcganOptions(
-        family="dcgan", conditional=conditional, latent_dim=8, generator_width=4, generator_stem="normed",
-        generator_spectral_norm=False, upsampling="transposed", critic_width=4, critic_norm="none",
-        critic_convolutions=1, critic_pooling="none", critic_dropout=0.0,
-        conditional_batch_norm=conditional, projection=conditional,
-    )  # fmt: skip
-    image = ImageSpec(size=16, channels=1, classes=("zero", "one", "two") if conditional else ())
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        generator = build_generator(network, image)
-    ImageGenerator(generator, network, image, {"seen_images": seed}).save(folder)
-    return folder
-
-
-def uncalled(folder: Path) -> float:
-    raise AssertionError("the champion was measured alike and need not be measured again")
-
-
-def submit(
-    folder: Path,
-    score: float,
-    *,
-    name: str = "digits",
-    measured_on: str = "ref1",
-    rescore: Callable[[Path], float] = uncalled,
-) -> Registration:
-    return register(
-        options=RegisterOptions(model_name=name, metric="domain/fid", margin=0.05),
-        experiment=name,
-        generator_folder=folder,
-        evaluation={"measured_on": measured_on, "metrics": {"domain/fid": {"value": score, "std": 0.1}}},
-        tags=TAGS,
-        rescore=rescore,
-    )
-
-
-def state(name: str) -> dict[str, Any]:
-    """All that the registry holds about a model, without random ids and dates."""
-    client = mlflow_store.connect()
-    experiment = client.get_experiment_by_name(name)
-    runs = client.search_runs([experiment.experiment_id]) if experiment else []
-    models = client.search_logged_models([experiment.experiment_id]) if experiment else []
-    registered = client.search_registered_models(f"name = '{name}'")
-    versions = client.search_model_versions(f"name = '{name}'")
-    return {
-        "runs": sorted(run.data.tags.get("ganlib.restored", "original") for run in runs),
-        "models": sorted(str(model.status) for model in models),
-        "aliases": {key: str(value) for key, value in registered[0].aliases.items()} if registered else {},
-        "versions": {
-            str(version.version): {
-                "description": version.description,
-                "tags": {key: value for key, value in version.tags.items() if key != "generator_sha256"},
-            }
-            for version in versions
-        },
-    }
 
 
 def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: Path) -> None:
@@ -166,7 +105,7 @@ def test_champion_measured_on_something_else_is_measured_again(project: Path) ->
     assert not third.promoted
     assert third.champion_score is None
     assert "Not comparable with version 2: images are 16 pixels" in third.reason
-    assert "alias champion" in third.reason
+    assert "gan promote 3" in third.reason
     assert state("digits")["aliases"] == {"challenger": "3", "champion": "2"}
 
 
