@@ -31,9 +31,15 @@ def square_tiles(
             squares = torch.addmm(other.square().sum(dim=1), block, other.T, alpha=-2)
             squares.add_(norms[:, None]).clamp_(min=0)
             if own:
-                diagonal = torch.arange(max(top, left), min(down.stop, across.stop))
-                squares[diagonal - top, diagonal - left] = 0
+                _diagonal(squares, down, across).fill_(0)
             yield down, across, squares
+
+
+def _diagonal(squares: torch.Tensor, down: slice, across: slice) -> torch.Tensor:
+    """The part of a tile that is on the diagonal of the whole, as a view; empty in most tiles."""
+    first, last = max(down.start, across.start), min(down.stop, across.stop)
+    common = slice(first - down.start, max(last, first) - down.start)
+    return squares[common, first - across.start : max(last, first) - across.start].diagonal()
 
 
 def nearest(
@@ -53,8 +59,7 @@ def nearest(
     best: tuple[torch.Tensor, torch.Tensor] | None = None
     for down, across, squares in square_tiles(a, b, own=own, rows=rows, columns=columns):
         if own:
-            diagonal = torch.arange(max(down.start, across.start), min(down.stop, across.stop))
-            squares[diagonal - down.start, diagonal - across.start] = torch.inf
+            _diagonal(squares, down, across).fill_(torch.inf)
         near = squares.topk(min(spare, squares.shape[1]), largest=False)
         found = (near.values, near.indices + across.start)
         if best is not None:

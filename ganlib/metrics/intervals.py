@@ -180,9 +180,9 @@ def _labels(sample: Sample, metric: str) -> torch.Tensor:
 def _neighbourhood_intervals(generated: Sample, real: Sample, confidence: Confidence) -> dict[str, Interval]:
     figures, halves = _figures_and_halves([generated], real, confidence)
     variances = np.square(halves[:, 0]).mean(axis=0)
-    count = min(len(generated.features), len(real.features))
+    counts = len(generated.features), len(real.features)
     return {
-        name: _neighbourhood_interval(name, figures[0, place], variances[place], count, confidence)
+        name: _neighbourhood_interval(name, figures[0, place], variances[place], counts, confidence)
         for place, name in enumerate(NAMES)
     }
 
@@ -199,7 +199,7 @@ def _neighbourhood_differences(models: list[Sample], real: Sample, confidence: C
                 name,
                 figures[index, place],
                 variances[index, place],
-                min(len(model.features), len(real.features)),
+                (len(model.features), len(real.features)),
                 confidence,
             )
             for index, model in enumerate(models)
@@ -227,9 +227,13 @@ def _figures_and_halves(
     return np.array([[one.precision, one.recall, one.density, one.coverage] for one in found]), halves
 
 
-def _neighbourhood_interval(name: str, figure: float, variance: float, count: int, confidence: Confidence) -> Interval:
+def _neighbourhood_interval(
+    name: str, figure: float, variance: float, counts: tuple[int, int], confidence: Confidence
+) -> Interval:
     if name == "density":
         half = quantile(confidence.level, degrees=confidence.splits) * sqrt(variance)
         return Interval(float(figure), max(float(figure) - half, 0.0), float(figure) + half, confidence.level)
-    trials = effective_count(float(figure), float(variance), count)
+    # Neighbours only make a share vary more than one of independent images.
+    most = counts[0] if name == "precision" else counts[1]
+    trials = min(effective_count(float(figure), float(variance), min(counts)), float(most))
     return share_interval(float(figure), trials, confidence.level, degrees=confidence.splits)

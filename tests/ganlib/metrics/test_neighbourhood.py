@@ -114,6 +114,9 @@ def test_nearest_neighbours_with_copies_and_pixels() -> None:
     assert distances[:, 0].tolist() == [0] * 5
     assert indices[:, 0].tolist() == list(range(5))
     own, others = nearest(pixels, pixels, 1, own=True)
+    for rows, columns in ((3, 5), (7, 2), (1, 40), (40, 1)):
+        again = nearest(pixels, pixels, 1, own=True, rows=rows, columns=columns)
+        torch.testing.assert_close(again, (own, others))
     assert bool((own > 0).all())
     assert not bool((others[:, 0] == torch.arange(40)).any())
     exact = (pixels[:5, None].double() - pixels.double()).norm(dim=2).sort(dim=1).values[:, :3]
