@@ -150,7 +150,7 @@ class RemoteFolder:
                 if count > self.max_files:
                     raise too_many(self.location, self.max_files)
                 name = path[len(root) + 1 :]
-                refusal = refuse_unsafe(name)
+                refusal = _nameless(name) if path.endswith("/") else refuse_unsafe(name)
                 if refusal is not None:
                     yield refusal
                 elif is_junk(name):
@@ -206,11 +206,18 @@ class RemoteFolder:
 
     def _listed(self, system: Any, folder: str) -> list[tuple[str, dict[str, Any]]]:
         """Paths and descriptions of what lies in a folder; markers of the folder itself are left out."""
+        is_web = self.location.startswith(("http://", "https://"))
+        below = []
         with trouble_told(self.location):
-            found = ((str(info["name"]).rstrip("/"), info) for info in system.ls(folder, detail=True))
-            # A question mark: the links by which a web server's listing is sorted.
-            below = [(path, info) for path, info in found if path != folder and "/?" not in path]
-            return sorted(below, key=lambda pair: pair[0])
+            for info in system.ls(folder, detail=True):
+                path = str(info["name"]).rstrip("/")
+                if path == folder and info["type"] == "directory" and not is_web:
+                    # Buckets can hold `folder//image.png`, which drivers list as the folder in itself.
+                    below.append((f"{path}//", info))
+                # A question mark: the links by which a web server's listing is sorted.
+                elif path != folder and "/?" not in path:
+                    below.append((path, info))
+        return sorted(below, key=lambda pair: pair[0])
 
     @staticmethod
     def _path(root: str, name: str) -> str:
@@ -248,6 +255,10 @@ class SingleFile:
     def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
         """The file with its content."""
         return stream_each(self)
+
+
+def _nameless(name: str) -> Refusal:
+    return Refusal(printable(name), "unsafe_name", "a folder without a name; what is in it is not read")
 
 
 def _batches(entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[list[FileEntry]]:

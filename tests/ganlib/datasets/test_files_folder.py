@@ -120,6 +120,23 @@ def test_a_url_refuses_unsafe_names(memory: str) -> None:
     ]
 
 
+def test_folders_of_a_bucket_without_a_name_are_refused(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the driver of S3 lists `x//b.png` and the marker `x/`."""
+    files = opened(write_remote(memory, {"x/a.png": b"a"}))
+    system = type(fsspec.filesystem("memory"))
+    really = system.ls
+
+    def ls(self: Any, path: str, **how: Any) -> Any:
+        found = really(self, path, **how)
+        if path.endswith("/x"):
+            found += [{"name": f"{path}/", "type": kind, "size": 0} for kind in ("directory", "file")]
+        return found
+
+    monkeypatch.setattr(system, "ls", ls)
+    assert names(files) == ["x/a.png"]
+    assert refusals(files) == [("x//", "unsafe_name", "a folder without a name; what is in it is not read")]
+
+
 def test_more_files_than_allowed(tmp_path: Path, memory: str) -> None:
     for location in (write_folder(tmp_path / "folder", FILES), write_remote(memory, FILES)):
         with pytest.raises(UserError, match=r"more than data\.limits\.max_files=6 files; raise it or split the source"):
