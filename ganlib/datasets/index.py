@@ -32,11 +32,16 @@ ORDER = "split DESC, label_id, key, sha256, name, tile"
 
 
 class Index:
-    """A scratch database of images and findings, built anew in each run."""
+    """A scratch database of images and findings, built anew in each run.
+
+    `own_splits` says, once settled, that the source has a train and a test
+    part and these are the splits.
+    """
 
     def __init__(self, path: Path, options: DataOptions) -> None:
         path.unlink(missing_ok=True)
         self.files = 0
+        self.own_splits = False
         self._path = path
         self._options = options
         self.database = sqlite3.connect(path, isolation_level=None)
@@ -66,8 +71,9 @@ class Index:
         self.database.executemany("INSERT INTO label VALUES (?, ?)", enumerate(names))
         # Held out by content: the first 8 bytes of the hash, as a number in [0, 1), fall below the share.
         limit = math.ceil(self._options.test_share * 2**64).to_bytes(8, "big")
-        own = set(self.values("SELECT DISTINCT given_split FROM image")) == {"train", "test"}
-        split = "given_split" if own else f"CASE WHEN sha256 < x'{limit.hex()}' THEN 'test' ELSE 'train' END"
+        self.own_splits = set(self.values("SELECT DISTINCT given_split FROM image")) == {"train", "test"}
+        by_hash = f"CASE WHEN sha256 < x'{limit.hex()}' THEN 'test' ELSE 'train' END"
+        split = "given_split" if self.own_splits else by_hash
         self.database.execute(
             f"UPDATE image SET split = {split}, label_id = (SELECT id FROM label WHERE label.name = image.label)"
         )

@@ -98,9 +98,10 @@ def check_usable(options: DataOptions, found: Survey) -> None:
     for split, other in zip(SPLITS, reversed(SPLITS), strict=True):
         count = sum(images[split].values())
         if count < FEWEST_IMAGES:
+            share = "" if found.index.own_splits else f", or change data.test_share={options.test_share}"
             raise UserError(
-                f"data.test_share={options.test_share}: {count} of {count + sum(images[other].values())} images fall "
-                f"into the {split} split, expected at least {FEWEST_IMAGES}; add images or change the share"
+                f"data.source={options.source}: {count} of {count + sum(images[other].values())} images fall into the "
+                f"{split} split, expected at least {FEWEST_IMAGES}; add images{share}"
             )
     missing = [name for name in found.classes if images["train"][name] == 0]
     if missing:

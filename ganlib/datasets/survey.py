@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ganlib.config import DataOptions, PreprocessOptions
 from ganlib.datasets.executors import Executor, open_executor
 from ganlib.datasets.index import Index
-from ganlib.datasets.items import Source
+from ganlib.datasets.items import Source, printable
 from ganlib.datasets.parts import Work, after_death, decode_part, open_pixels, remove_parts
 from ganlib.datasets.sources import open_source
 from ganlib.datasets.whole_set import find_duplicates
@@ -153,6 +153,11 @@ def survey(
             _decode_all(source, options, executor, folder, index, on_event)
         _check_some(source, options, index)
         index.settle()
+        if len(index.classes) == 1:
+            only = printable(index.classes[0])
+            on_event(
+                Notice(f"all images are in the one class {only}; if that is but a folder around them, leave it out")
+            )
         find_duplicates(index, options)
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()

@@ -136,6 +136,13 @@ def test_unusable_files_are_listed(tmp_path: Path) -> None:
     assert progress[-1].seen_images == progress[-1].total_images == 27
 
 
+def test_a_folder_around_all_images_is_told(tmp_path: Path) -> None:
+    events: list[Event] = []
+    files = {f"wrapper/{name}": content for name, content in noise_files(20).items()}
+    pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out", on_event=events.append)
+    assert any("in the one class wrapper;" in event.text for event in events if isinstance(event, Notice))
+
+
 def photo(seed: int) -> np.ndarray:
     """A smooth picture, as photos are, 48 x 48."""
     return np.kron(np.random.default_rng(seed).integers(40, 200, (6, 6), dtype=np.uint8), np.ones((8, 8), np.uint8))
@@ -194,7 +201,13 @@ MISTAKES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         "policy.empty=fail",
     ),
     "one image": (noise_files(1), {}, "of 1 images fall into the"),
-    "empty test split": (noise_files(20), {"test_share": 1e-9}, r"data\.test_share=1e-09: 0 of 20 images"),
+    "empty test split": (noise_files(20), {"test_share": 1e-9}, r"0 of 20 images .* or change data\.test_share=1e-09$"),
+    "a small test split of its own": (
+        {f"train/{name}": content for name, content in noise_files(9).items()}
+        | {"test/class0/x.png": encode(noise(9))},
+        {},
+        "1 of 10 images fall into the test split, expected at least 2; add images$",
+    ),
     "empty training split": (noise_files(20), {"test_share": 0.999999}, "fall into the train split"),
 }
 
