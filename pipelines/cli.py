@@ -132,7 +132,7 @@ _Model = Annotated[str | None, typer.Option(help="A registered model; default: r
 def promote(
     reason: _Reason,
     version: Annotated[
-        str, typer.Argument(metavar="[VERSION|challenger]", help="The number of a version, or the latest.")
+        str, typer.Argument(metavar="VERSION|challenger", help="The number of a version, or the latest.")
     ] = "challenger",
     model: _Model = None,
 ) -> None:

@@ -92,11 +92,14 @@ def show(name: str, transitions: Sequence[Transition]) -> None:
     if not transitions:
         sys.stdout.write(f"model {name}: no version has been champion yet\n")
         return
-    table = Table("when (UTC)", "action", Column("from → to", no_wrap=True), "who", Column("why", ratio=1))
+    table = Table(
+        Column("when (UTC)", no_wrap=True), "action", Column("from → to", no_wrap=True), "who", Column("why", ratio=1)
+    )
     for each in transitions:
         action = each.action if each.state == "done" else f"{each.action}: {_UNEFFECTIVE[each.state]}"
         versions = f"{each.origin or 'none'} → {each.target or 'none'}"
-        cells = (each.when.replace("T", " ").removesuffix("Z"), action, versions, each.who, each.why)
+        when, who = each.when.replace("T", " ").removesuffix("Z"), each.who.partition(" <")[0]
+        cells = (when, action, versions, who, each.why)
         # What others wrote is neither markup nor control characters for this terminal.
         table.add_row(*(Text(one_line(cell)) for cell in cells), style="" if each.state == "done" else "dim")
     Console().print(table)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from ganlib.config import DcganOptions, ImageSpec, RegisterOptions
@@ -14,7 +15,15 @@ from pipelines import mlflow_store
 from pipelines.champion import read
 from pipelines.registry import Registration, register
 
+ADA = "Ada <ada@example.org>"
 TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
+
+
+def be_ada(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have git say who is at the keyboard."""
+    file = folder / "gitconfig"
+    file.write_text("[user]\nname = Ada\nemail = ada@example.org\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
 
 
 def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path:
