@@ -38,6 +38,7 @@ def main() -> None:
         evaluation=read_json(paths.EVALUATION, "evaluate"),
         tags=version_tags(config, data),
         rescore=rescore,
+        say=say,
     )
     write_json(paths.REGISTRATION, registration.to_json())
     say(f"register: {registration.reason}")
