@@ -79,10 +79,14 @@ class Index:
         )
 
     def leave_out(self, image: int, case: Case) -> None:
-        """Note a case about an image and, where its action is `drop`, use the image no more."""
+        """Note a case about a picture, given its first tile, and, where the action is `drop`, use it no more."""
         self.add_cases([case])
         if case.action == "drop":
-            self.database.execute("UPDATE image SET used = 0 WHERE id = ?", (image,))
+            # The tiles of a picture follow each other.
+            following = "(SELECT id FROM image WHERE id > ? AND tile = 0 ORDER BY id LIMIT 1)"
+            self.database.execute(
+                f"UPDATE image SET used = 0 WHERE id >= ? AND id < ifnull({following}, 1 << 62)", (image, image)
+            )
 
     def values(self, query: str, *parameters: object) -> list[str]:
         """The first column of a query."""

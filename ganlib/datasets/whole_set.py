@@ -16,7 +16,7 @@ def find_duplicates(index: Index, options: DataOptions) -> None:
     """Note what `data.cleaning` says about pictures that occur more than once.
 
     The first in order stays: of both splits the training image, then by class,
-    key and content. Tiles are compared with tiles at the same place.
+    key and content. A picture is compared as a whole, and left out with all its tiles.
 
     Raises:
         UserError: a policy says `fail`.
@@ -27,26 +27,26 @@ def find_duplicates(index: Index, options: DataOptions) -> None:
 
 def _exact(index: Index, options: DataOptions) -> None:
     query = (
-        "SELECT id, sha256, tile, split, name, label FROM image WHERE (sha256, tile) IN "
-        "(SELECT sha256, tile FROM image GROUP BY sha256, tile HAVING COUNT(*) > 1) "
-        f"ORDER BY sha256, tile, {ORDER}"
+        "SELECT id, sha256, split, name, label FROM image WHERE tile = 0 AND sha256 IN "
+        "(SELECT sha256 FROM image WHERE tile = 0 GROUP BY sha256 HAVING COUNT(*) > 1) "
+        f"ORDER BY sha256, {ORDER}"
     )
     first: tuple[Any, ...] | None = None
     for row in list(index.rows(query)):
-        image, sha256, tile, split, name, label = row
-        if first is None or (sha256, tile) != (first[1], first[2]):
+        image, sha256, split, name, label = row
+        if first is None or sha256 != first[1]:
             first = row
             continue
-        kind = "exact_duplicate" if split == first[3] else "split_overlap"
-        other = f", there in class {first[5]}" if label != first[5] else ""
-        _leave_out(index, options, image, name, kind, f"the same picture as {first[4]}{other}")
+        kind = "exact_duplicate" if split == first[2] else "split_overlap"
+        other = f", there in class {first[4]}" if label != first[4] else ""
+        _leave_out(index, options, image, name, kind, f"the same picture as {first[3]}{other}")
 
 
 def _near(index: Index, options: DataOptions) -> None:
-    rows = index.number("SELECT COUNT(*) FROM image WHERE used")
+    rows = index.number("SELECT COUNT(*) FROM image WHERE used AND tile = 0")
     ids = np.empty(rows, dtype=np.int64)
     hashes = np.empty((rows, HASH_BITS // 8), dtype=np.uint8)
-    query = f"SELECT id, difference_hash FROM image WHERE used ORDER BY {ORDER}"
+    query = f"SELECT id, difference_hash FROM image WHERE used AND tile = 0 ORDER BY {ORDER}"
     for at, (image, difference_hash) in enumerate(index.rows(query)):
         ids[at] = image
         hashes[at] = np.frombuffer(difference_hash, dtype=np.uint8)

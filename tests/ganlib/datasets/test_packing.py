@@ -177,6 +177,19 @@ def test_tiles_of_a_picture_stay_together(tmp_path: Path) -> None:
     assert manifest.files == 12
 
 
+def test_duplicates_are_left_out_with_all_their_tiles(tmp_path: Path) -> None:
+    pictures = [
+        np.kron(photo(n), np.ones((1, 2), np.uint8)) for n in range(12)
+    ]  # six tiles of 16 x 16 a row, three rows
+    files = {f"{n:02d}.png": encode(picture) for n, picture in enumerate(pictures)}
+    files |= {"50.png": files["03.png"], "51.png": encode(pictures[4] + 2), "99.png": encode(pictures[5])}
+    source = write_folder(tmp_path / "images", files)
+    options = data_options(source, fit="tile", policy={"near_duplicate": "drop"})
+    manifest = pack_images(options, tmp_path / "out")
+    assert manifest.cases == {"exact_duplicate": {"drop": 2}, "near_duplicate": {"drop": 1}}
+    assert manifest.train.images + manifest.test.images == 12 * 18
+
+
 def lone_test_class(tmp_path: Path) -> dict[str, bytes]:
     """Twenty images of one class, and a second class whose only image is held out."""
     files = noise_files(20, classes=1)
