@@ -33,7 +33,6 @@ def check_data(project: Path) -> None:
     lenient, failing = _without_fail(config.data)
     with surveyed(project, lenient, config.preprocess) as found:
         console = narrow_console()
-        console.print(f"{printable(config.data.source)}: {found.description}", markup=False, highlight=False)
         for table in (_images(found), _cases(found, failing), _examples(found, failing)):
             console.print(table)
         _tell_share(console, found, config.data)
@@ -84,7 +83,7 @@ def _cases(found: Survey, failing: frozenset[str]) -> Table:
 
 
 def _examples(found: Survey, failing: frozenset[str]) -> Table:
-    table = Table("kind", "action", "file", "detail", title="The first of each kind", title_justify="left")
+    table = Table("kind", "action", "file", "detail", title="The first few of each kind", title_justify="left")
     for name, kind, action, detail in sorted(_first_of_each(found), key=lambda case: (case[1], case[0])):
         table.add_row(kind, "fail" if kind in failing else action, escape(name), escape(detail))
     return table

@@ -73,7 +73,6 @@ def _sheet_name(number: int, label: str | None) -> str:
 
 
 def _print_tables(console: Console, config: RunConfig, found: Survey) -> None:
-    console.print(f"{printable(config.data.source)}: {found.description}", markup=False, highlight=False)
     console.print(_files(found))
     if any(found.images["train"].values()):
         console.print(_channels(config.data.channels, found))
@@ -84,7 +83,7 @@ def _files(found: Survey) -> Table:
     sizes = found.sizes
     total = sum(count for _, _, count in sizes)
     ordered = sorted((width * height, width, height, count) for width, height, count in sizes)
-    table = Table("files", "", title="Files as they are", title_justify="left")
+    table = Table(show_header=False, title="Files as they are", title_justify="left")
     table.add_row("smallest", _size(ordered[0][1:3]))
     table.add_row("median", _size(_median(ordered, total)))
     table.add_row("largest", _size(ordered[-1][1:3]))

@@ -1,7 +1,7 @@
 """What `gan data check` and `gan data show` share."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -22,11 +22,10 @@ def surveyed(project: Path, options: DataOptions, preprocess: PreprocessOptions)
     Raises:
         UserError: as `survey`.
     """
-    with (
-        hold(project / paths.PACKING_LOCK, on_wait=say),
-        ProgressDisplay("data") as display,
-        survey(options, preprocess, project / paths.PACKING, on_event=display) as found,
-    ):
+    with hold(project / paths.PACKING_LOCK, on_wait=say), ExitStack() as stack:
+        # Its bar ends before others print.
+        with ProgressDisplay("data") as display:
+            found = stack.enter_context(survey(options, preprocess, project / paths.PACKING, on_event=display))
         yield found
 
 
