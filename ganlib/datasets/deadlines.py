@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+from functools import cache
 from types import FrameType, TracebackType
 
 # Processor time after which a decoder is taken for lost, in wall-clock limits.
@@ -23,7 +24,8 @@ class Deadline:
     once it has used twice as much processor time: only for worker processes
     whose end is noticed. Outside of a main thread, and on Windows, nothing
     happens, as signals do not arrive there. An alarm set before goes on
-    afterwards, though it may be late.
+    afterwards, though it may be late; in a process that may be ended all
+    alarms are taken over.
 
     Args:
         seconds: above 0, by the clock on the wall.
@@ -41,7 +43,10 @@ class Deadline:
     def __enter__(self) -> None:
         if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
             return
-        self._handler = signal.signal(signal.SIGALRM, _strike)
+        if self._hard:
+            _take_over_alarms()
+        else:
+            self._handler = signal.signal(signal.SIGALRM, _strike)
         self._set = True
         # It strikes again, should the first have been lost in a destructor.
         self._others = signal.setitimer(signal.ITIMER_REAL, self._seconds, self._seconds)
@@ -66,11 +71,18 @@ class Deadline:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if self._hard:
             signal.setitimer(signal.ITIMER_PROF, 0)
+            return
         signal.signal(signal.SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
         remaining, interval = self._others
         if remaining:
             passed = time.monotonic() - self._entered_s
             signal.setitimer(signal.ITIMER_REAL, max(_SOONEST_S, remaining - passed), interval)
+
+
+@cache
+def _take_over_alarms() -> None:
+    """Once a process, as it takes a while."""
+    signal.signal(signal.SIGALRM, _strike)
 
 
 def _strike(number: int, frame: FrameType | None) -> None:

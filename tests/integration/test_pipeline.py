@@ -1,5 +1,6 @@
 """The real pipeline on a tiny configuration: `dvc repro` as users run it. Tests build on each other's runs."""
 
+import io
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image, ImageOps
 
 from pipelines import paths
 from tests.pipeline_project import STAGES, Project, make_project, outcomes
@@ -164,7 +166,7 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
     archive = project.root / "data" / "raw" / "digits.zip"
     with zipfile.ZipFile(archive) as old:
         names = old.namelist()
-        inverted = old.read(names[0]) + b" "  # other bytes, hence a new image of the same class
+        inverted = _inverted(old.read(names[0]))
     with zipfile.ZipFile(archive, "a") as new:
         new.writestr("0/new.png", inverted)
     done = project.gan("repro")
@@ -224,7 +226,7 @@ BROKEN_DATA = {
     "absent": (lambda folder: None, "no such file or folder"),
     "empty": (lambda folder: folder.mkdir(), "the folder is empty"),
     "not images": (lambda folder: _write(folder, {"a/x.txt": b"text", "b/y.txt": b"text"}), "none of them a usable"),
-    "one image": (lambda folder: _write(folder, {"a/x.png": PNG}), "images"),
+    "one image": (lambda folder: _write(folder, {"a/x.png": PNG}), "of 1 images fall into the"),
 }
 
 
@@ -235,12 +237,15 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _png() -> bytes:
-    import io
-
-    from PIL import Image
-
     buffer = io.BytesIO()
-    Image.new("L", (8, 8), 7).save(buffer, "PNG")
+    Image.linear_gradient("L").resize((8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _inverted(content: bytes) -> bytes:
+    """Another picture, and so a new image of the same class."""
+    buffer = io.BytesIO()
+    ImageOps.invert(Image.open(io.BytesIO(content))).save(buffer, "PNG")
     return buffer.getvalue()
 
 

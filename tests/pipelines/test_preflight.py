@@ -51,7 +51,7 @@ def test_a_sound_project_passes(project: ToyProject) -> None:
 def test_the_usual_parameters_are_checked_without_heavy_libraries(project: ToyProject) -> None:
     code = (
         "import sys; from pathlib import Path; from pipelines.preflight import check_project; "
-        "check_project(Path.cwd()); print({'torch', 'numpy', 'mlflow', 'prefect', 'dvc'} & set(sys.modules))"
+        "check_project(Path.cwd()); print({'torch', 'cv2', 'pyarrow', 'mlflow', 'prefect', 'dvc'} & set(sys.modules))"
     )
     found = subprocess.run(
         [sys.executable, "-c", code],

@@ -12,14 +12,13 @@ from typer.testing import CliRunner
 
 from ganlib.config import ImageSpec
 from ganlib.datasets.packed import open_packed
-from ganlib.datasets.packing import pack
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
 from pipelines import cli, mlflow_store
 from pipelines.stages.shell import write_png
 from pipelines.tracking import training_run
 from tests.configs import tiny_config
-from tests.ganlib.datasets.image_files import data_options, encode, noise, write_folder
+from tests.ganlib.datasets.image_files import data_options, encode, noise, pack_images, write_folder
 
 NETWORK = tiny_config({"network.conditional": False}).network
 RGBA = noise(0, 16, 20, 4)
@@ -42,7 +41,7 @@ def test_a_png_keeps_every_bit(tmp_path: Path) -> None:
 def test_packed_data_have_four_channels(tmp_path: Path) -> None:
     files = {f"{seed}.png": encode(noise(seed, 16, 16, 4)) for seed in range(24)}
     source = write_folder(tmp_path / "images", files)
-    pack(data_options(source, channels=4), tmp_path / "packed")
+    pack_images(data_options(source, channels=4), tmp_path / "packed")
     data = open_packed(tmp_path / "packed")
     assert data.image == ImageSpec(size=16, channels=4, classes=())
     assert data.train.take(np.arange(2)).shape == (2, 16, 16, 4)

@@ -33,15 +33,19 @@ def too_large(entry: FileEntry, limit_bytes: int) -> Refusal:
 
 def read_limited(file: IO[bytes], entry: FileEntry, limit_bytes: int) -> bytes | Refusal:
     """All of an open file, if it is no more than `limit_bytes` and not damaged; OSError is the caller's."""
-    content = bytearray()
     try:
-        while piece := file.read(_PIECE_BYTES):
-            content += piece
-            if len(content) > limit_bytes:
-                return too_large(entry, limit_bytes)
+        # One more than there should be, so that one call tells the end, too, of most files.
+        asked = max(1, min(entry.size_bytes + 1, _PIECE_BYTES))
+        content = piece = file.read(asked)
+        if len(piece) == asked:
+            gathered = bytearray(piece)
+            while piece and len(gathered) <= limit_bytes:
+                piece = file.read(_PIECE_BYTES)
+                gathered += piece
+            content = bytes(gathered)
     except DAMAGE as error:
         return Refusal(printable(entry.name), "damaged", printable(f"damaged in the archive: {error}"))
-    return bytes(content)
+    return content if len(content) <= limit_bytes else too_large(entry, limit_bytes)
 
 
 def read_each(
@@ -52,9 +56,12 @@ def read_each(
         if entry.size_bytes > limit_bytes:
             yield too_large(entry, limit_bytes)
             continue
-        # Surroundings, not data: a quarantine row would make the result depend on the day.
-        with trouble_told(location, entry.name):
+        try:
             content = _opened_and_read(opened, entry, limit_bytes)
+        except Exception:
+            # Surroundings, not data: a quarantine row would make the result depend on the day.
+            with trouble_told(location, entry.name):
+                raise
         yield content
 
 

@@ -11,12 +11,9 @@ import pytest
 from ganlib.datasets.deadlines import Deadline, DeadlinePassed
 
 
-def timers() -> tuple[object, float, float]:
-    return (
-        signal.getsignal(signal.SIGALRM),
-        signal.getitimer(signal.ITIMER_REAL)[0],
-        signal.getitimer(signal.ITIMER_PROF)[0],
-    )
+def alarms() -> tuple[object, float]:
+    """The handler and the processor time; the clock may be that of a limit on the test."""
+    return signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_PROF)[0]
 
 
 def sleep_whatever_happens() -> None:
@@ -28,23 +25,21 @@ def sleep_whatever_happens() -> None:
 
 
 def test_it_strikes_even_where_exceptions_are_caught() -> None:
-    before = timers()
+    before = alarms()
     started = time.monotonic()
-    with pytest.raises(DeadlinePassed), Deadline(0.05, hard=True):
+    with pytest.raises(DeadlinePassed), Deadline(0.05, hard=False):
         sleep_whatever_happens()
     assert 0.05 <= time.monotonic() - started < 2
-    assert timers()[0] is before[0]
-    assert timers()[2] == 0
+    assert alarms() == before
 
 
 def test_work_in_time_leaves_no_trace() -> None:
-    before = timers()
+    before = alarms()
     for _ in range(100):
-        with Deadline(0.01, hard=True):
+        with Deadline(0.01, hard=False):
             pass
     time.sleep(0.03)
-    assert timers()[0] is before[0]
-    assert timers()[2] == 0
+    assert alarms() == before
     with pytest.raises(KeyError), Deadline(0.01, hard=False):
         raise KeyError
     time.sleep(0.03)
@@ -81,9 +76,17 @@ def test_outside_of_the_main_thread_nothing_happens() -> None:
 
 # One call of compiled code that takes minutes and looks at no signals.
 STUCK = """
-import hashlib
-from ganlib.datasets.deadlines import Deadline
+import hashlib, time
+from ganlib.datasets.deadlines import Deadline, DeadlinePassed
 
+with Deadline(0.1, hard=True):
+    pass
+time.sleep(0.15)
+try:
+    with Deadline(0.1, hard=True):
+        time.sleep(10)
+except DeadlinePassed:
+    print("passed", flush=True)
 with Deadline(0.2, hard=True):
     hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000_000)
 """
@@ -91,4 +94,4 @@ with Deadline(0.2, hard=True):
 
 def test_compiled_code_that_does_not_return_ends_the_process() -> None:
     ended = subprocess.run([sys.executable, "-c", STUCK], timeout=60, capture_output=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGPROF, b"", b"")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGPROF, b"passed\n", b"")
