@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -39,7 +40,11 @@ def overheard(work: Callable[[], Result]) -> tuple[Result, str]:
 
 @cache
 def _notepad() -> IO[bytes]:
-    return tempfile.TemporaryFile()
+    if sys.platform == "linux":
+        # In memory, as a full disk would swallow what they say.
+        return os.fdopen(os.memfd_create("decoders"), "w+b", buffering=0)
+    else:
+        return tempfile.TemporaryFile()
 
 
 # After a fork the two processes would write over each other.
