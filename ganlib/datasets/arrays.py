@@ -11,20 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions
-from ganlib.datasets.files.places import UNKNOWN_SIZE
+from ganlib.datasets.files.places import UNKNOWN_SIZE, wrong
 from ganlib.datasets.items import FileEntry, Files, Item, Part, SplitName
 from ganlib.datasets.rows import (
     Numbering,
     Numbers,
     class_name,
+    damage_told,
     digest,
     facts,
     inline_parts,
     part_rows,
     pixel_items,
     read_exactly,
-    trouble_told,
-    wrong,
 )
 
 CHANNELS = (1, 3, 4)
@@ -98,7 +97,7 @@ class SpanPart:
         """See `Part`."""
         file = self.entries[0].name
         size = self.row.size_bytes
-        with trouble_told(self.files.location, file), self.files.open(file) as stream:
+        with damage_told(self.files.location, file), self.files.open(file) as stream:
             stream.seek(self.offset + self.first_row * size)
             content = read_exactly(stream, self.count * size)
         yield from pixel_items(self.row.pixels(content), self.name, self.first_row, self.numbers, self.labels)
@@ -189,10 +188,10 @@ def _check_labels(location: str, images: StoredArray, labels: StoredArray) -> No
 def _inline_items(location: str, pair: ArrayPair, row: RowShape, numbers: Numbers) -> Iterator[Item]:
     images = pair.images
     with ExitStack() as stack:
-        with trouble_told(location, images.name):
+        with damage_told(location, images.name):
             stream = stack.enter_context(images.open())
         for first, count, labels in _runs(location, pair, row):
-            with trouble_told(location, images.name):
+            with damage_told(location, images.name):
                 content = read_exactly(stream, count * row.size_bytes)
             following = Numbers(numbers.split, numbers.first + first)
             yield from pixel_items(row.pixels(content), images.name, first, following, labels)
@@ -212,7 +211,7 @@ def _runs(location: str, pair: ArrayPair, row: RowShape) -> Iterator[tuple[int, 
     most = part_rows(row.size_bytes)
     with ExitStack() as stack:
         if labels is not None:
-            with trouble_told(location, labels.name):
+            with damage_told(location, labels.name):
                 stream = stack.enter_context(labels.open())
         for first in range(0, images, most):
             count = min(most, images - first)
@@ -222,7 +221,7 @@ def _runs(location: str, pair: ArrayPair, row: RowShape) -> Iterator[tuple[int, 
 
 
 def _read_labels(location: str, labels: StoredArray, stream: IO[bytes], first: int, count: int) -> tuple[str, ...]:
-    with trouble_told(location, labels.name):
+    with damage_told(location, labels.name):
         values = np.frombuffer(read_exactly(stream, count * labels.dtype.itemsize), labels.dtype).tolist()
         if labels.dtype.kind == "S":
             values = [value.decode("utf-8") for value in values]
@@ -231,6 +230,6 @@ def _read_labels(location: str, labels: StoredArray, stream: IO[bytes], first: i
 
 def _check_end(location: str, array: StoredArray, stream: IO[bytes]) -> None:
     """Reading past the last element also has archives verify their checksums."""
-    with trouble_told(location, array.name):
+    with damage_told(location, array.name):
         if stream.read(1):
             raise ValueError(f"it goes on after the {array.shape[0]} elements it declares")

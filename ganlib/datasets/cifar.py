@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions
+from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import FileEntry, Files, Item, Part, SplitName
 from ganlib.datasets.pickles import read_pickle
 from ganlib.datasets.rows import (
@@ -21,13 +22,12 @@ from ganlib.datasets.rows import (
     Numbering,
     Numbers,
     class_names,
+    damage_told,
     inline_parts,
     named,
     pixel_items,
     read_whole,
     refuse_label_file,
-    trouble_told,
-    wrong,
 )
 
 _PIXELS = 3 * 32 * 32
@@ -119,7 +119,7 @@ class CifarSource:
             if entry.name != meta:
                 counts[entry.name] = len(self._rows(layout, entry, stream)[0])
                 continue
-            with trouble_told(self._files.location, entry.name):
+            with damage_told(self._files.location, entry.name):
                 listed = layout.names(read_whole(entry, stream, _MAX_FILE_BYTES))
             names = class_names(self._files.location, entry.name, listed)
         return counts, names
@@ -134,13 +134,13 @@ class CifarSource:
         entries = {entry.name: entry for entry in self._files.entries() if isinstance(entry, FileEntry)}
         for name in names:
             if name in entries:
-                with trouble_told(self._files.location, name):
+                with damage_told(self._files.location, name):
                     stream = self._files.open(name)
                 with stream:
                     yield entries[name], stream
 
     def _rows(self, layout: _Layout, entry: FileEntry, stream: IO[bytes]) -> Rows:
-        with trouble_told(self._files.location, entry.name):
+        with damage_told(self._files.location, entry.name):
             pixels, labels = layout.read(read_whole(entry, stream, _MAX_FILE_BYTES))
             if len(pixels) != len(labels):
                 raise ValueError(f"it has {len(labels)} labels for {len(pixels)} images")
@@ -159,7 +159,7 @@ class CifarSource:
     ) -> list[str] | None:
         if self._options.labels == "none":
             return None
-        with trouble_told(self._files.location, entry.name):
+        with damage_told(self._files.location, entry.name):
             return [
                 named(self._files.location, f"{entry.name}[{first + index}]", label, names)
                 for index, label in enumerate(labels)

@@ -19,16 +19,15 @@ import numpy as np
 
 from ganlib.config import DataOptions
 from ganlib.datasets.arrays import ArrayPair, StoredArray, array_parts, reachable
-from ganlib.datasets.files.places import UNKNOWN_SIZE
+from ganlib.datasets.files.places import UNKNOWN_SIZE, wrong
 from ganlib.datasets.items import FileEntry, Files, Part, SplitName
 from ganlib.datasets.rows import (
     SPLITS,
+    damage_told,
     listed,
     read_exactly,
     refuse_label_file,
     refuse_sequential,
-    trouble_told,
-    wrong,
 )
 
 _IMAGES = re.compile(r"(?P<set>.*?)images(?P<dash>[-.])idx[34](?P<dot>[-.])ubyte(\.gz)?", re.ASCII)
@@ -96,7 +95,7 @@ class IdxSource:
 
     def _open(self, entry: FileEntry) -> StoredArray:
         packed = entry.name.endswith(".gz")
-        with trouble_told(self._files.location, entry.name):
+        with damage_told(self._files.location, entry.name):
             with _values(self._files, entry.name, 0) as stream:
                 shape = _read_shape(stream)
             header_bytes = 4 + 4 * len(shape)

@@ -18,16 +18,15 @@ import numpy as np
 
 from ganlib.config import DataOptions
 from ganlib.datasets.arrays import ArrayPair, StoredArray, array_parts, reachable
-from ganlib.datasets.files.places import UNKNOWN_SIZE
+from ganlib.datasets.files.places import UNKNOWN_SIZE, wrong
 from ganlib.datasets.items import FileEntry, Files, Part, SplitName
 from ganlib.datasets.rows import (
+    damage_told,
     listed,
     read_exactly,
     refuse_label_file,
     refuse_sequential,
     split_of,
-    trouble_told,
-    wrong,
 )
 
 # (split, images, labels) by the customs of NumPy scripts, Keras, MedMNIST and of `np.savez(file, images)`.
@@ -96,7 +95,7 @@ class _NpzReader:
     def pairs(self) -> list[ArrayPair]:
         """The arrays that are used, their headers read."""
         with (
-            trouble_told(self.files.location, self.entry.name),
+            damage_told(self.files.location, self.entry.name),
             self.files.open(self.entry.name) as stream,
             zipfile.ZipFile(stream) as archive,
         ):
@@ -166,7 +165,7 @@ def _npy_pairs(files: Files, options: DataOptions, entries: dict[str, FileEntry]
 
 
 def _npy_array(files: Files, entry: FileEntry) -> StoredArray:
-    with trouble_told(files.location, entry.name), files.open(entry.name) as stream:
+    with damage_told(files.location, entry.name), files.open(entry.name) as stream:
         shape, dtype, header_bytes = _read_header(entry.name, stream, entry.size_bytes)
         direct = reachable(entry, stream)
     return StoredArray(

@@ -12,12 +12,14 @@ from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ganlib.config import DataOptions
+from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import FileEntry, Files, Item, Part, Refusal
 from ganlib.datasets.rows import (
     PART_ROWS,
     Numbering,
     Numbers,
     class_names,
+    damage_told,
     digest,
     facts,
     inline_parts,
@@ -26,8 +28,6 @@ from ganlib.datasets.rows import (
     refuse_label_file,
     refuse_sequential,
     split_of,
-    trouble_told,
-    wrong,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _opened(files: Files, name: str) -> "Iterator[pq.ParquetFile]":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with trouble_told(files.location, name):
+    with damage_told(files.location, name):
         try:
             with (
                 files.open(name) as stream,

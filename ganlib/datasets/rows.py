@@ -4,9 +4,6 @@ import gzip
 import hashlib
 import json
 import re
-import struct
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions
-from ganlib.datasets.files.places import UNKNOWN_SIZE
+from ganlib.datasets.files.places import UNKNOWN_SIZE, trouble_told, wrong
+from ganlib.datasets.files.reading import DAMAGE
 from ganlib.datasets.items import FileEntry, Files, Item, Part, Refusal, SplitName, printable
 from ganlib.errors import UserError
 
@@ -25,16 +23,7 @@ from ganlib.errors import UserError
 PART_ROWS = 256
 PART_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 20
-_DAMAGE = (
-    gzip.BadGzipFile,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    ValueError,
-    OverflowError,
-    NotImplementedError,
-    struct.error,
-)
+_DAMAGE = (*DAMAGE, gzip.BadGzipFile, ValueError, OverflowError)
 
 # Validation images are held out as test images are.
 SPLITS: dict[str, SplitName] = {
@@ -241,26 +230,16 @@ def listed(files: Files, wanted: Callable[[str], bool]) -> list[FileEntry]:
     )
 
 
-def wrong(location: str, found: str, expected: str) -> UserError:
-    """The error for what is wrong with a whole source."""
-    return UserError(f"data.source={location}: {printable(found)}; {printable(expected)}")
-
-
 @contextmanager
-def trouble_told(location: str, name: str) -> Iterator[None]:
-    """Whatever goes wrong when a file is read, as one line."""
-    try:
-        yield
-    except _DAMAGE as error:
-        # Some quote all that was read.
-        detail = f"{str(error) or type(error).__name__:.160}"
-        raise wrong(location, f"{name} is damaged ({detail})", "fetch or make it again") from None
-    except OSError as error:
-        raise wrong(
-            location,
-            f"{name} cannot be read ({error.strerror or error})",
-            "check that it exists, its permissions and the disk",
-        ) from None
+def damage_told(location: str, name: str) -> Iterator[None]:
+    """Whatever goes wrong when a file is read, the disk's trouble and the file's, as one line."""
+    with trouble_told(location, name):
+        try:
+            yield
+        except _DAMAGE as error:
+            # Some quote all that was read.
+            detail = f"{str(error) or type(error).__name__:.160}"
+            raise wrong(location, f"{name} is damaged ({detail})", "fetch or make it again") from None
 
 
 def read_whole(entry: FileEntry, stream: IO[bytes], limit_bytes: int) -> bytes:

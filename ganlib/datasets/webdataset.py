@@ -14,6 +14,7 @@ from ganlib.config import DataOptions
 from ganlib.datasets.files.folder import Folder, RemoteFolder
 from ganlib.datasets.files.names import IMAGE_SUFFIXES
 from ganlib.datasets.files.opening import open_files
+from ganlib.datasets.files.places import wrong
 from ganlib.datasets.files.reading import read_limited
 from ganlib.datasets.files.tar import CompressedTar, Tar
 from ganlib.datasets.items import FileEntry, Files, Item, Part, Refusal, printable
@@ -22,14 +23,13 @@ from ganlib.datasets.rows import (
     Numbering,
     Numbers,
     class_name,
+    damage_told,
     digest,
     facts,
     inline_parts,
     listed,
     refuse_label_file,
     split_of,
-    trouble_told,
-    wrong,
 )
 
 _LABEL_SUFFIXES = (".cls", ".json")
@@ -268,7 +268,7 @@ def _label(location: str, name: str, content: Content) -> str | None:
     """The class in a `.cls` or `.json` file; None where the latter does not tell."""
     if isinstance(content, Refusal) or len(content) > _MAX_LABEL_BYTES:
         raise wrong(location, f"{name} cannot be read or has over {_MAX_LABEL_BYTES} bytes", "expected a label")
-    with trouble_told(location, name):
+    with damage_told(location, name):
         if name.lower().endswith(".cls"):
             text = content.decode("utf-8").strip()
             return class_name(location, name, int(text) if _WHOLE_NUMBER.fullmatch(text) else text)

@@ -35,9 +35,9 @@ class Place:
     stamp: str
 
 
-def wrong(location: str, mistake: str) -> UserError:
-    """A mistake in `data.source`, as one line."""
-    return UserError(printable(f"data.source={location}: {mistake}"))
+def wrong(location: str, mistake: str, expected: str = "") -> UserError:
+    """A mistake in `data.source`, as one line; what was expected may be part of the mistake."""
+    return UserError(printable(f"data.source={location}: {mistake}{expected and '; '}{expected}"))
 
 
 def too_many(location: str, most: int) -> UserError:
