@@ -76,6 +76,10 @@ def pack(
                 f"{destination}: cannot be written ({error.strerror or error}); free or mend the disk and run again, "
                 "what is decoded so far is kept"
             ) from None
+        untested = [name for name in found.classes if manifest.test.per_class[name] == 0]
+        if untested:
+            shown = f"{printable(', '.join(untested[:10]))} ({len(untested)} of {len(found.classes)} classes)"
+            on_event(Notice(f"no test image of {shown}: no metric compares with one"))
         if found.dropped:
             left_out = f"{found.dropped} of {found.files} files left out, listed in {destination / QUARANTINE}"
             on_event(Notice(f"{left_out}: {found.first_cases()}"))

@@ -245,6 +245,14 @@ def test_a_class_that_is_only_held_out(tmp_path: Path) -> None:
         pack_images(data_options(source), tmp_path / "out")
 
 
+def test_a_class_without_test_images_is_told(tmp_path: Path) -> None:
+    events: list[Event] = []
+    files = {f"test/{name}": content for name, content in noise_files(8).items()}
+    files |= {f"train/{name}": content for name, content in noise_files(9, first=8, classes=3).items()}
+    pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out", on_event=events.append)
+    assert any("no test image of class2 (1 of 3 classes)" in e.text for e in events if isinstance(e, Notice))
+
+
 def test_foreign_folders_are_not_replaced(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "images", noise_files(20))
     thesis = write_folder(tmp_path / "thesis", {"chapter1.txt": b"..."})
