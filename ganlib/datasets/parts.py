@@ -35,8 +35,8 @@ _WHOLE_SET = ("exact_duplicate", "near_duplicate", "split_overlap")
 _DECODERS = ("numpy", "opencv-python-headless", "pillow")
 # A few at a time keep the memory small.
 _SUMMED_AT_ONCE = 16
-# What the journal holds until the first member is read.
-_NONE_YET = (1 << 64) - 1
+# What the journal holds while no member is being decoded.
+_NONE = (1 << 64) - 1
 
 
 class Row(NamedTuple):
@@ -138,10 +138,10 @@ def after_death(work: Work) -> Work:
     """The same work without the member at which the worker died."""
     journal = _journal(work.folder, work.identity)
     noted = journal.read_bytes() if journal.exists() else b""
-    at = int.from_bytes(noted, "little") if noted else _NONE_YET
-    if at == _NONE_YET or at in work.deadly:
+    at = int.from_bytes(noted, "little") if noted else _NONE
+    if at == _NONE or at in work.deadly:
         raise UserError(
-            f"{work.folder}: a worker died before it read anything, twice; expected memory and disk enough for "
+            f"{work.folder}: a worker died while it read the source, twice; expected memory and disk enough for "
             "preprocess.workers, lower it"
         )
     return replace(work, deadly=work.deadly | {at})
@@ -185,6 +185,7 @@ def _decode(work: Work, identity: str) -> DecodedPart:
                 cases.append(_refused(item.name, "damaged", detail, options))
             else:
                 _take(item, options, rows, cases, images)
+            journal.at(_NONE)  # who dies now dies of reading the next one
     pixels = np.stack(images) if images else _no_pixels(options)
     decoded = DecodedPart(identity, files, tuple(_with_sums(rows, pixels)), tuple(cases))
     _write(work.folder, decoded, pixels)
@@ -296,7 +297,7 @@ class _Journal:
     def __enter__(self) -> "_Journal":
         with self._path.open("w+b") as file:
             # Written, as a hole in the file would end the process where the disk is full.
-            file.write(_NONE_YET.to_bytes(8, "little"))
+            file.write(_NONE.to_bytes(8, "little"))
             file.flush()
             self._map = mmap.mmap(file.fileno(), 8)
         return self
