@@ -60,12 +60,12 @@ class _EndsEarly(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Traits:
-    """What is known of an opened file before its pixels are decoded."""
+    """What is known of an opened file before its pixels are decoded; an orientation of None cannot be read."""
 
     mode: str
     bits: int
     animated: bool
-    orientation: int
+    orientation: int | None
     profile: bytes
 
 
@@ -136,7 +136,7 @@ def _carefully(
                     pixels = np.asarray(_in_srgb(image, profile))
     # Both decoders turn TIFF files upright of themselves, and no others.
     turned_back = image_format == "TIFF"
-    if traits.orientation != 1 and upright != turned_back:
+    if traits.orientation not in (None, 1) and upright != turned_back:
         orientation = _BACK.get(traits.orientation, traits.orientation) if turned_back else traits.orientation
         pixels = opencv.turned(pixels, orientation)
     return Picture(np.ascontiguousarray(pixels), traits.mode, width, height)
@@ -160,12 +160,12 @@ def _traits(opened: ImageFile.ImageFile, image_format: ImageFormat, header: Head
     )
 
 
-def _orientation(opened: Image.Image) -> int:
+def _orientation(opened: Image.Image) -> int | None:
     try:
         orientation = opened.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:
-        # Foreign bytes fail with whatever their parsing stumbles on; then nothing says how to turn.
-        return 1
+        # Foreign bytes fail with whatever their parsing stumbles on; `_announce` lists it.
+        return None
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
@@ -182,7 +182,11 @@ def _announce(traits: _Traits, found: Found) -> tuple[Profile | None, bool]:
         found("palette", mode)
     if bits == 16:
         found("sixteen_bit", mode)
-    upright = traits.orientation != 1 and found("orientation", f"Exif orientation {traits.orientation}") == "fix"
+    upright = False
+    if traits.orientation is None:
+        found("orientation", "the Exif data cannot be read, and were ignored", fixable=False)
+    elif traits.orientation != 1:
+        upright = found("orientation", f"Exif orientation {traits.orientation}") == "fix"
     if not traits.profile:
         return None, upright
     profile = read_profile(traits.profile)

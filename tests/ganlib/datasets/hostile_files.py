@@ -273,6 +273,9 @@ def _orientations() -> Rows:
         expected = NOTHING if orientation == 1 else (("orientation", "fix"),)
         yield f"turned-{orientation}.jpg", encode(COLOUR, "JPEG", exif=exif(orientation)), expected
     turned = (("orientation", "fix"),)
+    for image_format in ("PNG", "WEBP"):
+        unreadable = encode(COLOUR, image_format, exif=b"Exif\0\0" + bytes(range(60)))
+        yield f"exif-garbage.{image_format.lower()}", unreadable, (("orientation", "keep"),)
     yield "turned-9.jpg", encode(COLOUR, "JPEG", exif=exif(9)), NOTHING
     yield "turned.png", encode(COLOUR, exif=exif(6)), turned
     yield "turned.webp", encode(COLOUR, "WEBP", exif=exif(3)), turned
