@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -13,7 +13,15 @@ NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Share
-ExtractorName = Literal["domain", "inception"]
+# Those of torch-fidelity whose weights are brought or downloaded; `inception` is its `inception-v3-compat`.
+PretrainedName = Literal[
+    "inception", "vgg16", "clip-rn50", "clip-rn101", "clip-rn50x4", "clip-rn50x16", "clip-rn50x64", "clip-vit-b-32",
+    "clip-vit-b-16", "clip-vit-l-14", "clip-vit-l-14-336px", "dinov2-vit-s-14", "dinov2-vit-b-14", "dinov2-vit-l-14",
+    "dinov2-vit-g-14",
+]  # fmt: skip
+ExtractorName = Literal["domain", "random", PretrainedName]
+PRETRAINED: tuple[str, ...] = get_args(PretrainedName)
+EXTRACTORS: tuple[str, ...] = ("domain", "random", *PRETRAINED)
 BASE_SIZE = 4
 
 

@@ -6,11 +6,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
-from ganlib.config.base import Options, Schedule
+from ganlib.config.base import PRETRAINED, Options, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import LossOptions
 from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
+    LABEL_FIGURES,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
@@ -89,13 +90,24 @@ class RunConfig(Options):
 
     @model_validator(mode="after")
     def _metric_is_measured(self) -> Self:
-        if not self.register_.metric.startswith(f"{self.evaluate.extractor}/"):
+        metric, extractor = self.register_.metric, self.evaluate.extractor
+        # Only the domain classifier knows the data set's classes.
+        measured_with = "domain" if self.register_.figure == "label_fidelity" else extractor
+        if not metric.startswith(f"{measured_with}/"):
             raise ValueError(
-                f"register.metric={self.register_.metric} is not measured with "
-                f"evaluate.extractor={self.evaluate.extractor}; choose a metric of that extractor"
+                f"register.metric={metric} is not measured with evaluate.extractor={extractor}; "
+                f"expected {measured_with}/{self.register_.figure}, or a metric of that extractor"
             )
-        if self.register_.metric == "domain/label_fidelity" and not self.network.conditional:
-            raise ValueError(
-                "register.metric=domain/label_fidelity needs network.conditional=true; choose another metric"
-            )
+        if self.register_.figure in LABEL_FIGURES and not self.network.conditional:
+            raise ValueError(f"register.metric={metric} needs network.conditional=true; choose another metric")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_known(self) -> Self:
+        for section, name in (("train", self.train.extractor), ("evaluate", self.evaluate.extractor)):
+            if name in PRETRAINED and name not in self.extractor.weights_sha256:
+                raise ValueError(
+                    f"extractor.weights_sha256: has no entry for {name}, which {section}.extractor asks for; "
+                    f"add {{{name}: the SHA-256 of its weights, or the first 8 digits}}"
+                )
         return self

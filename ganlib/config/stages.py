@@ -1,14 +1,23 @@
 """The stages around the training: extractor, evaluation, registry, flow."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from ganlib.config.base import ExtractorName, Options, PositiveInt, Seed
+from ganlib.config.base import EXTRACTORS, ExtractorName, Options, PositiveInt, PretrainedName, Seed, Share
+
+
+Sha256Start = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+Level = Annotated[float, Field(gt=0.5, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 class ExtractorOptions(Options):
-    """The classifier behind the `domain` features, and the Inception weights."""
+    """What looks at the images: the classifier behind the `domain` features, and the weights of pretrained networks.
+
+    `seed` is also that of the `random` extractor's weights. Weights that are not among `weights_files` come
+    from their official address.
+    """
 
     width: PositiveInt
     feature_dim: Annotated[int, Field(ge=2, strict=True)]
@@ -17,23 +26,52 @@ class ExtractorOptions(Options):
     learning_rate: Annotated[float, Field(gt=0)]
     seed: Seed
     threads: PositiveInt
-    inception_weights: str | None
-    inception_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+    weights_files: dict[PretrainedName, str]
+    weights_sha256: dict[PretrainedName, Sha256Start]
+
+
+class LatentOptions(Options):
+    """What is learned of the latent space.
+
+    Attributes:
+        truncations: psi of the curve of quality against diversity.
+        path_pairs: pairs of latents of the perceptual path length.
+        path_step: of it, as a share of the arc.
+        kept_share: of images that rejection by the critic keeps; None: it is not measured.
+    """
+
+    truncations: tuple[Annotated[float, Field(gt=0, le=1)], ...]
+    path_pairs: Annotated[int, Field(ge=100, strict=True)]
+    path_step: Annotated[float, Field(gt=0, lt=1)]
+    kept_share: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 class EvaluateOptions(Options):
-    """The final measurement: `repeats` independent draws of `samples` images."""
+    """The final measurement: one draw of `samples` images, and how sure each figure is.
+
+    Attributes:
+        confidence: of every interval.
+        interval_splits: random halvings behind the intervals of neighbourhood metrics; 60 leave 9 % of error in them.
+        extrapolation_points: subset sizes of the line that leads to FID at infinitely many images.
+        near_copies: how many of the generated images nearest to training images are shown.
+        accuracy_score_images: images shown to the classifier that learns from generated images; None: it does not.
+    """
 
     extractor: ExtractorName
     seed: Seed
     threads: PositiveInt
     batch_size: PositiveInt
     samples: Annotated[int, Field(ge=2, strict=True)]
-    repeats: PositiveInt
+    confidence: Level
+    interval_splits: Annotated[int, Field(ge=20, strict=True)]
     kid_subsets: PositiveInt
     kid_subset_size: Annotated[int, Field(ge=2, strict=True)]
     is_splits: PositiveInt
     neighbours: PositiveInt
+    extrapolation_points: Annotated[int, Field(ge=3, strict=True)]
+    near_copies: PositiveInt
+    accuracy_score_images: PositiveInt | None
+    latent: LatentOptions
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:
@@ -48,19 +86,55 @@ class EvaluateOptions(Options):
         return self
 
 
-Metric = Literal[
-    "domain/fid", "domain/kid", "domain/is", "domain/precision", "domain/recall", "domain/coverage",
-    "domain/label_fidelity", "inception/fid", "inception/kid", "inception/is", "inception/precision",
-    "inception/recall", "inception/coverage",
-]  # fmt: skip
+# What two generators are compared by; each has an interval.
+GateFigure = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity", "label_fidelity"]
+LABEL_FIGURES: tuple[GateFigure, ...] = ("label_fidelity", "diversity")
+
+
+class GuardOptions(Options):
+    """What a challenger must keep, whatever else it gains; None: the guard is off.
+
+    Attributes:
+        coverage_drop: most that coverage may fall below the champion's.
+        label_fidelity_drop: most that label fidelity may fall below the champion's; conditional generators only.
+        worst_class_rise: most that the worst class's distance may rise above that of the champion's worst class.
+        memorised_share: most of the images that may surely be near copies of training images.
+    """
+
+    coverage_drop: Share | None
+    label_fidelity_drop: Share | None
+    worst_class_rise: NonNegative | None
+    memorised_share: Share | None
 
 
 class RegisterOptions(Options):
-    """The gate: the metric, and by how much (in its own unit) it must be better."""
+    """The gate.
+
+    A challenger must be better by more than `margin`, in the metric's own unit, with this (one-sided)
+    `confidence`, and pass the guards. `metric` is `<extractor>/<figure>`.
+    """
 
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    metric: Metric
-    margin: Annotated[float, Field(ge=0)]
+    metric: str
+    margin: NonNegative
+    confidence: Level
+    guards: GuardOptions
+
+    @property
+    def figure(self) -> GateFigure:
+        """The metric without the extractor."""
+        figure: GateFigure = self.metric.rpartition("/")[2]  # type: ignore[assignment]
+        return figure
+
+    @model_validator(mode="after")
+    def _known_metric(self) -> Self:
+        extractor, _, figure = self.metric.partition("/")
+        if extractor not in EXTRACTORS or figure not in get_args(GateFigure):
+            raise ValueError(
+                f"metric: found {self.metric!r}, expected EXTRACTOR/FIGURE such as 'domain/fid', "
+                f"with a figure of {', '.join(get_args(GateFigure))}"
+            )
+        return self
 
 
 class TrackingOptions(Options):

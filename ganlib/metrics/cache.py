@@ -1,19 +1,16 @@
-"""Features of real images, kept by content: what the images are and what looked at them."""
+"""Features of images, kept by content: what the images are and what looked at them."""
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from ganlib.metrics.classifier import Images
 from ganlib.metrics.extractors import Extractor, Features
-
-BATCH_SIZE = 250
 
 
 def cached_features(
@@ -21,17 +18,17 @@ def cached_features(
     *,
     digest: str,
     count: int,
-    take: Callable[[NDArray[np.int64]], Images],
+    batches: Iterable[Images],
     folder: Path,
     notify: Callable[[str], None],
 ) -> Features:
-    """The features of all images of a split, extracted at the first call only.
+    """The features of some images, extracted at the first call only.
 
     Args:
         extractor: its `identity` is part of the address.
-        digest: of the images' content.
+        digest: of the images' content, or of all that decides it.
         count: how many images there are.
-        take: indices -> uint8 [N, H, W, C].
+        batches: the images, uint8 [n, H, W, C] each; not touched when the features are known.
         folder: where features are kept.
         notify: hears of a damaged file, which is made again.
     """
@@ -39,17 +36,33 @@ def cached_features(
     path = folder / f"{extractor.name}-{key}.safetensors"
     if path.exists():
         try:
-            stored = load_file(path)
-            features = Features(stored["values"], stored["logits"])
-            if len(features.values) == len(features.logits) == count:
-                return features
-            notify(f"{path}: holds {len(features.values)} features, expected {count}; extracting again")
-        except (SafetensorError, KeyError, OSError) as error:
-            notify(f"{path}: damaged feature cache ({error}); extracting again")
-    starts = range(0, count, BATCH_SIZE)
-    features = extractor.extract_all(take(np.arange(start, min(start + BATCH_SIZE, count))) for start in starts)
+            return _read(path, count)
+        except (SafetensorError, ValueError, KeyError, OSError) as error:
+            notify(f"{path}: damaged feature cache ({' '.join(str(error).split())}); extracting again")
+    features = extractor.extract_all(batches)
+    assert len(features) == count
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file({"values": features.values.contiguous(), "logits": features.logits.contiguous()}, partial)
+    tensors = {"values": features.values.contiguous(), "logits": features.logits.contiguous()}
+    save_file(tensors, partial, metadata={"sha256": _digest(features)})
     partial.replace(path)
     return features
+
+
+def _read(path: Path, count: int) -> Features:
+    with safe_open(path, framework="pt") as file:
+        features = Features(file.get_tensor("values"), file.get_tensor("logits"))
+        expected = (file.metadata() or {})["sha256"]
+    if not len(features.values) == len(features.logits) == count:
+        raise ValueError(f"holds {len(features.values)} features, expected {count}")
+    if _digest(features) != expected:
+        raise ValueError("its content is not what was written")
+    return features
+
+
+def _digest(features: Features) -> str:
+    digest = hashlib.sha256()
+    for tensor in (features.values, features.logits):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,213 @@
+"""What an evaluation found, as it is written down: `reports/evaluation.json`, and all that is made from it."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from ganlib.config import Options
+from ganlib.errors import UserError
+from ganlib.metrics import estimates
+from ganlib.metrics.memorisation import Memorisation
+
+FORMAT_VERSION = 2
+
+
+class Interval(Options):
+    """Where a figure lies with confidence `level`; the estimate is free of the bias of small samples."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+
+    @classmethod
+    def of(cls, found: estimates.Interval) -> Self:
+        """Plain numbers of a metric's interval."""
+        return cls(
+            estimate=float(found.estimate), low=float(found.low), high=float(found.high), level=float(found.level)
+        )
+
+
+class Conditions(Options):
+    """What a figure was measured on.
+
+    Attributes:
+        extractor: whose features.
+        weights_sha256: of the extractor.
+        alpha: what became of a fourth channel; None without one.
+        reference: the split compared with.
+        reference_digest: of its content.
+        reference_count: real images.
+        generated_count: generated images.
+        resizer: that brought the real images to size.
+    """
+
+    extractor: str
+    weights_sha256: str
+    alpha: str | None
+    reference: str
+    reference_digest: str
+    reference_count: int
+    generated_count: int
+    resizer: str
+
+
+class Figure(Options):
+    """One metric: the value as usually reported, and its interval where one is known."""
+
+    value: float
+    interval: Interval | None
+    conditions: Conditions
+
+
+class ClassFigures(Options):
+    """One class of the data set; None where there are too few images to say.
+
+    Attributes:
+        name: of the class.
+        generated, real: images of it on each side.
+        fid: with all features, biased upwards at such sizes.
+        distance: Fréchet distance in the leading directions, free of bias: what classes are ranked by.
+        label_fidelity: share of generated images that the classifier takes for this class.
+        diversity: mean distance within the class, generated over real.
+    """
+
+    name: str
+    generated: int
+    real: int
+    fid: float | None
+    distance: Interval | None
+    label_fidelity: Interval
+    diversity: float | None
+
+
+class Suspect(Options):
+    """A generated image (its index in the draw), the training image it is closest to, and how close."""
+
+    generated: int
+    training: int
+    distance: float
+    ratio: float
+
+
+class Copying(Options):
+    """Generated against held-out images, both seen from the training set, in one space; see `Memorisation`."""
+
+    p_value: float
+    share: Interval
+    authenticity: Interval
+    held_out_authenticity: float
+    copying: float
+    suspects: tuple[Suspect, ...]
+
+    @classmethod
+    def of(cls, found: Memorisation) -> Self:
+        """Plain numbers of what the metric found."""
+        return cls(
+            p_value=float(found.p_value),
+            share=Interval.of(found.share),
+            authenticity=Interval.of(found.authenticity),
+            held_out_authenticity=float(found.held_out_authenticity),
+            copying=float(found.copying),
+            suspects=tuple(
+                Suspect(
+                    generated=each.generated,
+                    training=each.training,
+                    distance=float(each.distance),
+                    ratio=float(each.ratio),
+                )
+                for each in found.suspects
+            ),
+        )
+
+
+class TruncationPoint(Options):
+    """The figures (fid, precision, recall, coverage, …) of a draw at truncation psi."""
+
+    psi: float
+    figures: dict[str, float]
+
+
+class Rejection(Options):
+    """What discriminator rejection sampling would change, on as many images before and after.
+
+    Attributes:
+        kept_share: of images that were kept.
+        count: images in each of the two sets.
+        before, after: figures by name.
+    """
+
+    kept_share: float
+    count: int
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+class Evaluation(Options):
+    """Everything that was measured of one generator.
+
+    Attributes:
+        format_version: of this record.
+        generator_sha256: of the generator.
+        measured_on: a digest of extractor, splits, parameters and metric code: figures compare where it is equal.
+        metrics: by name, `<extractor>/<figure>`.
+        skipped: name of what was asked for and cannot be measured -> why, and what to do.
+        classes: from the worst to the best; those that cannot be ranked last.
+        memorisation: space (`features`, `pixels`) -> what was found.
+        truncation: from the lowest psi on.
+        rejection: None where it was not asked for or is in `skipped`.
+    """
+
+    format_version: int
+    generator_sha256: str
+    measured_on: str
+    metrics: dict[str, Figure]
+    skipped: dict[str, str]
+    classes: tuple[ClassFigures, ...]
+    memorisation: dict[str, Copying]
+    truncation: tuple[TruncationPoint, ...]
+    rejection: Rejection | None
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Numbers alone, grouped by extractor: {"domain": {"fid": …, "fid_low": …, "fid_high": …}}."""
+        grouped: dict[str, dict[str, float]] = {}
+        for name, figure in self.metrics.items():
+            extractor, metric = name.split("/")
+            group = grouped.setdefault(extractor, {})
+            group[metric] = figure.value
+            if figure.interval is not None:
+                group |= {f"{metric}_low": figure.interval.low, f"{metric}_high": figure.interval.high}
+        for space, found in self.memorisation.items():
+            grouped.setdefault("memorisation", {}).update(
+                {f"{space}_share": found.share.estimate, f"{space}_p_value": found.p_value}
+            )
+        return grouped
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, aside first; equal evaluations give equal bytes."""
+        partial = path.with_name(f".{path.name}.partial")
+        text = json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: missing, damaged or of another format version.
+        """
+        mend = "run the evaluate stage again"
+        try:
+            found = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path}: damaged or of another version ({where}: {first['msg']}); {mend}") from None
+        if found.format_version != FORMAT_VERSION:
+            raise UserError(f"{path}: format {found.format_version}, expected {FORMAT_VERSION}; {mend}")
+        return found
