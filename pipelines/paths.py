@@ -22,7 +22,13 @@ METRICS = REPORTS / "metrics.json"
 EVALUATION = REPORTS / "evaluation.json"
 SAMPLES = REPORTS / "samples.png"
 REAL_AND_GENERATED = REPORTS / "real_and_generated.png"
+NEAR_COPIES = REPORTS / "near_copies.png"
+TRUNCATION = REPORTS / "truncation.png"
+INTERPOLATION = REPORTS / "interpolation.png"
+ANIMATION = REPORTS / "interpolation.webp"
 REGISTRATION = REPORTS / "registration.json"
+REPORT = REPORTS / "report.html"
+MODEL_CARD = REPORTS / "MODEL_CARD.md"
 
 # Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs.
 SCRATCH = Path(".ganlib")

@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from ganlib.config.base import EXTRACTORS, ExtractorName, Options, PositiveInt, PretrainedName, Seed, Share
 
-
 Sha256Start = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 Level = Annotated[float, Field(gt=0.5, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]

@@ -1,0 +1,1 @@
+"""How real one image is: to the critic, to the features, and beside the training images."""

@@ -1,0 +1,1 @@
+"""Can people tell generated images from real ones?"""

@@ -1,0 +1,83 @@
+"""What the gate decided, as it is written down: `reports/registration.json`, and all that is made from it."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from ganlib.config import Options
+from ganlib.errors import UserError
+from ganlib.evaluation.record import Interval
+
+
+class Row(Options):
+    """One line of the verdict's table.
+
+    Attributes:
+        name: of the figure, such as `domain/fid`, or of the guard, such as `worst class (8)`.
+        challenger: its figure.
+        champion: the present champion's on the same real images; None where there is none to compare with.
+        difference: challenger less champion, with the gate's confidence; of memorisation the share itself.
+        limit: what the difference must not pass, in the figure's unit.
+        passed: None where the row decides nothing.
+        note: what it means, or why it was not looked at; one sentence.
+    """
+
+    name: str
+    challenger: float | None
+    champion: float | None
+    difference: Interval | None
+    limit: float | None
+    passed: bool | None
+    note: str
+
+
+class Verdict(Options):
+    """The gate's decision: a paragraph that states every figure, and the same as a table, the metric first."""
+
+    promoted: bool
+    reason: str
+    table: tuple[Row, ...]
+
+
+class Registration(Options):
+    """A registered version and the decision about it; no dates, run ids or host names.
+
+    Attributes:
+        model_name: the registered model.
+        version: its number.
+        aliases: that it has now.
+        metric, margin, confidence: what was decided by.
+        champion_version: compared with; None where there was none.
+        remeasured: the champion had been measured on other data, features or code before.
+        verdict: the decision.
+        generator_sha256: of the version.
+    """
+
+    model_name: str
+    version: str
+    aliases: tuple[str, ...]
+    metric: str
+    margin: float
+    confidence: float
+    champion_version: str | None
+    remeasured: bool
+    verdict: Verdict
+    generator_sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what the register stage wrote.
+
+        Raises:
+            UserError: missing, damaged or of another version.
+        """
+        mend = "run the register stage again"
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path}: damaged or of another version ({where}: {first['msg']}); {mend}") from None
