@@ -46,6 +46,11 @@ class Split:
             image[...] = self._shards[shard][row]
         return images
 
+    def batches(self, size: int = 250) -> Iterator[NDArray[np.uint8]]:
+        """All images in order, `size` at a time: uint8 [n, H, W, C]."""
+        for start in range(0, len(self), size):
+            yield self.take(np.arange(start, min(start + size, len(self))))
+
 
 @dataclass(frozen=True, eq=False)
 class PackedData:

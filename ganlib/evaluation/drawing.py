@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -150,14 +149,8 @@ def check_comparable(generator: ImageGenerator, data: PackedData) -> None:
 def split_features(extractor: Extractor, split: Split, cache: Path, notify: Notify) -> Features:
     """The features of a whole split, from the cache where they are known."""
     return cached_features(
-        extractor, digest=split.digest, count=len(split), batches=split_batches(split), folder=cache, notify=notify
+        extractor, digest=split.digest, count=len(split), batches=split.batches(), folder=cache, notify=notify
     )
-
-
-def split_batches(split: Split, size: int = 250) -> Iterator[Images]:
-    """All images of a split in order, `size` at a time: uint8 [n, H, W, C]."""
-    for start in range(0, len(split), size):
-        yield split.take(np.arange(start, min(start + size, len(split))))
 
 
 def _features(

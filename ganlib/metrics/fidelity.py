@@ -1,86 +1,72 @@
-"""Fidelity and diversity of generated features against real ones."""
+"""Fidelity and diversity of generated images against real ones, as they are usually reported."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import assert_never
 
-import numpy as np
-import torch
-from torch_fidelity.metric_isc import isc_features_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
-from torch_fidelity.metric_prc import prc_features_to_metric
-
-from ganlib.config import EvaluateOptions
-from ganlib.metrics.extractors import Features
+from ganlib.config import EvaluateOptions, GateFigure
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
-
-ROWS = 2048
+from ganlib.metrics.inception_score import inception_scores
+from ganlib.metrics.intervals import Sample, labels_of
+from ganlib.metrics.kernel import kernel_distances
+from ganlib.metrics.labels import estimate_diversity, label_fidelity
+from ganlib.metrics.neighbourhood import NAMES, Balls, measure_neighbourhood
 
 
 def measure(
-    generated: Features, real: Features, labels: torch.Tensor | None, options: EvaluateOptions
+    generated: Sample, real: Sample, figures: Iterable[GateFigure], options: EvaluateOptions
 ) -> dict[str, float]:
-    """Every metric of one draw.
+    """The figures by name, each biased by the number of images as all published ones are.
 
-    FID, KID (Bińkowski et al. 2018), IS (Salimans et al. 2016) and improved
-    precision and recall (Kynkäänniemi et al. 2019) are torch-fidelity's.
-
-    Args:
-        generated: features of the generated images.
-        real: features of the reference split.
-        labels: the classes asked of a conditional generator, [N], when the logits are over these classes.
-        options: sample counts, subset sizes, neighbours and the seed of the subsets.
-    """
-    score = isc_features_to_metric(generated.logits, options.is_splits, True, options.seed)
-    kid = kid_features_to_metric(
-        generated.values.double(),
-        real.values.double(),
-        kid_subsets=options.kid_subsets,
-        kid_subset_size=options.kid_subset_size,
-        rng_seed=options.seed,
-        verbose=False,
-    )
-    neighbourhood = prc_features_to_metric(
-        generated.values,
-        real.values,
-        prc_neighborhood=options.neighbours,
-        prc_batch_size=ROWS,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    figures = {
-        "fid": frechet_distance(FeatureStatistics.of(generated.values), FeatureStatistics.of(real.values)),
-        "kid": kid["kernel_inception_distance_mean"],
-        "is": score["inception_score_mean"],
-        "precision": neighbourhood["precision"],
-        "recall": neighbourhood["recall"],
-        "coverage": coverage(generated.values, real.values, options.neighbours),
-    }
-    if labels is not None:
-        figures["label_fidelity"] = (generated.logits.argmax(dim=1) == labels).double().mean().item()
-    return figures
-
-
-def coverage(generated: torch.Tensor, real: torch.Tensor, neighbours: int) -> float:
-    """Share of real samples with a generated one inside their k-nearest-neighbour ball (Naeem et al. 2020, eq. 6).
+    FID (Heusel et al. 2017), KID (Bińkowski et al. 2018), IS (Salimans et al. 2016), improved precision
+    and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), label
+    fidelity (of the logits, which must be over the labels' classes) and diversity within classes.
 
     Args:
-        generated: [N, D].
-        real: [M, D], M above `neighbours`.
-        neighbours: k; the sample itself does not count.
+        generated: features and labels of the generated images.
+        real: of the reference.
+        figures: which.
+        options: subset sizes, neighbours and the seed of the subsets.
+
+    Raises:
+        UserError: too few images for a figure, or labels it needs are missing.
     """
-    covered = 0
-    for rows in torch.split(real, ROWS):
-        radius = torch.cdist(rows, real).kthvalue(neighbours + 1, dim=1).values
-        nearest = torch.cdist(rows, generated).amin(dim=1)
-        covered += int((nearest <= radius).sum())
-    return covered / len(real)
-
-
-def spread(draws: list[dict[str, float]]) -> Mapping[str, tuple[float, float | None]]:
-    """Mean and standard deviation of each metric over independent draws (None for a single one)."""
-    return {
-        name: (
-            float(np.mean([draw[name] for draw in draws])),
-            float(np.std([draw[name] for draw in draws], ddof=1)) if len(draws) > 1 else None,
+    wanted = list(figures)
+    found: dict[str, float] = {}
+    if set(wanted) & set(NAMES):
+        balls = (
+            Balls.of(sample.features.values, options.neighbours, side=side)
+            for sample, side in ((generated, "generated"), (real, "real"))
         )
-        for name in draws[0]
-    }
+        found |= vars(measure_neighbourhood(*balls))
+    for figure in wanted:
+        if figure not in found:
+            found[figure] = _measure(figure, generated, real, options)
+    return {figure: found[figure] for figure in wanted}
+
+
+def _measure(figure: GateFigure, generated: Sample, real: Sample, options: EvaluateOptions) -> float:
+    values, real_values = generated.features.values, real.features.values
+    match figure:
+        case "fid":
+            return frechet_distance(FeatureStatistics.of(values), FeatureStatistics.of(real_values))
+        case "kid":
+            distances = kernel_distances(
+                values,
+                real_values,
+                subsets=options.kid_subsets,
+                subset_size=options.kid_subset_size,
+                seed=options.seed,
+            )
+            return float(distances.mean())
+        case "is":
+            scores = inception_scores(generated.features.logits, splits=options.is_splits, seed=options.seed)
+            return float(scores.mean())
+        case "diversity":
+            labels, real_labels = labels_of(generated, figure), labels_of(real, figure)
+            return estimate_diversity(values, labels, real_values, real_labels).estimate
+        case "label_fidelity":
+            return label_fidelity(generated.features.logits, labels_of(generated, figure))
+        case "precision" | "recall" | "density" | "coverage":
+            raise AssertionError(figure)
+        case _:
+            assert_never(figure)

@@ -10,12 +10,13 @@ a share.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.config import GateFigure
 from ganlib.errors import UserError
 from ganlib.metrics.estimates import (
     Interval,
@@ -34,8 +35,6 @@ from ganlib.metrics.inception_score import estimate_inception_score
 from ganlib.metrics.kernel import estimate_kernel_distance
 from ganlib.metrics.labels import estimate_diversity, label_fidelity_interval
 from ganlib.metrics.neighbourhood import NAMES, Balls, half_differences, measure_neighbourhood
-
-Metric = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "label_fidelity", "diversity"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Confidence:
 
 
 def intervals(
-    generated: Sample, real: Sample, metrics: Iterable[Metric], confidence: Confidence
+    generated: Sample, real: Sample, metrics: Iterable[GateFigure], confidence: Confidence
 ) -> dict[str, Interval]:
     """Where each metric lies for the generator and the real distribution, both seen through samples.
 
@@ -103,13 +102,15 @@ def intervals(
     return {metric: found[metric] for metric in wanted}
 
 
-def difference(challenger: Sample, champion: Sample, real: Sample, metric: Metric, confidence: Confidence) -> Interval:
+def difference(
+    challenger: Sample, champion: Sample, real: Sample, metric: GateFigure, confidence: Confidence
+) -> Interval:
     """Of one metric; see `differences`."""
     return differences(challenger, champion, real, [metric], confidence)[metric]
 
 
 def differences(
-    challenger: Sample, champion: Sample, real: Sample, metrics: Iterable[Metric], confidence: Confidence
+    challenger: Sample, champion: Sample, real: Sample, metrics: Iterable[GateFigure], confidence: Confidence
 ) -> dict[str, Interval]:
     """Of each metric, challenger less champion, on the same real images, whose chance is common to both.
 
@@ -133,7 +134,9 @@ def differences(
     return {metric: found[metric] for metric in wanted}
 
 
-def _difference(challenger: Sample, champion: Sample, real: Sample, metric: Metric, confidence: Confidence) -> Interval:
+def _difference(
+    challenger: Sample, champion: Sample, real: Sample, metric: GateFigure, confidence: Confidence
+) -> Interval:
     if metric == "label_fidelity":
         one, other = (_interval(metric, model, real, confidence) for model in (challenger, champion))
         return difference_of_intervals(one, other)
@@ -142,16 +145,16 @@ def _difference(challenger: Sample, champion: Sample, real: Sample, metric: Metr
     return normal_interval(first.estimate - second.estimate, error, confidence.level)
 
 
-def _interval(metric: Metric, generated: Sample, real: Sample, confidence: Confidence) -> Interval:
+def _interval(metric: GateFigure, generated: Sample, real: Sample, confidence: Confidence) -> Interval:
     if metric == "label_fidelity":
-        return label_fidelity_interval(generated.features.logits, _labels(generated, metric), confidence.level)
+        return label_fidelity_interval(generated.features.logits, labels_of(generated, metric), confidence.level)
     found = _estimate(metric, generated, real, confidence)
     if metric in ("fid", "kid"):
         return distance_interval(found, confidence.level)
     return log_interval(found.estimate, found.standard_error, confidence.level)
 
 
-def _estimate(metric: Metric, generated: Sample, real: Sample, confidence: Confidence) -> TwoSampleEstimate:
+def _estimate(metric: GateFigure, generated: Sample, real: Sample, confidence: Confidence) -> TwoSampleEstimate:
     values, real_values = generated.features.values, real.features.values
     strata = {"strata": generated.strata, "real_strata": real.strata}
     match metric:
@@ -162,7 +165,7 @@ def _estimate(metric: Metric, generated: Sample, real: Sample, confidence: Confi
         case "is":
             return estimate_inception_score(generated.features.logits, strata=generated.strata)
         case "diversity":
-            labels, real_labels = _labels(generated, metric), _labels(real, metric)
+            labels, real_labels = labels_of(generated, metric), labels_of(real, metric)
             return estimate_diversity(values, labels, real_values, real_labels)
         case "precision" | "recall" | "density" | "coverage" | "label_fidelity":
             raise AssertionError(metric)
@@ -170,7 +173,12 @@ def _estimate(metric: Metric, generated: Sample, real: Sample, confidence: Confi
             assert_never(metric)
 
 
-def _labels(sample: Sample, metric: str) -> torch.Tensor:
+def labels_of(sample: Sample, metric: str) -> torch.Tensor:
+    """The classes of a sample's images, [N].
+
+    Raises:
+        UserError: there are none.
+    """
     if sample.labels is None:
         mend = "use a conditional generator and labelled data"
         raise UserError(f"{metric}: needs the class of each image, found none; {mend}")
@@ -190,7 +198,7 @@ def _neighbourhood_intervals(generated: Sample, real: Sample, confidence: Confid
 def _neighbourhood_differences(models: list[Sample], real: Sample, confidence: Confidence) -> dict[str, Interval]:
     figures, halves = _figures_and_halves(models, real, confidence)
     variances = np.square(halves).mean(axis=0)
-    found = {}
+    found: dict[str, Interval] = {}
     for place, name in enumerate(NAMES):
         norm = sqrt(variances[0, place] * variances[1, place])
         correlation = float((halves[:, 0, place] * halves[:, 1, place]).mean()) / norm if norm > 0 else 0.0

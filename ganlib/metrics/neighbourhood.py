@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.config import GateFigure
 from ganlib.metrics.distances import COLUMNS, ROWS, TIE, nearest, square_tiles
 from ganlib.metrics.estimates import require
 
-NAMES = ("precision", "recall", "density", "coverage")
+NAMES: tuple[GateFigure, ...] = ("precision", "recall", "density", "coverage")
 # Images of each side among which the variance is measured: a matrix of distances of 128 MiB.
 LARGEST = 4000
 # Neighbours noted for each image, so that the k-th of a random half is among them but for one time in 10^7.

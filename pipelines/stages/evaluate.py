@@ -1,55 +1,121 @@
 """Stage: measure the generator against the held-out split and make the pictures."""
 
-import torch
+from pathlib import Path
 
-from ganlib.config import load_config
+import torch
+from PIL import Image
+
+from ganlib.config import EvaluateOptions, load_config
 from ganlib.datasets.packed import open_packed
-from ganlib.evaluation import Evaluation, evaluate, real_beside_generated, sample_grid
-from ganlib.packaging import ImageGenerator, generator_sha256
+from ganlib.errors import UserError
+from ganlib.evaluation import pictures
+from ganlib.evaluation.drawing import Draw, Reference, draw
+from ganlib.evaluation.protocol import evaluate
+from ganlib.evaluation.record import Evaluation
+from ganlib.networks.base import Critic
+from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
+from ganlib.sampling import Images
 from pipelines import paths, tracking
-from pipelines.stages.extraction import project_extractor
+from pipelines.stages.extraction import project_reference
 from pipelines.stages.shell import run_stage, say, write_json, write_png
 
 ROWS = 10
 COLUMNS = 10
 PICTURE_SIDE_PX = 32
+PAIRS_SHOWN = "features"
+STRIP_ROWS = 6
+FRAMES_PER_PAIR = 12
+FRAME_MS = 80
 
 
 def main() -> None:
-    """Write metrics, their full record, the sample grid and the real-beside-generated grid."""
+    """Write metrics, their full record, and the pictures."""
     config = load_config(paths.PARAMS)
-    data = open_packed(paths.PROCESSED)
+    torch.set_num_threads(config.evaluate.threads)
     generator = ImageGenerator.load(paths.GENERATOR)
-    extractor = project_extractor(config.evaluate.extractor, config, torch.device("cpu"))
-    result = evaluate(generator, data, extractor, config.evaluate, cache=paths.FEATURES, notify=say)
-    seed, scale = config.evaluate.seed, max(1, PICTURE_SIDE_PX // data.image.size)
-    columns = data.image.num_classes if generator.conditional and data.image.num_classes <= COLUMNS else COLUMNS
-    pictures = {
-        paths.SAMPLES: sample_grid(generator, seed=seed, rows=ROWS, columns=columns, scale=scale),
-        paths.REAL_AND_GENERATED: real_beside_generated(
-            generator, data, seed=seed, rows=ROWS, columns=columns, scale=scale
+    sha256 = generator_sha256(paths.GENERATOR)
+    reference = project_reference(config, open_packed(paths.PROCESSED), notify=lambda text: say(f"evaluate: {text}"))
+    drawn = draw(generator, sha256, reference, config.evaluate)
+    result = evaluate(drawn, reference, config.evaluate, critic=_critic(), recipe=config.extractor)
+    made = _pictures(drawn, reference, result, config.evaluate)
+    for path, pixels in made.items():
+        write_png(path, pixels)
+    _write_animation(drawn, reference, config.evaluate)
+    write_json(paths.METRICS, result.figures())
+    result.write(paths.EVALUATION)
+    _print(result)
+    _log(result, config.tracking.experiment, int(generator.provenance["seen_images"]), tuple(made))
+
+
+def _critic() -> Critic | None:
+    try:
+        return load_critic(paths.GENERATOR)
+    except UserError as error:
+        say(f"evaluate: {error}")
+        return None
+
+
+def _scale(reference: Reference) -> int:
+    return max(1, PICTURE_SIDE_PX // reference.data.image.size)
+
+
+def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: EvaluateOptions) -> dict[Path, Images]:
+    generator, seed, scale = drawn.generator, options.seed, _scale(reference)
+    classes = reference.data.image.num_classes
+    columns = classes if generator.conditional and classes <= COLUMNS else COLUMNS
+    found = {
+        paths.SAMPLES: pictures.sample_grid(generator, seed=seed, rows=ROWS, columns=columns, scale=scale),
+        paths.REAL_AND_GENERATED: pictures.real_beside_generated(
+            generator, reference.data, seed=seed, rows=ROWS, columns=columns, scale=scale
+        ),
+        paths.TRUNCATION: pictures.truncation_strip(
+            generator, sorted(options.latent.truncations), seed=seed, columns=columns, scale=scale
+        ),
+        paths.INTERPOLATION: pictures.interpolation_strip(
+            generator, seed=seed, rows=STRIP_ROWS, columns=COLUMNS, scale=scale
         ),
     }
-    for path, pixels in pictures.items():
-        write_png(path, pixels)
-    write_json(paths.METRICS, result.figures())
-    write_json(paths.EVALUATION, result.to_json())
-    _print(result)
-    seen_images = int(generator.provenance["seen_images"])
-    with tracking.attach_run(
-        experiment=config.tracking.experiment, generator_sha256=generator_sha256(paths.GENERATOR), tags={}
-    ) as log:
-        log.metrics({f"test/{name}": record["value"] for name, record in result.metrics.items()}, seen_images)
-        spreads = {f"test/{name}_std": r["std"] for name, r in result.metrics.items() if r["std"] is not None}
-        log.metrics(spreads, seen_images)
-        for path in (paths.EVALUATION, paths.METRICS, *pictures):
-            log.artifact(path, "evaluation")
+    if result.memorisation:
+        found[paths.NEAR_COPIES] = pictures.near_copies(
+            drawn, result.memorisation[PAIRS_SHOWN], reference, count=options.near_copies, scale=scale
+        )
+    return found
+
+
+def _write_animation(drawn: Draw, reference: Reference, options: EvaluateOptions) -> None:
+    frames = pictures.interpolation_frames(
+        drawn.generator, seed=options.seed, images=STRIP_ROWS, frames_per_pair=FRAMES_PER_PAIR, scale=_scale(reference)
+    )
+    first, *others = (Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames)
+    first.save(
+        paths.ANIMATION,
+        save_all=True,
+        append_images=others,
+        duration=FRAME_MS,
+        loop=0,
+        lossless=True,
+        minimize_size=True,
+    )
 
 
 def _print(result: Evaluation) -> None:
-    for name, record in result.metrics.items():
-        spread = "" if record["std"] is None else f" ± {record['std']:.4f}"
-        say(f"evaluate: {name} {record['value']:.4f}{spread}")
+    for name, figure in result.metrics.items():
+        between = "" if figure.interval is None else f" ({figure.interval.low:.4f} to {figure.interval.high:.4f})"
+        say(f"evaluate: {name} {figure.value:.4f}{between}")
+    for space, found in result.memorisation.items():
+        say(f"evaluate: near copies by {space}: {found.share.estimate:.2%}, p = {found.p_value:.3f}")
+    for name, reason in result.skipped.items():
+        say(f"evaluate: {name} left out: {reason}")
+
+
+def _log(result: Evaluation, experiment: str, seen_images: int, made: tuple[Path, ...]) -> None:
+    figures = {
+        f"test/{group}/{name}": value for group, each in result.figures().items() for name, value in each.items()
+    }
+    with tracking.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
+        log.metrics(figures, seen_images)
+        for path in (paths.EVALUATION, paths.METRICS, paths.ANIMATION, *made):
+            log.artifact(path, "evaluation")
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
         extractor,
         digest=data.train.digest,
         count=len(data.train),
-        take=data.train.take,
+        batches=data.train.batches(),
         folder=paths.FEATURES,
         notify=lambda text: sink(Notice(text)),
     )

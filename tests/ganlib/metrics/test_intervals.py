@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from torch_fidelity.metric_isc import isc_features_to_metric
 
+from ganlib.config import GateFigure
 from ganlib.errors import UserError
 from ganlib.metrics.estimates import (
     Interval,
@@ -21,10 +22,10 @@ from ganlib.metrics.estimates import (
 )
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.inception_score import estimate_inception_score, inception_scores
-from ganlib.metrics.intervals import Confidence, Metric, Sample, difference, differences, intervals
+from ganlib.metrics.intervals import Confidence, Sample, difference, differences, intervals
 
 CONFIDENCE = Confidence(level=0.95, neighbours=3, splits=40, seed=0)
-METRICS: list[Metric] = [
+METRICS: list[GateFigure] = [
     "fid",
     "kid",
     "is",
@@ -68,7 +69,7 @@ def test_more_images_make_intervals_shorter() -> None:
 
 def test_a_difference_on_the_same_real_images_is_surer_than_two_intervals() -> None:
     real, one, other = sample(150, 0), sample(600, 1, shift=0.6), sample(600, 2, shift=0.6)
-    metrics: list[Metric] = ["fid", "kid", "precision", "coverage"]
+    metrics: list[GateFigure] = ["fid", "kid", "precision", "coverage"]
     together = differences(one, other, real, metrics, CONFIDENCE)
     ends = [intervals(model, real, metrics, CONFIDENCE) for model in (one, other)]
     for metric in metrics:
@@ -80,7 +81,7 @@ def test_a_difference_on_the_same_real_images_is_surer_than_two_intervals() -> N
 
 def test_a_better_generator_is_found_and_the_sign_is_challenger_less_champion() -> None:
     real, good, bad = sample(400, 0), sample(400, 1), sample(400, 2, shift=0.8, scale=1.5)
-    metrics: list[Metric] = ["fid", "kid", "precision", "coverage", "label_fidelity"]
+    metrics: list[GateFigure] = ["fid", "kid", "precision", "coverage", "label_fidelity"]
     gained, lost = differences(good, bad, real, metrics, CONFIDENCE), differences(bad, good, real, metrics, CONFIDENCE)
     for metric in ("fid", "kid"):
         assert gained[metric].high < 0 < lost[metric].low, metric
@@ -175,7 +176,7 @@ def test_the_score_s_bias_of_few_images_is_added_back() -> None:
 def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
     """200 repetitions; 3.3 standard errors of a share of 0.95 are 0.05."""
     repetitions, n, m = 200, 300, 400
-    kept: list[Metric] = ["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity"]
+    kept: list[GateFigure] = ["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity"]
     found = [
         intervals(sample(n, s, shift=0.2, scale=1.1), sample(m, 5000 + s), kept, CONFIDENCE) for s in range(repetitions)
     ]
@@ -193,7 +194,7 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
 @pytest.mark.timeout(1800)
 def test_equal_generators_are_seldom_called_different() -> None:
     """120 pairs; the gate looks at one end, which is wrong in 2.5 % of pairs."""
-    metrics: list[Metric] = ["fid", "kid", "precision", "recall", "coverage"]
+    metrics: list[GateFigure] = ["fid", "kid", "precision", "recall", "coverage"]
     found = [
         differences(
             sample(300, s, shift=0.2), sample(300, 4000 + s, shift=0.2), sample(300, 9000 + s), metrics, CONFIDENCE

@@ -1,0 +1,157 @@
+"""The figures of a draw against the held-out images, each with its interval; what cannot be measured, and why."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ganlib.config import EvaluateOptions, GateFigure
+from ganlib.errors import UserError
+from ganlib.evaluation.drawing import Draw, Reference
+from ganlib.evaluation.record import ClassFigures, Conditions, Figure, Interval
+from ganlib.metrics.extractors import Extractor, Features
+from ganlib.metrics.fidelity import measure
+from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
+from ganlib.metrics.frechet_parts import ClassDistance, class_distances, extrapolate_frechet
+from ganlib.metrics.intervals import Confidence, Sample, intervals
+from ganlib.metrics.labels import class_table
+from ganlib.metrics.neighbourhood import NAMES
+
+UNLABELLED = "needs a conditional generator and labelled data, as there is no class to compare with"
+
+
+@dataclass
+class Findings:
+    """Figures as they are measured, and what could not be."""
+
+    metrics: dict[str, Figure] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def skipping(self, *names: str) -> Iterator[None]:
+        """Note why these cannot be measured, and go on: the others are worth having."""
+        try:
+            yield
+        except UserError as error:
+            self.skipped |= dict.fromkeys(names, str(error))
+
+
+def confidence_of(options: EvaluateOptions) -> Confidence:
+    """How intervals are made."""
+    return Confidence(options.confidence, options.neighbours, options.interval_splits, options.seed)
+
+
+def classified(drawn: Draw) -> Sample:
+    """The draw with the logits of the data set's own classifier, which alone knows its classes.
+
+    Raises:
+        UserError: unlabelled data, or an unconditional generator.
+    """
+    if drawn.class_logits is None or drawn.labels is None:
+        raise UserError(f"label_fidelity: {UNLABELLED}")
+    return Sample(Features(drawn.features.values, drawn.class_logits), drawn.labels, stratified=True)
+
+
+def conditions_of(reference: Reference, extractor: Extractor, generated_count: int) -> Conditions:
+    """What a figure was measured on."""
+    data = reference.data
+    return Conditions(
+        extractor=extractor.name,
+        weights_sha256=extractor.weights_sha256,
+        alpha=extractor.alpha if data.image.channels == 4 else None,
+        reference=data.test.name,
+        reference_digest=data.test.digest,
+        reference_count=len(data.test),
+        generated_count=generated_count,
+        resizer=data.manifest.resizer,
+    )
+
+
+def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions, findings: Findings) -> None:
+    """All that two generators can be compared by, and FID's extrapolation and floor.
+
+    A figure whose interval cannot be had has too few images to mean anything: it is skipped.
+    """
+    real, extractor = reference.test_sample, reference.extractor
+    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], ["is"], NAMES, ["diversity"])
+    for figures in groups:
+        _note(findings, drawn.sample, real, figures, conditions_of(reference, extractor, len(drawn)), options)
+    with findings.skipping(f"{extractor.name}/fid_infinity"):
+        findings.metrics[f"{extractor.name}/fid_infinity"] = Figure(
+            value=_at_infinity(drawn, real, options),
+            interval=None,
+            conditions=conditions_of(reference, extractor, len(drawn)),
+        )
+    train = Sample(reference.train, None, stratified=False)
+    floor = conditions_of(reference, extractor, len(reference.train))
+    _note(findings, train, real, ["fid"], floor, options, names={"fid": "fid_floor"})
+    if reference.classifier is None or drawn.labels is None:
+        findings.skipped["domain/label_fidelity"] = f"label_fidelity: {UNLABELLED}"
+        return
+    asked = conditions_of(reference, reference.classifier, len(drawn))
+    _note(findings, classified(drawn), real, ["label_fidelity"], asked, options)
+
+
+def measure_classes(
+    drawn: Draw, reference: Reference, options: EvaluateOptions, findings: Findings
+) -> tuple[ClassFigures, ...]:
+    """Each class, from the worst to the best; those with too few images to be ranked come last, by name.
+
+    Raises:
+        UserError: unlabelled data, or an unconditional generator.
+    """
+    sample, real = classified(drawn), reference.test_sample
+    assert sample.labels is not None
+    assert real.labels is not None
+    names, level = reference.data.image.classes, options.confidence
+    sides = (sample.features.values, sample.labels, real.features.values, real.labels)
+    rows = class_table(sample.features.logits, *sides, names=names, level=level)
+    ranked: dict[str, ClassDistance] = {}
+    with findings.skipping("fid of each class"):
+        found = class_distances(*sides, names=names, level=level, seed=options.seed)
+        ranked = {each.name: each for each in found.worst_first}
+    order = {name: place for place, name in enumerate(ranked)}
+    rows.sort(key=lambda row: order.get(row.name, len(order)))
+    return tuple(
+        ClassFigures(
+            name=row.name,
+            generated=row.generated,
+            real=row.real,
+            fid=ranked[row.name].fid if row.name in ranked else None,
+            distance=Interval.of(ranked[row.name].interval) if row.name in ranked else None,
+            label_fidelity=Interval.of(row.fidelity),
+            diversity=row.diversity,
+        )
+        for row in rows
+    )
+
+
+def _note(
+    findings: Findings,
+    generated: Sample,
+    real: Sample,
+    figures: Sequence[GateFigure],
+    conditions: Conditions,
+    options: EvaluateOptions,
+    names: Mapping[GateFigure, str] | None = None,
+) -> None:
+    """Measure some figures together, under names of their own if given."""
+    full = {figure: f"{conditions.extractor}/{(names or {}).get(figure, figure)}" for figure in figures}
+    with findings.skipping(*full.values()):
+        sure = intervals(generated, real, figures, confidence_of(options))
+        values = measure(generated, real, figures, options)
+        for figure in figures:
+            findings.metrics[full[figure]] = Figure(
+                value=values[figure], interval=Interval.of(sure[figure]), conditions=conditions
+            )
+
+
+def _at_infinity(drawn: Draw, real: Sample, options: EvaluateOptions) -> float:
+    dimensions = real.features.values.shape[1]
+    found = extrapolate_frechet(
+        drawn.features.values,
+        FrechetReference(FeatureStatistics.of(real.features.values)),
+        points=options.extrapolation_points,
+        smallest=max(dimensions, len(drawn) // 10),
+        seed=options.seed,
+    )
+    return found.value
