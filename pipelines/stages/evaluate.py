@@ -38,13 +38,14 @@ def main() -> None:
     drawn = draw(generator, sha256, reference, config.evaluate)
     result = evaluate(drawn, reference, config.evaluate, critic=_critic(), recipe=config.extractor)
     made = _pictures(drawn, reference, result, config.evaluate)
+    paths.PICTURES.mkdir(parents=True, exist_ok=True)
     for path, pixels in made.items():
         write_png(path, pixels)
     _write_animation(drawn, reference, config.evaluate)
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
-    _log(result, config.tracking.experiment, int(generator.provenance["seen_images"]), tuple(made))
+    _log(result, config.tracking.experiment, int(generator.provenance["seen_images"]))
 
 
 def _critic() -> Critic | None:
@@ -108,13 +109,13 @@ def _print(result: Evaluation) -> None:
         say(f"evaluate: {name} left out: {reason}")
 
 
-def _log(result: Evaluation, experiment: str, seen_images: int, made: tuple[Path, ...]) -> None:
+def _log(result: Evaluation, experiment: str, seen_images: int) -> None:
     figures = {
         f"test/{group}/{name}": value for group, each in result.figures().items() for name, value in each.items()
     }
     with tracking.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
         log.metrics(figures, seen_images)
-        for path in (paths.EVALUATION, paths.METRICS, paths.ANIMATION, *made):
+        for path in (paths.EVALUATION, paths.METRICS, paths.PICTURES):
             log.artifact(path, "evaluation")
 
 
