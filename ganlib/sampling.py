@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.networks.base import Generator
 
@@ -36,15 +36,15 @@ def to_uint8(images: Tensor) -> Images:
 
 
 @contextmanager
-def inference(generator: Generator) -> Iterator[None]:
+def inference(network: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the mode before is restored."""
-    was_training = generator.training
-    generator.eval()
+    was_training = network.training
+    network.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        generator.train(was_training)
+        network.train(was_training)
 
 
 def render(generator: Generator, latents: Tensor, labels: Tensor | None, *, batch_size: int) -> Images:

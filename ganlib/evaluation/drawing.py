@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -56,6 +57,7 @@ class Draw:
         generator: that was drawn from.
         sha256: its content address.
         seed: of the draw.
+        truncation: psi that the latents are scaled by; 1 for all that the generator can do.
         labels: classes asked for, int64 [N]; None from an unconditional generator.
         features: of the reference's extractor.
         class_logits: of the data set's classifier, [N, K]; None where the data have no labels.
@@ -64,6 +66,7 @@ class Draw:
     generator: ImageGenerator
     sha256: str
     seed: int
+    truncation: float
     labels: Tensor | None
     features: Features
     class_logits: Tensor | None
@@ -79,7 +82,7 @@ class Draw:
     def images(self, indices: Sequence[int], *, batch_size: int) -> Images:
         """Images of the draw by index: uint8 [n, H, W, C]."""
         rows = torch.as_tensor(list(indices), dtype=torch.int64)
-        latents = seeded_latents(len(self), self.generator.network.latent_dim, self.seed)[rows]
+        latents = seeded_latents(len(self), self.generator.network.latent_dim, self.seed)[rows] * self.truncation
         labels = None if self.labels is None else self.labels[rows]
         return render(self.generator.generator, latents, labels, batch_size=batch_size)
 
@@ -103,7 +106,9 @@ def open_reference(
     return Reference(data, extractor, classifier, test, train, cache, notify)
 
 
-def draw(generator: ImageGenerator, sha256: str, reference: Reference, options: EvaluateOptions) -> Draw:
+def draw(
+    generator: ImageGenerator, sha256: str, reference: Reference, options: EvaluateOptions, *, truncation: float = 1.0
+) -> Draw:
     """Draw `options.samples` images; their features are kept by the generator's content address.
 
     Raises:
@@ -111,14 +116,14 @@ def draw(generator: ImageGenerator, sha256: str, reference: Reference, options: 
     """
     check_comparable(generator, reference.data)
     labels = balanced_labels(options.samples, generator.image.num_classes) if generator.conditional else None
-    found = _features(generator, sha256, reference.extractor, reference, options, labels)
+    seen_by = partial(_features, generator, sha256, reference, options, labels, truncation)
+    found = seen_by(reference.extractor)
     check_generated(found)
     logits = None
     if reference.classifier is not None:
         same = reference.extractor.name == "domain"
-        seen = found if same else _features(generator, sha256, reference.classifier, reference, options, labels)
-        logits = seen.logits
-    return Draw(generator, sha256, options.seed, labels, found, logits)
+        logits = (found if same else seen_by(reference.classifier)).logits
+    return Draw(generator, sha256, options.seed, truncation, labels, found, logits)
 
 
 def draw_images(
@@ -156,17 +161,18 @@ def split_features(extractor: Extractor, split: Split, cache: Path, notify: Noti
 def _features(
     generator: ImageGenerator,
     sha256: str,
-    extractor: Extractor,
     reference: Reference,
     options: EvaluateOptions,
     labels: Tensor | None,
+    truncation: float,
+    extractor: Extractor,
 ) -> Features:
-    drawn = f"{sha256} {options.seed} {options.samples} {options.batch_size} {torch.get_num_threads()}"
+    drawn = f"{sha256} {options.seed} {options.samples} {truncation} {options.batch_size} {torch.get_num_threads()}"
     return cached_features(
         extractor,
         digest=hashlib.sha256(drawn.encode()).hexdigest(),
         count=options.samples,
-        batches=draw_images(generator, options, labels),
+        batches=draw_images(generator, options, labels, truncation=truncation),
         folder=reference.cache,
         notify=reference.notify,
     )
