@@ -1,9 +1,8 @@
-"""The table at the end of a run: stages, metrics with their spread, verdict, where to look next."""
+"""The tables at the end of a run: stages, metrics with their intervals, verdict, where to look next."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,25 +10,33 @@ from rich.table import Table
 from pipelines import paths
 from pipelines.dag import StageOutcome
 
+if TYPE_CHECKING:
+    from ganlib.evaluation.record import Evaluation, Interval
+    from pipelines.verdict import Registration, Verdict
+
+METRIC_COLUMNS = ("metric", "value", "interval, free of the samples' bias")
+VERDICT_COLUMNS = ("gate", "challenger", "champion", "difference", "limit", "")
 STATUS_TEXT = {"ran": "ran", "cached": "restored from cache", "unchanged": "up to date"}
 
 
 def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
     """Print the summary of a finished run."""
+    from ganlib.evaluation.record import Evaluation
+    from pipelines.verdict import Registration
+
     console = Console(width=None if Console().is_terminal else 100)
     console.print()
     console.print(_stages(outcomes))
-    evaluation = read_report(project / paths.EVALUATION)
-    if evaluation is not None:
-        console.print(_metrics(evaluation["metrics"]))
-    registration = read_report(project / paths.REGISTRATION)
-    if registration is not None:
-        console.print(f"Gate: {registration['reason']}", highlight=False, soft_wrap=True)
+    if (project / paths.EVALUATION).exists():
+        _show_evaluation(console, Evaluation.read(project / paths.EVALUATION))
+    if (project / paths.REGISTRATION).exists():
+        _show_registration(console, Registration.read(project / paths.REGISTRATION))
     if not any(outcome.status == "ran" for outcome in outcomes):
         console.print("Nothing has changed since the last run; all stages are up to date.")
     console.print(
-        f"Next: look at {paths.SAMPLES} and {paths.REAL_AND_GENERATED}; `make ui` compares runs; "
-        "`dvc plots show` draws the curves; `gan sample --seed 1` draws more images.",
+        f"Next: open {paths.REPORT}; `make ui` compares runs; `dvc plots show` draws the curves; "
+        "`gan sample --seed 1` draws more images; `gan judge IMAGE` says how real one is; "
+        "`gan quiz` lets people tell.",
         highlight=False,
         soft_wrap=True,
     )
@@ -43,31 +50,70 @@ def _stages(outcomes: Sequence[StageOutcome]) -> Table:
     return table
 
 
-def _metrics(metrics: dict[str, dict[str, Any]]) -> Table:
-    first = next(iter(metrics.values()))
+def _show_evaluation(console: Console, found: "Evaluation") -> None:
+    console.print(_metrics(found))
+    for space, copying in found.memorisation.items():
+        console.print(
+            f"Near copies of training images, by {space}: {copying.share.estimate:.2%} of the images beyond chance "
+            f"(at least {max(copying.share.low, 0):.2%}), p = {copying.p_value:.2g}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for name, reason in found.skipped.items():
+        console.print(f"Left out: {name} ({reason})", highlight=False, markup=False, soft_wrap=True)
+
+
+def _metrics(found: "Evaluation") -> Table:
+    if not found.metrics:
+        return Table(title="No metric could be measured", title_justify="left")
+    first = next(iter(found.metrics.values())).conditions
     table = Table(
         "metric",
-        title=f"Metrics on {first['reference_count']} held-out images; spread over {first['repeats']} draws "
-        f"of {first['count']} generated ones",
+        title=f"{first.generated_count} generated against {first.reference_count} held-out images",
         title_justify="left",
     )
-    table.add_column("value", justify="right")
-    table.add_column("spread", justify="right")
-    for name, record in metrics.items():
-        if not name.endswith("/fid_floor"):
-            table.add_row(name, f"{record['value']:.4f}", "" if record["std"] is None else f"± {record['std']:.4f}")
-    for name, record in metrics.items():
-        if name.endswith("/fid_floor"):
-            fid, floor = metrics[name.removesuffix("_floor")]["value"], record["value"]
-            ratio = f"fid is {fid / floor:.2f} × this" if floor > 0 else ""
-            table.add_row(f"{name} (real training split)", f"{floor:.4f}", ratio)
+    for column in METRIC_COLUMNS[1:]:
+        table.add_column(column, justify="right")
+    for row in metric_rows(found):
+        table.add_row(*row)
     return table
 
 
-def read_report(path: Path) -> dict[str, Any] | None:
-    """A report that a stage wrote; None where no stage has."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return value
+def metric_rows(found: "Evaluation") -> Iterator[tuple[str, str, str]]:
+    """Of each metric the cells of `METRIC_COLUMNS`; the Fréchet distance of real images, its floor, last."""
+    floors = {name for name in found.metrics if name.endswith("/fid_floor")}
+    for name, figure in found.metrics.items():
+        if name not in floors:
+            yield name, f"{figure.value:.4f}", _between(figure.interval)
+    for name in sorted(floors):
+        floor, fid = found.metrics[name].value, found.metrics.get(name.removesuffix("_floor"))
+        ratio = f"fid is {fid.value / floor:.2f} × this" if fid is not None and floor > 0 else ""
+        yield f"{name} (real training split)", f"{floor:.4f}", ratio
+
+
+def verdict_rows(verdict: "Verdict") -> Iterator[tuple[str, ...]]:
+    """Of each line of the verdict the cells of `VERDICT_COLUMNS`."""
+    for row in verdict.table:
+        figures = ("" if each is None else f"{each:.4f}" for each in (row.challenger, row.champion))
+        limit = "" if row.limit is None else f"{row.limit:g}"
+        mark = "" if row.passed is None else "passed" if row.passed else "failed"
+        yield row.name, *figures, _between(row.difference), limit, mark
+
+
+def verdict_title(verdict: "Verdict") -> str:
+    """In two words."""
+    return "promoted" if verdict.promoted else "not promoted"
+
+
+def _between(interval: "Interval | None") -> str:
+    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def _show_registration(console: Console, found: "Registration") -> None:
+    table = Table("gate", title=f"Gate: {verdict_title(found.verdict)}", title_justify="left")
+    for column in VERDICT_COLUMNS[1:]:
+        table.add_column(column, justify="right")
+    for row in verdict_rows(found.verdict):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"Gate: {found.verdict.reason}", highlight=False, markup=False, soft_wrap=True)

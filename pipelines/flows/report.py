@@ -1,15 +1,16 @@
 """A run for people: its data's quality as a table; its stages, metrics, verdict and links as Markdown."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from ganlib.datasets.manifest import QUARANTINE
+from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.dag import StageOutcome
 from pipelines.mlflow_store import redact, store_uri
-from pipelines.summary import read_report
+from pipelines.summary import METRIC_COLUMNS, VERDICT_COLUMNS, metric_rows, verdict_rows, verdict_title
+from pipelines.verdict import Registration
 
 
 def data_quality(report: Path) -> tuple[list[dict[str, object]], str]:
@@ -28,12 +29,13 @@ def data_quality(report: Path) -> tuple[list[dict[str, object]], str]:
 def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:
     """What a run left behind, read from the project's reports; parts that no stage wrote are left out."""
     chapters = [_table("Stages", ("stage", "outcome", "seconds"), map(_stage_row, outcomes))]
-    metrics = read_report(project / paths.METRICS)
-    if metrics is not None:
-        chapters.append(_table("Metrics", ("metric", "value", "spread"), _metric_rows(metrics)))
-    registration = read_report(project / paths.REGISTRATION)
-    if registration is not None:
-        chapters.append(_verdict(registration))
+    if (project / paths.EVALUATION).exists():
+        found = Evaluation.read(project / paths.EVALUATION)
+        chapters.append(_table("Metrics", METRIC_COLUMNS, metric_rows(found)))
+    if (project / paths.REGISTRATION).exists():
+        verdict = Registration.read(project / paths.REGISTRATION).verdict
+        table = _table(f"Gate: {verdict_title(verdict)}", VERDICT_COLUMNS, verdict_rows(verdict))
+        chapters.append(f"{table}\n{verdict.reason}\n")
     uri = redact(store_uri())
     if uri.startswith(("http://", "https://")):
         chapters.append(f"[Runs and models in MLflow]({uri})\n")
@@ -46,23 +48,7 @@ def _stage_row(outcome: StageOutcome) -> tuple[str, ...]:
     return outcome.name, outcome.status, f"{outcome.seconds:.1f}"
 
 
-def _metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ...]]:
-    """Nested numbers as `domain/fid`, each with its `…_std` as the spread."""
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _metric_rows(value, f"{prefix}{name}/")
-        elif not name.endswith("_std"):
-            spread = metrics.get(f"{name}_std")
-            yield f"{prefix}{name}", f"{value:.5g}", "" if spread is None else f"± {spread:.2g}"
-
-
-def _verdict(registration: Mapping[str, Any]) -> str:
-    rows = [(key.replace("_", " "), str(value)) for key, value in registration.items() if value is not None]
-    verdict = "promoted" if registration.get("promoted") else "not promoted"
-    return _table(f"Gate: {verdict}", ("", ""), rows)
-
-
-def _table(title: str, header: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+def _table(title: str, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [f"## {title}", "", _row(header), _row(["---"] * len(header)), *map(_row, rows), ""]
     return "\n".join(lines)
 

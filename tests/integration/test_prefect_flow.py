@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
 from pipelines import dag
+from tests.evaluations import evaluation, figure, registration, write_reports
 from tests.toy_project import RUN, STAGES, ToyProject, make_project, run_in
 
 # The cron schedule of another test comes round while these run.
@@ -62,10 +63,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     graph = yaml.safe_load((project.root / "dvc.yaml").read_text())
     graph["stages"]["preprocess"]["outs"].append({"reports/data.json": {"cache": False}})
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(graph))
-    (project.root / "reports/metrics.json").write_text('{"domain": {"fid": 2.9, "fid_std": 0.1}}')
-    (project.root / "reports/registration.json").write_text(
-        '{"model_name": "digits", "version": 3, "promoted": true, "reason": "better by 0.4"}'
-    )
+    write_reports(project.root, evaluation(fid=figure(2.9, 0.25, 0.75)), registration("Better by 0.4."))
     done = run_in(project.root, RUN, prefect_environment)
     assert (done.returncode, done.stderr) == (0, "")
     run = last_run(prefect_client, project)
@@ -84,8 +82,9 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     artifacts = {found.key: str(found.data) for found in prefect_client.read_artifacts(artifact_filter=of_run)}
     assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
     assert '{"kind": "truncated", "action": "drop", "count": 1}' in artifacts["data-quality"]
-    assert "| domain/fid | 2.9 | ± 0.1 |" in artifacts["result"]
-    assert "promoted" in artifacts["result"]
+    assert "| domain/fid | 2.9000 | 0.2500 to 0.7500 |" in artifacts["result"]
+    assert "Gate: promoted" in artifacts["result"]
+    assert "Better by 0.4." in artifacts["result"]
 
 
 def test_a_lost_registry_is_told(project: ToyProject, prefect_environment: dict[str, str]) -> None:

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines import paths, summary
 from pipelines.dag import StageOutcome
+from tests.evaluations import evaluation, figure, registration, write_reports
 
 OUTCOMES = (StageOutcome("train", "ran", 1.25),)
 
@@ -18,30 +18,30 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_evaluation(project: Path, *, deviation: float | None, floor: float) -> None:
-    common: dict[str, Any] = {"reference_count": 500, "repeats": 1, "count": 2000}
-    records = {
-        "domain/fid": {"value": 3.0, "std": deviation, **common},
-        "domain/fid_floor": {"value": floor, "std": None, **common},
-    }
-    (project / paths.EVALUATION).write_text(json.dumps({"measured_on": "r", "metrics": records}))
-
-
-def test_figures_with_their_spread_and_floor(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_evaluation(project, deviation=0.25, floor=1.5)
+def test_figures_with_their_intervals_and_floor(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = evaluation(fid=figure(3.0, 0.25, 0.75), fid_floor=figure(1.5))
+    write_reports(project, found, registration("Better by [0.4]."))
     summary.show(project, OUTCOMES)
     shown = capsys.readouterr().out
-    assert "± 0.2500" in shown
+    assert "0.2500 to 0.7500" in shown
     assert "fid is 2.00 × this" in shown
+    assert "Gate: Better by [0.4]." in shown
 
 
-def test_one_draw_has_no_spread_and_a_floor_of_zero_no_ratio(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_evaluation(project, deviation=None, floor=0.0)
+def test_no_interval_and_a_floor_of_zero_without_a_ratio(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation(fid=figure(3.0), fid_floor=figure(0.0)).write(project / paths.EVALUATION)
     summary.show(project, OUTCOMES)
     shown = capsys.readouterr().out
     assert "domain/fid" in shown
-    assert "±" not in shown
+    assert " to " not in shown
     assert "× this" not in shown
+
+
+def test_what_was_left_out_is_told_with_the_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = evaluation(fid=figure(3.0)).model_copy(update={"skipped": {"memorisation": "needs 100, found 3"}})
+    found.write(project / paths.EVALUATION)
+    summary.show(project, OUTCOMES)
+    assert "Left out: memorisation (needs 100, found 3)" in capsys.readouterr().out
 
 
 def test_the_page_in_prefect_links_to_mlflow_without_secrets(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
