@@ -1,16 +1,16 @@
 """Metrics against closed forms and constructed sets."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
+from ganlib.config import GateFigure
 from ganlib.errors import UserError
 from ganlib.metrics.checks import check_counts, check_generated, check_real
 from ganlib.metrics.extractors import Features
-from ganlib.metrics.fidelity import coverage, measure, spread
+from ganlib.metrics.fidelity import measure
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
+from ganlib.metrics.intervals import Sample
 from tests.configs import tiny_config
 
 OPTIONS = tiny_config({}).evaluate
@@ -58,10 +58,10 @@ def test_coverage_equals_brute_force_and_sees_a_dropped_mode() -> None:
     draw = np.random.default_rng(1)
     modes = np.repeat([[0.0, 0.0], [50.0, 0.0]], 40, axis=0)
     real, generated = modes + draw.normal(size=(80, 2)), modes + draw.normal(size=(80, 2))
-    for subset in (generated, generated[:40], generated[:3]):
-        found = coverage(torch.from_numpy(subset), torch.from_numpy(real), 5)
-        assert found == pytest.approx(brute_coverage(subset, real, 5))
-    assert coverage(torch.from_numpy(generated[:40]), torch.from_numpy(real), 5) <= 0.5
+    for subset in (generated, generated[:40], generated[:8]):
+        found = measure(sample(subset), sample(real), ["coverage"], OPTIONS)["coverage"]
+        assert found == pytest.approx(brute_coverage(subset, real, OPTIONS.neighbours))
+    assert measure(sample(generated[:40]), sample(real), ["coverage"], OPTIONS)["coverage"] <= 0.5
 
 
 def features(values: np.ndarray, logits: np.ndarray | None = None) -> Features:
@@ -69,47 +69,54 @@ def features(values: np.ndarray, logits: np.ndarray | None = None) -> Features:
     return Features(torch.from_numpy(values).float(), torch.from_numpy(made).float())
 
 
-def test_measure_on_equal_and_on_distant_sets() -> None:
+def sample(values: np.ndarray, logits: np.ndarray | None = None) -> Sample:
+    return Sample(features(values, logits), None, stratified=False)
+
+
+EVERYTHING: tuple[GateFigure, ...] = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
+
+
+def test_equal_and_distant_sets() -> None:
     draw = np.random.default_rng(2)
-    real = features(draw.normal(size=(200, 3)))
-    equal = measure(real, real, None, OPTIONS)
+    real = draw.normal(size=(200, 3))
+    equal = measure(sample(real), sample(real), EVERYTHING, OPTIONS)
+    assert tuple(equal) == EVERYTHING
     assert equal["fid"] == pytest.approx(0, abs=1e-6)
     assert (equal["precision"], equal["recall"], equal["coverage"]) == (1, 1, 1)
-    distant = measure(features(draw.normal(100, 1, (200, 3))), real, None, OPTIONS)
-    assert (distant["precision"], distant["recall"], distant["coverage"]) == (0, 0, 0)
+    distant = measure(sample(draw.normal(100, 1, (200, 3))), sample(real), EVERYTHING, OPTIONS)
+    assert (distant["precision"], distant["recall"], distant["density"], distant["coverage"]) == (0, 0, 0, 0)
     assert distant["fid"] == pytest.approx(3 * 100**2, rel=0.01)
     assert distant["kid"] > equal["kid"]
-    assert "label_fidelity" not in equal
 
 
 def test_inception_score_of_a_known_table_and_label_fidelity() -> None:
     """Uniform over K classes, each image certain of one: the score is K; all the same class: 1."""
     values = np.random.default_rng(3).normal(size=(200, 3))
     labels = torch.arange(200) % 4
-    certain = np.eye(4)[labels] * 1000.0
     options = OPTIONS.model_copy(update={"is_splits": 1})
-    found = measure(features(values, certain), features(values), labels, options)
-    assert found["is"] == pytest.approx(4)
-    assert found["label_fidelity"] == 1
-    constant = np.tile([5.0, 1.0, 0.0, 0.0], (200, 1))
-    found = measure(features(values, constant), features(values), labels, options)
-    assert found["is"] == pytest.approx(1)
-    assert found["label_fidelity"] == 0.25
+    for logits, score, fidelity in (
+        (np.eye(4)[labels] * 1000.0, 4, 1),
+        (np.tile([5.0, 1.0, 0.0, 0.0], (200, 1)), 1, 0.25),
+    ):
+        asked = Sample(features(values, logits), labels, stratified=True)
+        found = measure(asked, sample(values), ["is", "label_fidelity"], options)
+        assert found == {"is": pytest.approx(score), "label_fidelity": fidelity}
+
+
+def test_a_class_figure_without_classes_is_refused() -> None:
+    values = np.zeros((20, 3))
+    with pytest.raises(UserError, match="diversity: needs the class of each image, found none"):
+        measure(sample(values), sample(values), ["diversity"], OPTIONS)
 
 
 def test_metrics_worsen_with_planted_noise() -> None:
     draw = np.random.default_rng(4)
-    real = features(draw.normal(size=(300, 3)))
+    real = sample(draw.normal(size=(300, 3)))
     fids = [
-        measure(features(draw.normal(size=(300, 3)) + draw.normal(0, noise, (300, 3))), real, None, OPTIONS)["fid"]
+        measure(sample(draw.normal(size=(300, 3)) + draw.normal(0, noise, (300, 3))), real, ["fid"], OPTIONS)["fid"]
         for noise in (0.0, 0.5, 1.0, 2.0)
     ]
     assert fids == sorted(fids)
-
-
-def test_spread_is_the_sample_standard_deviation() -> None:
-    assert spread([{"fid": 1.0}, {"fid": 3.0}]) == {"fid": (2.0, pytest.approx(math.sqrt(2)))}
-    assert spread([{"fid": 1.0}]) == {"fid": (1.0, None)}
 
 
 def test_too_few_images_and_dead_features_are_one_line() -> None:
