@@ -10,6 +10,7 @@ All distances are Euclidean, of features or of pixels.
 """
 
 from dataclasses import dataclass
+from math import ceil
 from statistics import NormalDist
 
 import numpy as np
@@ -64,11 +65,20 @@ class TrainingSet:
     def closeness(self, vectors: torch.Tensor) -> Closeness:
         """Of vectors [N, D], which are not themselves of the training set."""
         distances, indices = (part.numpy() for part in nearest(vectors, self.vectors, FURTHER))
-        first, further = distances[:, 0], distances[:, -1]
-        # Three exact copies of one training image: as close as can be.
-        ratio = np.divide(first, further, out=np.zeros_like(first), where=further > 0)
-        found = indices[:, 0]
-        return Closeness(found, first, ratio, first > self.spacing[found])
+        first, found = distances[:, 0], indices[:, 0]
+        return Closeness(found, first, closeness_ratio(distances), first > self.spacing[found])
+
+
+def closeness_ratio(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of distances to the nearest training images in order, [N, at least 3] -> [N]; see `Closeness.ratio`."""
+    first, further = distances[:, 0], distances[:, FURTHER - 1]
+    # Three exact copies of one training image: as close as can be.
+    return np.divide(first, further, out=np.zeros_like(first), where=further > 0)
+
+
+def close_from(held_out: NDArray[np.float64]) -> float:
+    """The ratio from which on downwards an image counts as close: so are `CLOSE_SHARE` of held-out ones, [M]."""
+    return float(np.sort(held_out)[ceil(CLOSE_SHARE * len(held_out)) - 1])
 
 
 @dataclass(frozen=True)
@@ -120,11 +130,11 @@ def measure_memorisation(
     """
     counts = {"generated": len(generated.ratio), "held-out": len(held_out.ratio)}
     require("memorisation", counts, LEAST, "a comparison of generated with held-out images")
-    ratios = np.sort(held_out.ratio)
-    close = int(np.ceil(CLOSE_SHARE * len(ratios)))
-    found = float((generated.ratio <= ratios[close - 1]).mean())
+    limit = close_from(held_out.ratio)
+    expected = ceil(CLOSE_SHARE * counts["held-out"]) / counts["held-out"]
     share = difference_of_intervals(
-        share_interval(found, counts["generated"], level), share_interval(close / len(ratios), len(ratios), level)
+        share_interval(float((generated.ratio <= limit).mean()), counts["generated"], level),
+        share_interval(expected, counts["held-out"], level),
     )
     order = np.lexsort((np.arange(len(generated.ratio)), generated.distance, generated.ratio))[:suspects]
     return Memorisation(

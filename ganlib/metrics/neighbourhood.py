@@ -82,6 +82,21 @@ def measure_neighbourhood(generated: Balls, real: Balls, *, rows: int = ROWS, co
     )
 
 
+def remoteness(features: torch.Tensor, real: Balls) -> torch.Tensor:
+    """How far outside the real images each one is, [N, D] -> float64 [N]: the inverse of realism.
+
+    Realism is Kynkäänniemi et al. 2019, eq. 3. The inverse is 0 for a copy of a real image, 1 at the edge of all balls
+    and beyond it outside. As there, only the smaller half of the balls counts: the ball of a lonely image is large.
+    """
+    kept = real.radii <= real.radii.median()
+    # Around an image that occurs several times the ball is a point: what is no copy of it is very far in such radii.
+    square_radii = real.radii[kept].square().clamp(min=1e-200)
+    found = torch.full((len(features),), torch.inf, dtype=torch.float64)
+    for down, across, squares in square_tiles(features, real.features[kept]):
+        found[down] = torch.minimum(found[down], (squares / square_radii[across]).amin(dim=1))
+    return found.sqrt()
+
+
 def half_differences(
     models: list[Stratified], real: Stratified, neighbours: int, *, splits: int, seed: int
 ) -> NDArray[np.float64]:
