@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganlib.errors import UserError
-from ganlib.metrics.estimates import Interval, distance_interval, require
+from ganlib.metrics.estimates import Interval, TwoSampleEstimate, distance_interval, require
 from ganlib.metrics.frechet import ROWS, FeatureStatistics, FrechetReference
 from ganlib.metrics.frechet_inference import estimate_frechet
 
@@ -57,6 +57,50 @@ class ClassDistances:
     too_small: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ClassView:
+    """The classes that can be compared, in directions few enough for a class's images to have a covariance.
+
+    A class seldom has as many images as there are features; then the bias of FID
+    exceeds FID. So classes are compared in the leading principal directions of all
+    real features, a quarter as many as the smallest class judged has images and
+    at most D, the same for all classes. Smaller classes are not judged:
+    pooling them would give a mixture no name.
+
+    Attributes:
+        judged: labels of the classes that both sides have enough images of.
+        counts: images of each class, generated and real, [2, K].
+        basis: the directions, [D, d].
+    """
+
+    judged: tuple[int, ...]
+    counts: NDArray[np.int64]
+    basis: torch.Tensor
+
+    @classmethod
+    def of(cls, labels: torch.Tensor, real: torch.Tensor, real_labels: torch.Tensor, classes: int) -> "ClassView":
+        """Of generated images of these classes [N] beside real features [M, D] of these [M], all below `classes`.
+
+        Raises:
+            UserError: every class is too small.
+        """
+        counts = np.stack([np.bincount(side.numpy(), minlength=classes) for side in (labels, real_labels)])
+        smaller = counts.min(axis=0)
+        judged = np.flatnonzero(smaller >= LEAST_IN_CLASS)
+        if len(judged) == 0:
+            raise UserError(
+                f"fid of each class: needs {LEAST_IN_CLASS} images of a class on both sides, found at most "
+                f"{smaller.max()}; raise evaluate.samples or provide more held-out images"
+            )
+        directions = min(real.shape[1], int(smaller[judged].min()) // IMAGES_PER_DIRECTION)
+        return cls(tuple(judged.tolist()), counts, torch.from_numpy(_leading_directions(real, directions)))
+
+    def estimate(self, generated: torch.Tensor, real: torch.Tensor, *, seed: int) -> TwoSampleEstimate:
+        """The distance of the images of one class, [n, D] and [m, D]; for the seed see `estimate_frechet`."""
+        one, other = (_project(side, self.basis) for side in (generated, real))
+        return estimate_frechet(one, other, seed=seed)
+
+
 def extrapolate_frechet(
     generated: torch.Tensor, real: FrechetReference, *, points: int, smallest: int, seed: int
 ) -> Extrapolation:
@@ -98,13 +142,7 @@ def class_distances(
     level: float,
     seed: int,
 ) -> ClassDistances:
-    """FID of each class that both sides have enough images of.
-
-    A class seldom has as many images as there are features; then a covariance
-    is singular and the bias of FID exceeds FID. So classes are compared in the leading
-    principal directions of all real features, a quarter as many as the smallest
-    class judged has images and at most D, the same for all classes. Smaller
-    classes are not judged: pooling them would give a mixture no name.
+    """FID of each class that both sides have enough images of; see `ClassView`.
 
     Args:
         generated: [N, D].
@@ -118,27 +156,17 @@ def class_distances(
     Raises:
         UserError: every class is too small.
     """
-    counts = np.stack([np.bincount(side.numpy(), minlength=len(names)) for side in (labels, real_labels)])
-    smaller = counts.min(axis=0)
-    judged = np.flatnonzero(smaller >= LEAST_IN_CLASS)
-    if len(judged) == 0:
-        raise UserError(
-            f"fid of each class: needs {LEAST_IN_CLASS} images of a class on both sides, found at most "
-            f"{smaller.max()}; raise evaluate.samples or provide more held-out images"
-        )
-    directions = min(real.shape[1], int(smaller[judged].min()) // IMAGES_PER_DIRECTION)
-    basis = torch.from_numpy(_leading_directions(real, directions))
+    view = ClassView.of(labels, real, real_labels, len(names))
+    directions = view.basis.shape[1]
     rows = []
-    for label in judged.tolist():
+    for label in view.judged:
         sides = generated[labels == label], real[real_labels == label]
-        one, other = (_project(side, basis) for side in sides)
-        estimate = estimate_frechet(one, other, seed=seed)
+        interval = distance_interval(view.estimate(*sides, seed=seed), level)
         fid = FrechetReference(FeatureStatistics.of(sides[1])).distance_to(sides[0])
-        interval = distance_interval(estimate, level)
         rows.append(ClassDistance(names[label], len(sides[0]), len(sides[1]), fid, directions, interval))
     rows.sort(key=lambda row: (-row.interval.estimate, row.name))
-    present = (counts[0] > 0) | (counts[1] > 0)
-    too_small = tuple(names[label] for label in np.flatnonzero(present & (smaller < LEAST_IN_CLASS)).tolist())
+    present = np.flatnonzero(view.counts.max(axis=0)).tolist()
+    too_small = tuple(names[label] for label in present if label not in view.judged)
     return ClassDistances(tuple(rows), too_small)
 
 
