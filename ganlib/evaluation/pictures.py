@@ -1,12 +1,25 @@
-"""Pictures of an evaluation: uint8 [H, W, C]."""
+"""Pictures of an evaluation: uint8 [H, W, C]; the same seed gives the same picture."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ganlib.datasets.packed import PackedData, Split
+from ganlib.evaluation.drawing import Draw, Reference
+from ganlib.evaluation.record import Copying
+from ganlib.metrics.latent import spherical
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import Images, beside, image_grid
+from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents
+
+PAIRS_IN_A_ROW = 8
+# Pixels below each row of pairs.
+PAIR_GAP = 3
+# What one frame of an animation shows side by side: as many classes, or as many latents.
+FRAME_IMAGES, FRAME_COLUMNS = 10, 5
+BATCH_SIZE = 256
 
 
 def sample_grid(generator: ImageGenerator, *, seed: int, rows: int, columns: int, scale: int) -> Images:
@@ -26,6 +39,67 @@ def real_beside_generated(
         generated = generator.sample(seed=seed, count=len(chosen))
     left, right = (image_grid(i, columns=columns, scale=scale) for i in (data.test.take(chosen), generated))
     return beside(left, right, gap=4 * scale)
+
+
+def near_copies(drawn: Draw, found: Copying, reference: Reference, *, count: int, scale: int) -> Images:
+    """The generated images closest to training images, each above its training image; the closest pair first."""
+    shown = found.suspects[:count]
+    generated = drawn.images([pair.generated for pair in shown], batch_size=BATCH_SIZE)
+    training = reference.data.train.take(np.array([pair.training for pair in shown]))
+    line, gap = (_band(generated, rows) for rows in (1, PAIR_GAP))
+    pairs = np.concatenate([generated, line, training, gap], axis=1)
+    return image_grid(pairs, columns=min(PAIRS_IN_A_ROW, len(pairs)), scale=scale)
+
+
+def truncation_strip(
+    generator: ImageGenerator, psis: Sequence[float], *, seed: int, columns: int, scale: int
+) -> Images:
+    """A row for each psi, of the same latents and classes."""
+    rows = [generator.sample(seed=seed, count=columns, truncation=psi) for psi in psis]
+    return image_grid(np.concatenate(rows), columns=columns, scale=scale)
+
+
+def interpolation_strip(generator: ImageGenerator, *, seed: int, rows: int, columns: int, scale: int) -> Images:
+    """Each row goes along the arc between two latents, in one class; the classes take turns."""
+    latents = seeded_latents(2 * rows, generator.network.latent_dim, seed)
+    starts, ends = (latents[side::2].repeat_interleave(columns, dim=0) for side in (0, 1))
+    points = spherical(starts, ends, torch.linspace(0, 1, columns).repeat(rows))
+    images = render(generator.generator, points, _row_labels(generator, rows, columns), batch_size=BATCH_SIZE)
+    return image_grid(images, columns=columns, scale=scale)
+
+
+def interpolation_frames(
+    generator: ImageGenerator, *, seed: int, images: int, frames_per_pair: int, scale: int
+) -> list[Images]:
+    """An animation along arcs through `images` latents and back to the first: the last frame leads to the first one.
+
+    A frame shows what a conditional generator makes of one latent in each
+    class (of the first ten), or ten latents on their way at once.
+    """
+    shown = min(generator.image.num_classes, FRAME_IMAGES) if generator.conditional else FRAME_IMAGES
+    labels = torch.arange(shown) if generator.conditional else None
+    paths = 1 if generator.conditional else shown
+    stops = seeded_latents(images * paths, generator.network.latent_dim, seed).view(images, paths, -1)
+    frames = []
+    for start, end in zip(stops, stops.roll(-1, dims=0), strict=True):
+        for step in range(frames_per_pair):
+            points = spherical(start, end, torch.full((paths,), step / frames_per_pair))
+            made = render(generator.generator, points.expand(shown, -1), labels, batch_size=BATCH_SIZE)
+            frames.append(image_grid(made, columns=FRAME_COLUMNS, scale=scale))
+    return frames
+
+
+def _row_labels(generator: ImageGenerator, rows: int, columns: int) -> Tensor | None:
+    if not generator.conditional:
+        return None
+    return balanced_labels(rows, generator.image.num_classes).repeat_interleave(columns)
+
+
+def _band(images: Images, rows: int) -> Images:
+    """Opaque grey rows to be put below images [N, H, W, C]."""
+    band = np.full((len(images), rows, *images.shape[2:]), GAP_GREY, dtype=np.uint8)
+    band[..., 3:] = 255
+    return band
 
 
 def _indices_by_class(split: Split, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:

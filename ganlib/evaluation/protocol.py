@@ -9,7 +9,7 @@ from ganlib.config import EvaluateOptions, ExtractorOptions
 from ganlib.evaluation.accuracy import accuracy_score
 from ganlib.evaluation.copying import measure_copying
 from ganlib.evaluation.drawing import Draw, Reference
-from ganlib.evaluation.latent_space import measure_path_length, measure_rejection, measure_truncation
+from ganlib.evaluation.latent_space import measure_path_length, measure_truncation
 from ganlib.evaluation.measuring import UNLABELLED, Findings, conditions_of, measure_classes, measure_figures
 from ganlib.evaluation.record import (
     FORMAT_VERSION,
@@ -21,6 +21,7 @@ from ganlib.evaluation.record import (
     Rejection,
     TruncationPoint,
 )
+from ganlib.evaluation.rejection import measure_rejection
 from ganlib.metrics.checks import check_counts
 from ganlib.networks.base import Critic
 from ganlib.source_digest import source_digest

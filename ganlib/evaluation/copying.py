@@ -1,0 +1,101 @@
+"""Does the generator give its training images back? Nearest neighbours in features and in pixels."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganlib.config import EvaluateOptions
+from ganlib.evaluation.drawing import Draw, Reference, draw_images
+from ganlib.evaluation.record import Copying
+from ganlib.evaluation.seeds import seed_for
+from ganlib.metrics.memorisation import Closeness, TrainingSet, measure_memorisation
+from ganlib.sampling import Images
+
+# A copy is a copy at this size too, and 50,000 RGB images take 150 MB.
+LARGEST_SIDE = 32
+
+
+def measure_copying(drawn: Draw, reference: Reference, options: EvaluateOptions) -> dict[str, Copying]:
+    """Generated against held-out images, both seen from the training set, in `features` and in `pixels`.
+
+    Pixels are compared in the colours as stored, as Euclidean distances of
+    uint8 values. Images of more than 32 pixels are first averaged over areas down
+    to 32 a side: each is read or made in its batch, and only the small ones are kept.
+
+    A training image that occurs more than once counts once, at its first
+    place, and held-out images that are also in the training set do not count.
+
+    Raises:
+        UserError: fewer than 100 training, held-out or generated images that count.
+    """
+    training, held_out = (_thumbnails(split.batches()) for split in (reference.data.train, reference.data.test))
+    generated = _thumbnails(draw_images(drawn.generator, options, drawn.labels, truncation=drawn.truncation))
+    distinct, unseen = _distinct(training, held_out)
+    spaces = {
+        "features": (reference.train.values, reference.test.values, drawn.features.values),
+        "pixels": (training.vectors, held_out.vectors, generated.vectors),
+    }
+    return {
+        name: _compare(name, train, test[unseen], made, distinct, options)
+        for name, (train, test, made) in spaces.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Thumbnails:
+    """Images as vectors, uint8 [N, D], and a digest of each image as it was."""
+
+    vectors: Tensor
+    digests: list[bytes]
+
+
+def _thumbnails(batches: Iterable[Images]) -> _Thumbnails:
+    vectors, digests = [], []
+    for images in batches:
+        vectors.append(_small(images).flatten(1))
+        digests += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    return _Thumbnails(torch.cat(vectors), digests)
+
+
+def _small(images: Images) -> Tensor:
+    """uint8 [N, H, W, C] of at most LARGEST_SIDE a side."""
+    pixels = torch.from_numpy(images)
+    if images.shape[1] <= LARGEST_SIDE:
+        return pixels
+    planes = F.adaptive_avg_pool2d(pixels.permute(0, 3, 1, 2).float(), LARGEST_SIDE)
+    return planes.round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _distinct(training: _Thumbnails, held_out: _Thumbnails) -> tuple[Tensor, Tensor]:
+    """Indices of the first of each training image, and of held-out images that are none of them."""
+    first: dict[bytes, int] = {}
+    for index, digest in enumerate(training.digests):
+        first.setdefault(digest, index)
+    unseen = [index for index, digest in enumerate(held_out.digests) if digest not in first]
+    return torch.tensor(list(first.values())), torch.tensor(unseen, dtype=torch.int64)
+
+
+def _compare(
+    space: str, train: Tensor, test: Tensor, made: Tensor, distinct: Tensor, options: EvaluateOptions
+) -> Copying:
+    known = TrainingSet.of(train[distinct])
+    generated, held_out = (_with_places(known.closeness(side), distinct.numpy()) for side in (made, test))
+    found = measure_memorisation(
+        generated,
+        held_out,
+        level=options.confidence,
+        suspects=options.near_copies,
+        seed=seed_for(f"copying {space}", options.seed),
+    )
+    return Copying.of(found)
+
+
+def _with_places(closeness: Closeness, places: NDArray[Any]) -> Closeness:
+    """Nearest images by their place in the whole training set."""
+    return replace(closeness, nearest=places[closeness.nearest])
