@@ -124,6 +124,28 @@ def sample(
     typer.echo(f"{output}: {count} images")
 
 
+@app.command()
+def judge(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
+    label: Annotated[str | None, typer.Option(help="Class told to the critic; default: the one that is seen.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="PNG file: each beside its nearest training images.")] = None,
+) -> None:
+    """Say how real images look to the critic and the features, and how near they are to training images."""
+    from pipelines.judging import judge_files
+    from pipelines.stages.shell import write_png
+
+    session = judge_files(images, label=label)
+    if as_json:
+        typer.echo(session.as_json())
+    else:
+        session.show()
+    if picture is not None:
+        write_png(picture, session.picture())
+    if session.troubles:
+        raise typer.Exit(fail("\n".join(session.troubles), USER_ERROR_EXIT_CODE))
+
+
 _Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 _Model = Annotated[str | None, typer.Option(help="A registered model; default: register.model_name of params.yaml.")]
 
