@@ -1,39 +1,188 @@
-"""The gate: may a challenger take the champion's place?"""
+"""The gate: may a challenger take the champion's place?
 
-import math
-from dataclasses import dataclass
+The metric must be better by more than the margin, and surely so: the whole interval of the
+difference lies beyond the margin, each of its ends holding with the confidence asked for.
 
-LOWER_IS_BETTER = frozenset({"fid", "kid"})
+A guard is the other way round. It stops a challenger whose figure is worse by more than the limit as
+measured and surely worse at all, so that of equal generators it stops no more than the
+confidence leaves open, however small its limit. A drop past the limit goes through only where the images are too few
+to tell it from chance; the verdict then says so. Near copies of training images need no champion: the share
+that is surely there is compared with the limit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ganlib.config import GuardOptions, RegisterOptions
+from ganlib.errors import UserError
+from ganlib.evaluation.comparison import Compared, Comparison, Guard
+from ganlib.evaluation.record import Evaluation, Figure, Interval
+from ganlib.metrics import estimates
+from pipelines import paths
+from pipelines.verdict import Row, Verdict
+
+LOWER_IS_BETTER = frozenset({"fid", "kid", "worst_class"})
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the challenger is promoted, and one sentence that says why."""
+class Opponent:
+    """The present champion.
 
-    promoted: bool
-    reason: str
-
-
-def decide(*, metric: str, challenger: float, champion: float | None, margin: float) -> Verdict:
-    """Compare two scores of the same metric, measured on the same reference.
-
-    Args:
-        metric: such as `domain/fid`; `fid` and `kid` are better when lower, the others when higher.
-        challenger: the new model's score.
-        champion: the present champion's score; None when there is no champion.
-        margin: by how much the challenger must be better, in the metric's unit. Equal never wins.
+    Attributes:
+        version: its number.
+        comparison: of the challenger with it, on today's data.
+        remeasured: it had been measured on other data, features or code before.
     """
-    if not math.isfinite(challenger):
-        return Verdict(False, f"{metric} of the challenger is {challenger}, which is no score.")
-    if champion is None:
-        return Verdict(True, f"First champion: {metric} {challenger:.6g}; there was none to beat (margin {margin:g}).")
-    scores = f"{metric} {challenger:.6g} against the champion's {champion:.6g}, margin {margin:g}"
-    if not math.isfinite(champion):
-        return Verdict(True, f"The champion has no finite score: {scores}.")
-    lower = metric.rpartition("/")[2] in LOWER_IS_BETTER
-    gain = champion - challenger if lower else challenger - champion
-    if gain > margin:
-        return Verdict(True, f"Better by {gain:.6g}: {scores}.")
-    if gain > 0:
-        return Verdict(False, f"Better by {gain:.6g}, which is within the margin: {scores}.")
-    return Verdict(False, f"{'Equal' if gain == 0 else f'Worse by {-gain:.6g}'}: {scores}.")
+
+    version: str
+    comparison: Comparison
+    remeasured: bool
+
+
+def decide(options: RegisterOptions, evaluation: Evaluation, opponent: Opponent | None) -> Verdict:
+    """Judge the challenger that was evaluated, against the champion if there is one.
+
+    Raises:
+        UserError: the evaluation lacks the metric.
+    """
+    measured = metric_of(evaluation, options.metric)
+    metric = _first(options, measured) if opponent is None else _contest(options, opponent.comparison.metric)
+    guards = _near_copies(options.guards, evaluation)
+    if opponent is not None:
+        guards = [*_guards(options.guards, opponent.comparison), *guards]
+    stopped = [row.name for row in guards if row.passed is False]
+    opening = metric.note[0].upper() + metric.note[1:]
+    if stopped:
+        opening += f", but past the limit: {', '.join(stopped)}"
+    sentences = [f"{opening}. {_told(metric)}"]
+    if guards:
+        sentences.append("Guards: " + "; ".join(f"{_told(row)}: {row.note}" for row in guards))
+    sentences += _ground(options, measured, opponent)
+    return Verdict(
+        promoted=metric.passed is True and not stopped,
+        reason=" ".join(f"{sentence}." for sentence in sentences),
+        table=(metric, *guards),
+    )
+
+
+def metric_of(evaluation: Evaluation, metric: str) -> Figure:
+    """The challenger's figure.
+
+    Raises:
+        UserError: it was not measured.
+    """
+    if metric in evaluation.metrics:
+        return evaluation.metrics[metric]
+    why = evaluation.skipped.get(metric, f"found: {', '.join(evaluation.metrics) or 'none'}; evaluate again")
+    raise UserError(f"register.metric={metric}: not in {paths.EVALUATION} ({why})")
+
+
+def _first(options: RegisterOptions, measured: Figure) -> Row:
+    note = "there is no champion to compare with"
+    return Row(name=options.metric, challenger=measured.value, passed=True, note=note)
+
+
+def _contest(options: RegisterOptions, found: Compared) -> Row:
+    gain = _gain(options.figure, found)
+    if gain.low > options.margin:
+        note = f"surely better by more than the margin of {options.margin:g}"
+    elif gain.low > 0:
+        note = f"surely better, but not surely by more than the margin of {options.margin:g}"
+    else:
+        note = "surely worse" if gain.high < 0 else "not surely better"
+    limit = _signed(options.figure, options.margin)
+    return _compared(options.metric, found, limit=limit, passed=gain.low > options.margin, note=note)
+
+
+def _guards(options: GuardOptions, comparison: Comparison) -> list[Row]:
+    allowed: dict[Guard, float | None] = {
+        "coverage": options.coverage_drop,
+        "label_fidelity": options.label_fidelity_drop,
+        "worst_class": options.worst_class_rise,
+    }
+    rows = []
+    for guard, most in allowed.items():
+        if most is None:
+            continue
+        found, name = comparison.guards[guard], guard.replace("_", " ")
+        if isinstance(found, str):
+            rows.append(Row(name=name, note=f"not looked at ({found})"))
+        else:
+            rows.append(_guard(guard, name if found.of_class is None else f"{name} ({found.of_class})", most, found))
+    return rows
+
+
+def _guard(guard: Guard, name: str, most: float, found: Compared) -> Row:
+    gain, limit = _gain(guard, found), _signed(guard, -most)
+    past, sure = gain.estimate < -most, gain.high < 0
+    if past:
+        note = f"past the limit of {limit:g}" if sure else f"past the limit of {limit:g}, but it may be chance"
+    else:
+        note = f"within the limit of {limit:g}"
+    return _compared(name, found, limit=limit, passed=not (past and sure), note=note)
+
+
+def _compared(name: str, found: Compared, *, limit: float, passed: bool, note: str) -> Row:
+    return Row(
+        name=name,
+        challenger=found.challenger,
+        champion=found.champion,
+        difference=Interval.of(found.difference),
+        limit=limit,
+        passed=passed,
+        note=note,
+    )
+
+
+def _near_copies(options: GuardOptions, evaluation: Evaluation) -> list[Row]:
+    most = options.memorised_share
+    if most is None:
+        return []
+    if not evaluation.memorisation:
+        why = evaluation.skipped.get("memorisation", "not measured")
+        return [Row(name="near copies", note=f"not looked at ({why})")]
+    rows = []
+    for space, copying in evaluation.memorisation.items():
+        share = copying.share
+        passed = share.low <= most
+        note = f"{'within' if passed else 'past'} the limit of {most:g}"
+        name = f"near copies by {space}"
+        rows.append(Row(name=name, challenger=share.estimate, difference=share, limit=most, passed=passed, note=note))
+    return rows
+
+
+def _gain(name: str, found: Compared) -> estimates.Interval:
+    """The difference, turned so that more is better."""
+    apart = found.difference
+    if name not in LOWER_IS_BETTER:
+        return apart
+    return replace(apart, estimate=-apart.estimate, low=-apart.high, high=-apart.low)
+
+
+def _signed(name: str, gain: float) -> float:
+    """A gain as a difference of the figure; no zero is negative."""
+    return 0.0 - gain if name in LOWER_IS_BETTER else 0.0 + gain
+
+
+def _told(row: Row) -> str:
+    if row.challenger is None or row.difference is None:
+        return row.name if row.challenger is None else f"{row.name} {row.challenger:.4g}"
+    span = f"({row.difference.low:.4g} to {row.difference.high:.4g})"
+    if row.champion is None:
+        return f"{row.name} {row.challenger:.4g} {span}"
+    both = f"{row.name} {row.challenger:.4g} against {row.champion:.4g}"
+    return f"{both}, difference {row.difference.estimate:.4g} {span}"
+
+
+def _ground(options: RegisterOptions, measured: Figure, opponent: Opponent | None) -> Iterator[str]:
+    on = measured.conditions
+    images = f"{on.reference_count} held-out images and {on.generated_count} generated"
+    if opponent is None:
+        yield f"Measured on {images}"
+        return
+    yield (
+        f"Champion: version {opponent.version}, on the same {images} by each; margin {options.margin:g}; each end of a "
+        f"difference's interval holds with confidence {options.confidence:g}"
+    )
+    if opponent.remeasured:
+        yield f"Version {opponent.version} was measured again, as data, features or code have changed since"

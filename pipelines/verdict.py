@@ -15,21 +15,21 @@ class Row(Options):
 
     Attributes:
         name: of the figure, such as `domain/fid`, or of the guard, such as `worst class (8)`.
+        note: what it means, or why it was not looked at; a few words.
         challenger: its figure.
         champion: the present champion's on the same real images; None where there is none to compare with.
-        difference: challenger less champion, with the gate's confidence; of memorisation the share itself.
-        limit: what the difference must not pass, in the figure's unit.
+        difference: challenger less champion, with the gate's confidence; of near copies the share itself.
+        limit: what the metric's difference must lie beyond, and a guard's must not, in the figure's unit.
         passed: None where the row decides nothing.
-        note: what it means, or why it was not looked at; one sentence.
     """
 
     name: str
-    challenger: float | None
-    champion: float | None
-    difference: Interval | None
-    limit: float | None
-    passed: bool | None
     note: str
+    challenger: float | None = None
+    champion: float | None = None
+    difference: Interval | None = None
+    limit: float | None = None
+    passed: bool | None = None
 
 
 class Verdict(Options):
