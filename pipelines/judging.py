@@ -186,4 +186,5 @@ def _lines(found: Judgement) -> Iterator[str]:
         for each in found.nearest
     )
     yield f"nearest training images: {', '.join(near)}"
-    yield f"near copy: {'yes' if found.near_copy else 'no'}, {found.as_close:.1f} % of held-out images are as close to one"
+    near_copy = "yes" if found.near_copy else "no"
+    yield f"near copy: {near_copy}, {found.as_close:.1f} % of held-out images are as close to a training image"
