@@ -12,7 +12,7 @@ from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
 from ganlib.replacing import replacing
 from pipelines.mlflow_store import LOCAL_DATABASE, configured
-from pipelines.registry import download_generator
+from pipelines.versions import download_generator
 
 MODEL_URI_SCHEME = "models:/"
 _MODEL_URI = re.compile(r"models:/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+|/[0-9]+)")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ganlib.config import Options
 from ganlib.errors import UserError
@@ -38,6 +38,26 @@ class Verdict(Options):
     promoted: bool
     reason: str
     table: tuple[Row, ...]
+
+    def table_to_tag(self) -> str:
+        """The table as one line; six rows take some 1,200 characters."""
+        return _TABLE.dump_json(self.table, exclude_none=True).decode()
+
+
+def table_from_tag(text: str, whose: str) -> tuple[Row, ...]:
+    """Read what `table_to_tag` made.
+
+    Raises:
+        UserError: damaged, or of another version.
+    """
+    try:
+        return _TABLE.validate_json(text)
+    except ValidationError as error:
+        found = error.errors()[0]["msg"]
+        raise UserError(f"{whose}: the tag gate.table is no table ({found}); delete it on MLflow's page") from None
+
+
+_TABLE: TypeAdapter[tuple[Row, ...]] = TypeAdapter(tuple[Row, ...])
 
 
 class Registration(Options):

@@ -1,4 +1,4 @@
-"""Stage: the gate, and the model registry."""
+"""Stage: the gate, the model registry, and the report about both."""
 
 from pathlib import Path
 
@@ -6,42 +6,57 @@ import torch
 
 from ganlib.config import load_config
 from ganlib.datasets.packed import open_packed
-from ganlib.errors import UserError
-from ganlib.evaluation import evaluate
-from ganlib.packaging import ImageGenerator
-from pipelines import paths, registry
+from ganlib.evaluation.comparison import Comparison, compare
+from ganlib.evaluation.drawing import draw
+from ganlib.packaging import ImageGenerator, generator_sha256
+from pipelines import paths, registry, tracking
 from pipelines.lineage import version_tags
-from pipelines.stages.extraction import project_extractor
-from pipelines.stages.shell import read_json, run_stage, say, write_json
+from pipelines.report.card import write_card
+from pipelines.report.facts import gather
+from pipelines.report.page import write_page
+from pipelines.stages.extraction import project_reference
+from pipelines.stages.shell import run_stage, say, write_json
+from pipelines.versions import logged_evaluation
 
 
 def main() -> None:
-    """Register the generator, let it meet the champion, and write the decision."""
+    """Register the generator, let it meet the champion, and write the decision and the report."""
     config = load_config(paths.PARAMS)
+    torch.set_num_threads(config.evaluate.threads)
     data = open_packed(paths.PROCESSED)
+    tags = version_tags(config, data)
 
-    def rescore(folder: Path) -> float:
-        """The champion's score on today's data and extractor."""
-        say("register: the champion was measured on other data or features; measuring it again")
-        extractor = project_extractor(config.evaluate.extractor, config, torch.device("cpu"))
-        champion = ImageGenerator.load(folder)
-        result = evaluate(champion, data, extractor, config.evaluate, cache=paths.FEATURES, notify=say)
-        metric = config.register_.metric
-        if metric not in result.metrics:
-            raise UserError(f"the champion is unconditional, so it has no {metric}")
-        return float(result.metrics[metric]["value"])
+    def contest(champion: Path) -> Comparison:
+        """The challenger's features are those that the evaluate stage has kept."""
+        say("register: comparing with the champion")
+        reference = project_reference(config, data, notify=say)
+        one, other = (
+            draw(ImageGenerator.load(folder), generator_sha256(folder), reference, config.evaluate)
+            for folder in (paths.GENERATOR, champion)
+        )
+        return compare(one, other, reference, config.register_, config.evaluate)
 
+    facts = gather(Path(), tags)
+    write_card(facts, paths.MODEL_CARD)
     registration = registry.register(
         options=config.register_,
         experiment=config.tracking.experiment,
         generator_folder=paths.GENERATOR,
-        evaluation=read_json(paths.EVALUATION, "evaluate"),
-        tags=version_tags(config, data),
-        rescore=rescore,
+        model_card=paths.MODEL_CARD,
+        evaluation=facts.evaluation,
+        tags=tags,
+        contest=contest,
         say=say,
     )
-    write_json(paths.REGISTRATION, registration.to_json())
-    say(f"register: {registration.reason}")
+    write_json(paths.REGISTRATION, registration.model_dump(mode="json"))
+    say(f"register: {registration.verdict.reason}")
+    beside = logged_evaluation(registration.model_name, registration.champion_version)
+    write_page(facts, registration, paths.REPORT, champion=beside)
+    with tracking.attach_run(
+        experiment=config.tracking.experiment, generator_sha256=registration.generator_sha256, tags={}
+    ) as log:
+        for path in (paths.REPORT, paths.MODEL_CARD, paths.REGISTRATION):
+            log.artifact(path, "report")
 
 
 if __name__ == "__main__":
