@@ -15,7 +15,7 @@ from ganlib.packaging import ImageGenerator
 from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents
 
 PAIRS_IN_A_ROW = 8
-# Pixels below each row of pairs.
+# Pixels between rows of pairs.
 PAIR_GAP = 3
 # What one frame of an animation shows side by side: as many classes, or as many latents.
 FRAME_IMAGES, FRAME_COLUMNS = 10, 5
@@ -48,7 +48,8 @@ def near_copies(drawn: Draw, found: Copying, reference: Reference, *, count: int
     training = reference.data.train.take(np.array([pair.training for pair in shown]))
     line, gap = (_band(generated, rows) for rows in (1, PAIR_GAP))
     pairs = np.concatenate([generated, line, training, gap], axis=1)
-    return image_grid(pairs, columns=min(PAIRS_IN_A_ROW, len(pairs)), scale=scale)
+    grid = image_grid(pairs, columns=min(PAIRS_IN_A_ROW, len(pairs)), scale=scale)
+    return grid[: -PAIR_GAP * scale]
 
 
 def truncation_strip(
@@ -85,7 +86,7 @@ def interpolation_frames(
         for step in range(frames_per_pair):
             points = spherical(start, end, torch.full((paths,), step / frames_per_pair))
             made = render(generator.generator, points.expand(shown, -1), labels, batch_size=BATCH_SIZE)
-            frames.append(image_grid(made, columns=FRAME_COLUMNS, scale=scale))
+            frames.append(image_grid(made, columns=min(FRAME_COLUMNS, shown), scale=scale))
     return frames
 
 
