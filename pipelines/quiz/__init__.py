@@ -1,1 +1,1 @@
-"""Can people tell generated images from real ones?"""
+"""Can people tell generated images from real ones? A page for people, their answers, and what they amount to."""
