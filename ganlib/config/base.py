@@ -22,6 +22,7 @@ PretrainedName = Literal[
 ExtractorName = Literal["domain", "random", PretrainedName]
 PRETRAINED: tuple[str, ...] = get_args(PretrainedName)
 EXTRACTORS: tuple[str, ...] = ("domain", "random", *PRETRAINED)
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 BASE_SIZE = 4
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from ganlib.config.base import EXTRACTORS, ExtractorName, Options, PositiveInt, PretrainedName, Seed, Share
+from ganlib.config.base import EXTRACTORS, DeviceName, ExtractorName, Options, PositiveInt, PretrainedName, Seed, Share
 
 Sha256Start = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 Level = Annotated[float, Field(gt=0.5, lt=1)]
@@ -58,6 +58,7 @@ class EvaluateOptions(Options):
 
     extractor: ExtractorName
     seed: Seed
+    device: DeviceName
     threads: PositiveInt
     batch_size: PositiveInt
     samples: Annotated[int, Field(ge=2, strict=True)]

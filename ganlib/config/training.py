@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
 
 from ganlib.config.base import (
+    DeviceName,
     ExtractorName,
     NonNegativeInt,
     Options,
@@ -89,7 +90,7 @@ class TrainOptions(Options):
     """
 
     seed: Seed
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    device: DeviceName
     devices: DeviceCount
     threads: PositiveInt
     memory_format: Literal["contiguous", "channels_last"]

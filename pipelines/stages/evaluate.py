@@ -16,7 +16,7 @@ from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from pipelines import paths, tracking
-from pipelines.stages.extraction import project_reference
+from pipelines.stages.extraction import evaluation_device, project_reference
 from pipelines.stages.shell import run_stage, say, write_json, write_png
 
 ROWS = 10
@@ -32,7 +32,7 @@ def main() -> None:
     """Write metrics, their full record, and the pictures."""
     config = load_config(paths.PARAMS)
     torch.set_num_threads(config.evaluate.threads)
-    generator = ImageGenerator.load(paths.GENERATOR)
+    generator = ImageGenerator.load(paths.GENERATOR, str(evaluation_device(config.evaluate)))
     sha256 = generator_sha256(paths.GENERATOR)
     reference = project_reference(config, open_packed(paths.PROCESSED), notify=lambda text: say(f"evaluate: {text}"))
     drawn = draw(generator, sha256, reference, config.evaluate)

@@ -2,8 +2,9 @@
 
 import torch
 
-from ganlib.config import ExtractorName, RunConfig
+from ganlib.config import EvaluateOptions, ExtractorName, RunConfig
 from ganlib.datasets.packed import PackedData
+from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Notify, Reference, open_reference
 from ganlib.metrics.extractors import DomainExtractor, Extractor, load_domain_extractor, load_extractor
 from pipelines import paths
@@ -18,13 +19,29 @@ def project_extractor(name: ExtractorName, config: RunConfig, device: torch.devi
     return load_extractor(name, config.extractor, folder=paths.EXTRACTOR, weights_cache=paths.WEIGHTS, device=device)
 
 
-def project_reference(config: RunConfig, data: PackedData, *, notify: Notify) -> Reference:
-    """The project's real images as `evaluate` asks for them to be looked at, on the CPU.
+def evaluation_device(options: EvaluateOptions) -> torch.device:
+    """Where images are made and looked at.
 
     Raises:
-        UserError: an extractor cannot be had, or sees nothing in the images.
+        UserError: there is no such device.
     """
-    device = torch.device("cpu")
+    if options.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(options.device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"evaluate.device={options.device}: found {torch.cuda.device_count()} CUDA devices; set it to auto or cpu"
+        )
+    return device
+
+
+def project_reference(config: RunConfig, data: PackedData, *, notify: Notify) -> Reference:
+    """The project's real images as `evaluate` asks for them to be looked at.
+
+    Raises:
+        UserError: the device or an extractor cannot be had, or it sees nothing in the images.
+    """
+    device = evaluation_device(config.evaluate)
     extractor = project_extractor(config.evaluate.extractor, config, device)
     classifier: DomainExtractor | None = None
     if data.test.labels is not None:
