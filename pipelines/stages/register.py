@@ -14,7 +14,7 @@ from pipelines.lineage import version_tags
 from pipelines.report.card import write_card
 from pipelines.report.facts import gather
 from pipelines.report.page import write_page
-from pipelines.stages.extraction import project_reference
+from pipelines.stages.extraction import evaluation_device, project_reference
 from pipelines.stages.shell import run_stage, say, write_json
 from pipelines.versions import logged_evaluation
 
@@ -29,9 +29,9 @@ def main() -> None:
     def contest(champion: Path) -> Comparison:
         """The challenger's features are those that the evaluate stage has kept."""
         say("register: comparing with the champion")
-        reference = project_reference(config, data, notify=say)
+        reference, device = project_reference(config, data, notify=say), str(evaluation_device(config.evaluate))
         one, other = (
-            draw(ImageGenerator.load(folder), generator_sha256(folder), reference, config.evaluate)
+            draw(ImageGenerator.load(folder, device), generator_sha256(folder), reference, config.evaluate)
             for folder in (paths.GENERATOR, champion)
         )
         return compare(one, other, reference, config.register_, config.evaluate)
