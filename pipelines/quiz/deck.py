@@ -59,20 +59,19 @@ class Deck:
         return tuple(cards[place] for place in random.permutation(self.count))
 
     def png(self, card: Card) -> bytes:
-        """The image as a file; all files of a quiz have the same length."""
+        """The image as a file; all files of a quiz have the same length and take the same time."""
+        labels = None if card.label is None or not self._generator.conditional else [card.label]
+        # Generated in any case: how long it takes would tell.
+        pixels = self._generator.sample(seed=card.index, count=1 if labels is None else None, labels=labels)[0]
         if not card.generated:
             pixels = self._held_out.take(np.array([card.index]))[0]
-        elif card.label is None:
-            pixels = self._generator.sample(seed=card.index, count=1)[0]
-        else:
-            pixels = self._generator.sample(seed=card.index, labels=[card.label])[0]
         file = io.BytesIO()
         # Stored, not compressed: how well an image compresses tells real from generated ones.
         Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, format="PNG", compress_level=0)
         return file.getvalue()
 
     def _card(self, generated: bool, index: int, of_class: int) -> Card:
-        labels = self._held_out.labels
-        labelled = labels is not None and (self._generator.conditional or not generated)
-        label = int(labels[of_class]) if labelled and labels is not None else None
+        label = None
+        if self._held_out.labels is not None and (self._generator.conditional or not generated):
+            label = int(self._held_out.labels[of_class])
         return Card(secrets.token_urlsafe(16), generated, index, label)

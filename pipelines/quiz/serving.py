@@ -142,7 +142,7 @@ def _tell_of_person(person: Person, rates: ErrorRates) -> None:
 
 
 def _show(sheet: Sheet) -> None:
-    table = Table(Column("who"), title="Answers", title_justify="left")
+    table = Table(Column("who", no_wrap=True), title="Answers", title_justify="left")
     for heading in ("answered", "real taken for generated", "generated taken for real", "wrong"):
         table.add_column(heading, justify="right")
     for person in sheet.people:
@@ -157,7 +157,7 @@ def _show(sheet: Sheet) -> None:
         )
     Console(file=sys.stdout).print(table)
     rates = sheet.rates
-    people = f"{len(sheet.people)} people" if len(sheet.people) > 1 else "one person, so that it says nothing of others"
+    people = f"{len(sheet.people)} people" if len(sheet.people) > 1 else "one person, which says nothing of others"
     say(f"quiz: error rate {_with_interval(rates.overall)}, of {people}; 50 % would be guessing")
 
 

@@ -49,6 +49,7 @@ async function reach(path, body) {
 }
 
 const askFor = async (path, body) => (await reach(path, body)).json();
+const fetchImage = async (address) => createImageBitmap(await (await reach(`/images/${address}`)).blob());
 const frame = () => new Promise(requestAnimationFrame);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -100,8 +101,7 @@ async function show(state) {
   stretchCanvas();
   describe("A cross: the image comes here");
   drawCross();
-  const picture = await createImageBitmap(await (await reach(`/images/${state.image}`)).blob());
-  await pause(CROSS_MS);
+  const [picture] = await Promise.all([fetchImage(state.image), pause(CROSS_MS)]);
   const shownAt = await frame();
   brush.clearRect(0, 0, canvas.width, canvas.height);
   brush.drawImage(picture, 0, 0);
