@@ -70,13 +70,18 @@ def test_an_honest_generator_is_not_accused_and_batches_change_nothing(reference
 
 def test_copies_in_a_training_set_hide_nothing(tmp_path: Path) -> None:
     """Three copies of each training image are equally far from a noisy fourth, which alone would look like no copy."""
-    tripled = (np.tile(TRAIN[0], (3, 1, 1, 1)), np.tile(TRAIN[1], 3))
+    tripled = (TRAIN[0].repeat(3, axis=0), TRAIN[1].repeat(3))
     reference = reference_of(packed(tripled, TEST), tmp_path)
     drawn = draw_of(copier(TRAIN[0], share=0.02, noise=0.02), reference, options_of())
-    for space in measure_copying(drawn, reference, options_of()).values():
+    found = measure_copying(drawn, reference, options_of())
+    for space in found.values():
         assert space.p_value < 0.01
         assert all(0 < pair.ratio < 0.3 for pair in space.suspects)
-        assert all(pair.training < 1000 for pair in space.suspects)
+        assert all(pair.training % 3 == 0 for pair in space.suspects)
+    for pair in found["pixels"].suspects:
+        made = drawn.images([pair.generated], batch_size=1)[0].astype(float)
+        copied = reference.data.train.take(np.array([pair.training]))[0]
+        assert pair.distance == pytest.approx(np.linalg.norm(made - copied))
 
 
 def test_held_out_images_that_are_in_the_training_set_do_not_count(tmp_path: Path, reference: Reference) -> None:

@@ -130,6 +130,16 @@ def test_liking_a_class_that_is_frequent_in_reality_is_no_knowledge(tmp_path: Pa
         measure_rejection(drawn, fond, reference, options)
 
 
+def test_the_critic_is_told_the_class_of_each_image(reference: Reference) -> None:
+    def wary(images: Tensor, labels: Tensor) -> Tensor:
+        assert float((torch.cdist(images, CENTRES).argmin(dim=1) == labels).float().mean()) > 0.9
+        return -strangeness(images, labels)
+
+    options = options_of(latent__kept_share=0.4)
+    drawn = draw_of(image_generator(half_spoiled), reference, options)
+    measure_rejection(drawn, Opinionated(wary), reference, options)
+
+
 def test_kept_and_random_images_are_of_the_same_classes() -> None:
     strata = torch.arange(900) % 3
     logits, burn_in = (torch.from_numpy(np.random.default_rng(seed).normal(size=900)) + 5 * strata for seed in (0, 1))
