@@ -1,0 +1,154 @@
+"""What the stages found out, read once for the report and the model card."""
+
+import base64
+import csv
+import importlib.metadata
+import io
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ValidationError
+
+from ganlib.config import RunConfig, load_config
+from ganlib.datasets.manifest import Manifest
+from ganlib.errors import UserError
+from ganlib.evaluation.record import Evaluation
+from ganlib.packaging import Description, generator_sha256, read_description
+from pipelines import paths
+from pipelines.versions import REQUIREMENTS
+
+PICTURES = (
+    paths.REAL_AND_GENERATED,
+    paths.SAMPLES,
+    paths.TRAINING_SAMPLES,
+    paths.NEAR_COPIES,
+    paths.TRUNCATION,
+    paths.INTERPOLATION,
+    paths.ANIMATION,
+)
+CLOCK = "seen_images"
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a page can hold it; sides in pixels."""
+
+    data_uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of one generator before the gate has seen it.
+
+    Attributes:
+        config: what it was made with.
+        manifest: of the packed data.
+        generator: its networks, images and provenance.
+        generator_sha256: its content address.
+        evaluation: its figures.
+        curves, snapshots: columns of the training's logs -> (images shown, figure).
+        classifier: accuracies of the classifier behind the domain features; empty where the data have no labels.
+        pictures: those that were made.
+        lineage: digests and commit, as `lineage.version_tags` has them.
+        versions: of Python and the packages that the generator needs.
+    """
+
+    config: RunConfig
+    manifest: Manifest
+    generator: Description
+    generator_sha256: str
+    evaluation: Evaluation
+    curves: Mapping[str, Points]
+    snapshots: Mapping[str, Points]
+    classifier: Mapping[str, float]
+    pictures: Mapping[Path, Picture]
+    lineage: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+def gather(project: Path, lineage: Mapping[str, str]) -> Facts:
+    """Read what the stages wrote below the project's folder; a picture that was not made is left out.
+
+    Raises:
+        UserError: a report or the generator is missing or damaged, a picture is damaged, or the figures are those
+            of another generator.
+    """
+    generator, digest = read_description(project / paths.GENERATOR), generator_sha256(project / paths.GENERATOR)
+    evaluation = Evaluation.read(project / paths.EVALUATION)
+    if evaluation.generator_sha256 != digest:
+        raise UserError(
+            f"{paths.EVALUATION}: of generator {evaluation.generator_sha256[:16]}…, expected {digest[:16]}… as in "
+            f"{paths.GENERATOR}; run the evaluate stage again"
+        )
+    return Facts(
+        config=load_config(project / paths.PARAMS),
+        manifest=Manifest.read(project / paths.PROCESSED),
+        generator=generator,
+        generator_sha256=digest,
+        evaluation=evaluation,
+        curves=_columns(project / paths.CURVES),
+        snapshots=_columns(project / paths.SNAPSHOTS),
+        classifier=_accuracies(project / paths.EXTRACTOR_REPORT),
+        pictures={path: _picture(project / path) for path in PICTURES if (project / path).exists()},
+        lineage=lineage,
+        versions={"python": platform.python_version()} | {name: _version(name) for name in REQUIREMENTS},
+    )
+
+
+class _ExtractorReport(BaseModel):
+    classifier: dict[str, float]
+
+
+def _accuracies(path: Path) -> Mapping[str, float]:
+    mend = "run the extractor stage again"
+    try:
+        return _ExtractorReport.model_validate_json(path.read_bytes()).classifier
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged ({error.errors()[0]['msg']}); {mend}") from None
+
+
+def _columns(path: Path) -> Mapping[str, Points]:
+    """The columns of a log by name; cells that are empty or not finite are left out."""
+    mend = "run the train stage again"
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("ends within a row")
+        names, *rows = csv.reader(io.StringIO(text), strict=True)
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in names if name != CLOCK}
+        for row in rows:
+            cells = dict(zip(names, row, strict=True))
+            for name, points in found.items():
+                if cells[name] and math.isfinite(value := float(cells[name])):
+                    points.append((float(cells[CLOCK]), value))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
+    except (ValueError, KeyError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}), expected rows of numbers with {CLOCK}; {mend}") from None
+    return {name: tuple(points) for name, points in found.items()}
+
+
+def _picture(path: Path) -> Picture:
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG", "WEBP")) as opened:
+            opened.load()
+            width, height = opened.size
+            kind = Image.MIME[str(opened.format)]
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: damaged picture ({error}); run the evaluate stage again") from None
+    return Picture(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}", width, height)
+
+
+def _version(name: str) -> str:
+    return importlib.metadata.version(name).partition("+")[0]

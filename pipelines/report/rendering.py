@@ -1,0 +1,67 @@
+"""Templates, what they know of figures, and files that are replaced as a whole or not at all."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipelines.report import rounding
+from pipelines.report.meanings import COLOURS, FITTED, in_order, meaning, title
+
+_PUNCTUATION = re.compile(r"([!#$()*./:@\[\\\]_`{|}~])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of this package; in those of HTML everything is escaped, in Markdown what the filters name."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.report"),
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "number": rounding.number,
+        "exact": rounding.exact,
+        "span": rounding.span,
+        "estimate": rounding.estimate,
+        "percent": rounding.percent,
+        "percent_span": rounding.percent_span,
+        "probability": rounding.probability,
+        "meaning": meaning,
+        "in_order": in_order,
+        "title_of": title,
+        "plain": markdown_text,
+        "code": markdown_code,
+    }
+    environment.globals |= {"fitted": FITTED, "colours": COLOURS}
+    return environment.get_template(template).render(**values)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write aside and rename, so that a reader never sees half a page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def markdown_text(text: str) -> str:
+    """Text of others as one line of Markdown that means nothing but itself, in a table too."""
+    escaped = _PUNCTUATION.sub(r"\\\1", " ".join(text.split()))
+    return "".join(_ENTITIES.get(letter, letter) for letter in escaped)
+
+
+def markdown_code(text: str) -> str:
+    """Text of others as one line of code; a bar would end a table's cell even there."""
+    line = " ".join(text.split()).replace("|", r"\|")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest else ""
+    return f"{fence}{space}{line}{space}{fence}"

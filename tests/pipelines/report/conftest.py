@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.report.facts import Facts, gather
+from tests import report_project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after its stages; not to be changed."""
+    return report_project.make_project(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def facts(finished: Path) -> Facts:
+    return gather(finished, report_project.LINEAGE)
+
+
+@pytest.fixture(scope="session")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    """Facts of an unconditional generator."""
+    return gather(
+        report_project.make_project(tmp_path_factory.mktemp("unlabelled"), classes=()),
+        {name: value for name, value in report_project.LINEAGE.items() if not name.startswith("git_")},
+    )
