@@ -25,17 +25,16 @@ from pipelines.champion import CHALLENGER, CHAMPION, REGISTRY_LOCK, Overtaken, S
 from pipelines.gate import Opponent, decide, metric_of
 from pipelines.history import GATE, UNKNOWN, Ledger, shortened
 from pipelines.mlflow_delivery import GENERATOR_SHA256
-from pipelines.mlflow_store import connect, reachable
+from pipelines.mlflow_store import connect, reachable, reason
 from pipelines.tracking import deliver_pending
 from pipelines.verdict import Registration, Verdict, table_from_tag
-from pipelines.versions import download_generator, find_or_create_version
+from pipelines.versions import fetch_generator, find_or_create_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 _UPLOAD_TIMEOUT_S = 120
-
 
 # Measures a saved generator and compares the challenger with it. Raises `UserError` where that cannot be done.
 Contest = Callable[[Path], Comparison]
@@ -122,8 +121,8 @@ def _judge(
             opponent = _meet(client.get_model_version(name, champion_number), evaluation, contest)
         verdict = _heed_people(decide(options, evaluation, opponent), ledger, version)
     except UserError as error:
-        reason = f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}."
-        verdict = Verdict(promoted=False, reason=reason, table=())
+        told = f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}."
+        verdict = Verdict(promoted=False, reason=told, table=())
     remeasured = opponent is not None and opponent.remeasured
     gate = {
         "gate.champion_version": champion_number or "",
@@ -174,8 +173,8 @@ def _heed_people(verdict: Verdict, ledger: Ledger, version: "ModelVersion") -> V
     if taken is None or not verdict.promoted:
         return verdict
     how = "Rolled back" if taken.action == "rollback" else "Replaced as champion"
-    reason = f"{how} by {taken.who} at {taken.when} ({taken.why}); {_by_hand(number)}. {verdict.reason}"
-    return verdict.model_copy(update={"promoted": False, "reason": reason})
+    told = f"{how} by {taken.who} at {taken.when} ({taken.why}); {_by_hand(number)}. {verdict.reason}"
+    return verdict.model_copy(update={"promoted": False, "reason": told})
 
 
 def _by_hand(number: str) -> str:
@@ -197,8 +196,13 @@ def _already_champion(options: RegisterOptions, version: "ModelVersion", ledger:
 
 def _meet(champion: "ModelVersion", evaluation: Evaluation, contest: Contest) -> Opponent:
     """The champion beside the challenger, on today's data."""
+    from mlflow.exceptions import MlflowException
+
     with tempfile.TemporaryDirectory() as folder:
-        generator = download_generator(f"models:/{champion.name}/{champion.version}", Path(folder))
+        try:
+            generator = fetch_generator(f"models:/{champion.name}/{champion.version}", Path(folder))
+        except (MlflowException, OSError) as error:
+            raise UserError(f"its files cannot be had ({reason(error)})") from None
         expected = champion.tags.get(GENERATOR_SHA256)
         if expected is not None and generator_sha256(generator) != expected:
             raise UserError("its stored generator is not the one that was registered")

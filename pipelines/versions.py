@@ -112,15 +112,25 @@ def download_generator(model_uri: str, folder: Path) -> Path:
     """
     with reachable():
         connect()
-        import mlflow
-        from mlflow.models import Model
+        return fetch_generator(model_uri, folder)
 
-        mlflow.set_tracking_uri(store_uri())
-        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
-        artifacts = Model.load(str(local)).flavors["python_function"].get("artifacts", {})
-        if "generator" not in artifacts:
-            raise UserError(f"{model_uri}: holds no generator; expected a model made by the register stage")
-        return local / str(artifacts["generator"]["path"])
+
+def fetch_generator(model_uri: str, folder: Path) -> Path:
+    """The same from a store that is connected.
+
+    Raises:
+        mlflow.exceptions.MlflowException, OSError: no such model, or its files are gone.
+        UserError: it is no model of a generator.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    mlflow.set_tracking_uri(store_uri())
+    local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
+    artifacts = Model.load(str(local)).flavors["python_function"].get("artifacts", {})
+    if "generator" not in artifacts:
+        raise UserError(f"{model_uri}: holds no generator; expected a model made by the register stage")
+    return local / str(artifacts["generator"]["path"])
 
 
 def logged_evaluation(name: str, version: str | None) -> Evaluation | None:

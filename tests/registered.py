@@ -1,6 +1,5 @@
 """Generators registered as versions of a model, and what the registry then holds."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from ganlib.config import DcganOptions, ImageSpec, RegisterOptions
+from ganlib.config import DcganOptions, GuardOptions, ImageSpec, RegisterOptions
+from ganlib.evaluation.comparison import Compared, Comparison
+from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Copying, Evaluation, Figure, Interval
+from ganlib.metrics import estimates
 from ganlib.networks import build_generator
-from ganlib.packaging import ImageGenerator
+from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import mlflow_store
 from pipelines.champion import read
-from pipelines.registry import Registration, register
+from pipelines.registry import Contest, register
+from pipelines.verdict import Registration
 
 ADA = "Ada <ada@example.org>"
 TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
@@ -41,8 +44,55 @@ def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path
     return folder
 
 
-def uncalled(folder: Path) -> float:
-    raise AssertionError("the champion was measured alike and need not be measured again")
+def evaluation_of(
+    folder: Path, score: float, *, measured_on: str = "ref1", copies: Interval | None = None, metric: str = "domain/fid"
+) -> Evaluation:
+    """With a score and, if given, a share of near copies."""
+    conditions = Conditions(
+        extractor="domain", weights_sha256="w", alpha=None, reference="test", reference_digest="r",
+        reference_count=500, generated_count=5000, resizer="bicubic",
+    )  # fmt: skip
+    copying = None
+    if copies is not None:
+        none = Interval(estimate=0.5, low=0.4, high=0.6, level=0.95)
+        copying = Copying(
+            p_value=0.5, share=copies, authenticity=none, held_out_authenticity=0.5, copying=0.0, suspects=()
+        )
+    return Evaluation(
+        format_version=FORMAT_VERSION,
+        generator_sha256=generator_sha256(folder),
+        measured_on=measured_on,
+        metrics={metric: Figure(value=score, interval=None, conditions=conditions)},
+        skipped={},
+        classes=(),
+        memorisation={} if copying is None else {"features": copying},
+        truncation=(),
+        rejection=None,
+    )
+
+
+def compared(challenger: float, champion: float, half: float = 0.1, of_class: str | None = None) -> Compared:
+    apart = challenger - champion
+    return Compared(challenger, champion, estimates.Interval(apart, apart - half, apart + half, 0.9), of_class)
+
+
+def comparison(metric: Compared, **guards: Compared | str) -> Comparison:
+    """With guards that have nothing against it, but for those given."""
+    harmless: dict[Any, Compared | str] = {
+        "coverage": compared(0.9, 0.9, 0.01),
+        "label_fidelity": compared(0.99, 0.99, 0.001),
+        "worst_class": compared(4.0, 4.0, 0.5, "two"),
+    }
+    return Comparison(metric, harmless | guards)
+
+
+def gate_options(name: str = "digits", metric: str = "domain/fid", margin: float = 0.05) -> RegisterOptions:
+    guards = GuardOptions(coverage_drop=0.03, label_fidelity_drop=0.01, worst_class_rise=1.0, memorised_share=0.01)
+    return RegisterOptions(model_name=name, metric=metric, margin=margin, confidence=0.95, guards=guards)
+
+
+# Of each generator submitted, by its digest: what a contest finds.
+SCORES: dict[str, float] = {}
 
 
 def submit(
@@ -51,15 +101,24 @@ def submit(
     *,
     name: str = "digits",
     measured_on: str = "ref1",
-    rescore: Callable[[Path], float] = uncalled,
+    contest: Contest | None = None,
 ) -> Registration:
+    """Register it; a contest finds the scores that were last submitted, and a difference that is sure to 0.1."""
+    SCORES[generator_sha256(folder)] = score
+    card = folder.parent / "MODEL_CARD.md"
+    card.write_text(f"# {name}\n", encoding="utf-8")
+
+    def meet(champion: Path) -> Comparison:
+        return comparison(compared(score, SCORES[generator_sha256(champion)]))
+
     return register(
-        options=RegisterOptions(model_name=name, metric="domain/fid", margin=0.05),
+        options=gate_options(name),
         experiment=name,
         generator_folder=folder,
-        evaluation={"measured_on": measured_on, "metrics": {"domain/fid": {"value": score, "std": 0.1}}},
+        model_card=card,
+        evaluation=evaluation_of(folder, score, measured_on=measured_on),
         tags=TAGS,
-        rescore=rescore,
+        contest=contest or meet,
     )
 
 

@@ -2,8 +2,8 @@ import asyncio
 import base64
 import io
 import json
-import math
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,14 +19,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlib.config import RegisterOptions
 from ganlib.errors import UserError
+from ganlib.evaluation.comparison import Comparison
+from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import ImageGenerator, generator_sha256
-from pipelines import mlflow_delivery, mlflow_store
-from pipelines.registry import Registration, download_generator, register
-from pipelines.tracking import training_run
+from pipelines import mlflow_delivery, mlflow_store, paths
+from pipelines.registry import Contest, register
+from pipelines.tracking import attach_run, training_run
+from pipelines.verdict import Registration, Row, Verdict
+from pipelines.versions import download_generator, logged_evaluation
 from tests.mlflow_server import MlflowServer, free_port
-from tests.registered import TAGS, make_generator, state, submit, uncalled
+from tests.registered import TAGS, compared, comparison, evaluation_of, gate_options, make_generator, state, submit
 
 pytestmark = pytest.mark.integration
 
@@ -38,12 +41,17 @@ def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: 
         log.metrics({"domain/fid": 3.0}, 64)
         log.tags({"generator_sha256": digest})
     registration = submit(folder, 3.0)
+    row = Row(name="domain/fid", challenger=3.0, passed=True, note="there is no champion to compare with")
+    unmeasured = Row(name="near copies", note="not looked at (not measured)")
+    reason = (
+        "There is no champion to compare with. domain/fid 3. Guards: near copies: not looked at (not measured). "
+        "Measured on 500 held-out images and 5000 generated."
+    )
     assert registration == Registration(
-        model_name="digits", version="1", aliases=("challenger", "champion"), metric="domain/fid",
-        challenger_score=3.0, champion_score=None, champion_version=None, margin=0.05, promoted=True,
-        reason="First champion: domain/fid 3; there was none to beat (margin 0.05).", generator_sha256=digest,
+        model_name="digits", version="1", aliases=("challenger", "champion"), metric="domain/fid", margin=0.05,
+        confidence=0.95, champion_version=None, remeasured=False, generator_sha256=digest,
+        verdict=Verdict(promoted=True, reason=reason, table=(row, unmeasured)),
     )  # fmt: skip
-    assert registration.to_json()["champion_score"] is None
     found = state("digits")
     assert found["runs"] == ["original"]
     assert found["aliases"] == {"challenger": "1", "champion": "1"}
@@ -53,99 +61,111 @@ def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: 
         **TAGS, "generator_sha256": digest, "score": "3.0", "metric": "domain/fid", "measured_on": "ref1",
     }.items()  # fmt: skip
     assert client.get_run(version.run_id).data.tags["generator_sha256"] == digest
-    assert "First champion" in version.description
+    assert version.description == version.tags["gate.reason"] == reason
 
 
 def test_contest(project: Path) -> None:
     one, two, three = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2, 3))
-    submit(one, 3.0)
+    first = submit(one, 3.0)
     before = state("digits")
     again = submit(one, 3.0)
     assert state("digits") == before
     assert again.version == "1"
-    assert again.reason.startswith("Already the champion.")
+    assert again.verdict.reason == f"Already the champion. {first.verdict.reason}"
+    assert again.verdict.table == first.verdict.table
 
     worse = submit(two, 2.96)
-    assert (worse.version, worse.promoted, worse.champion_score, worse.champion_version) == ("2", False, 3.0, "1")
+    assert (worse.version, worse.verdict.promoted, worse.champion_version) == ("2", False, "1")
+    assert (worse.verdict.table[0].challenger, worse.verdict.table[0].champion) == (2.96, 3.0)
     assert state("digits")["aliases"] == {"challenger": "2", "champion": "1"}
-    assert state("digits")["versions"]["2"]["description"] == worse.reason
+    assert state("digits")["versions"]["2"]["description"] == worse.verdict.reason
     assert submit(two, 2.96) == worse
 
     better = submit(three, 2.0)
-    assert (better.version, better.promoted) == ("3", True)
+    assert (better.version, better.verdict.promoted, better.remeasured) == ("3", True, False)
     assert state("digits")["aliases"] == {"challenger": "3", "champion": "3"}
     assert better.aliases == ("challenger", "champion")
+    assert submit(three, 2.0).verdict.table == better.verdict.table
 
     back = submit(one, 3.0)
-    assert (back.version, back.promoted, back.aliases) == ("1", False, ("challenger",))
+    assert (back.version, back.verdict.promoted, back.aliases) == ("1", False, ("challenger",))
     assert state("digits")["aliases"] == {"challenger": "1", "champion": "3"}
 
-    no_score = submit(two, math.nan)
-    assert not no_score.promoted
-    assert no_score.to_json()["challenger_score"] is None
 
-
-def test_champion_measured_on_something_else_is_measured_again(project: Path) -> None:
-    one, two, three = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2, 3))
+def test_the_contest_is_with_the_champion_that_was_registered(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
     submit(one, 1.0)
-    measured = []
+    met = []
 
-    def rescore(folder: Path) -> float:
-        measured.append(generator_sha256(folder))
-        return 5.0
+    def contest(folder: Path) -> Comparison:
+        met.append(generator_sha256(folder))
+        return comparison(compared(4.0, 5.0))
 
-    second = submit(two, 4.0, measured_on="ref2", rescore=rescore)
-    assert measured == [generator_sha256(one)]
-    assert (second.promoted, second.champion_score) == (True, 5.0)
-
-    def refuse(folder: Path) -> float:
-        raise UserError("images are 16 pixels a side, expected 32")
-
-    third = submit(three, 0.1, measured_on="ref3", rescore=refuse)
-    assert not third.promoted
-    assert third.champion_score is None
-    assert "Not comparable with version 2: images are 16 pixels" in third.reason
-    assert "gan promote 3" in third.reason
-    assert state("digits")["aliases"] == {"challenger": "3", "champion": "2"}
+    second = submit(two, 4.0, measured_on="ref2", contest=contest)
+    assert met == [generator_sha256(one)]
+    assert second.verdict.promoted
+    assert second.remeasured
+    assert second.verdict.reason.endswith("Version 1 was measured again, as data, features or code have changed since.")
+    assert submit(two, 4.0, measured_on="ref2", contest=contest).remeasured
 
 
-def test_report_without_the_metric(project: Path) -> None:
+def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+
+    def refuse(folder: Path) -> Comparison:
+        raise UserError("generator makes images of size 16, the reference has 32; they do not compare")
+
+    def stays(words: str, contest: Contest | None = None) -> None:
+        found = submit(two, 0.1, contest=contest)
+        assert found.verdict.reason.startswith("Not comparable with version 1: ")
+        assert found.verdict.reason.endswith("; to promote it all the same: `gan promote 2 --reason …`.")
+        assert words in found.verdict.reason
+        assert "\n" not in found.verdict.reason
+        assert (found.verdict.promoted, found.verdict.table, found.remeasured) == (False, (), False)
+        assert state("digits")["aliases"] == {"challenger": "2", "champion": "1"}
+
+    stays("generator makes images of size 16", refuse)
+    (stored,) = (
+        path for path in (project / "mlruns").rglob("generator.safetensors") if path.read_bytes() == weights(one)
+    )
+    stored.write_bytes(weights(two))
+    stays("its stored generator is not the one that was registered")
+    shutil.rmtree(stored.parents[2])
+    stays("its files cannot be had (No such artifact: 'MLmodel')")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "generator.safetensors").read_bytes()
+
+
+def test_an_evaluation_of_something_else_is_refused(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+
+    def attempt(evaluation: Evaluation) -> None:
+        register(
+            options=gate_options(), experiment="m", generator_folder=one, model_card=project / "card.md",
+            evaluation=evaluation, tags={}, contest=lambda _: comparison(compared(1, 2)),
+        )  # fmt: skip
+
+    with pytest.raises(UserError, match=r"^register\.metric=domain/fid: not in .*found: inception/fid; evaluate again"):
+        attempt(evaluation_of(one, 1.0, metric="inception/fid"))
+    with pytest.raises(UserError, match=r"^reports/evaluation\.json: is about another generator"):
+        attempt(evaluation_of(two, 1.0))
+    assert mlflow_store.connect().search_registered_models() == []
+
+
+def test_the_figures_that_a_champion_was_registered_with(project: Path) -> None:
     folder = make_generator(project / "generator", 1)
-    with pytest.raises(UserError, match=r"register.metric=inception/fid: not in .*found: domain/fid"):
-        register(
-            options=RegisterOptions(model_name="m", metric="inception/fid", margin=0),
-            experiment="m",
-            generator_folder=folder,
-            evaluation={"measured_on": "r", "metrics": {"domain/fid": {"value": 1.0}}},
-            tags={},
-            rescore=uncalled,
-        )
-
-
-@pytest.mark.parametrize(
-    "evaluation",
-    [
-        [],
-        {},
-        {"metrics": {"domain/fid": {"value": 1.0}}},
-        {"measured_on": "r", "metrics": []},
-        {"measured_on": "r", "metrics": {"domain/fid": 1.0}},
-        {"measured_on": "r", "metrics": {"domain/fid": {"value": "good"}}},
-        {"measured_on": "r", "metrics": {"domain/fid": {"value": None}}},
-        {"measured_on": "r", "metrics": {"domain/fid": {"value": True}}},
-    ],
-)
-def test_a_damaged_report_is_one_line(evaluation: Any, project: Path) -> None:
-    with pytest.raises(UserError, match=r"reports/evaluation\.json: .*; run the evaluate stage") as caught:
-        register(
-            options=RegisterOptions(model_name="m", metric="domain/fid", margin=0),
-            experiment="m",
-            generator_folder=make_generator(project / "generator", 1),
-            evaluation=evaluation,
-            tags={},
-            rescore=uncalled,
-        )
-    assert "\n" not in str(caught.value)
+    evaluation = evaluation_of(folder, 3.0)
+    submit(folder, 3.0)
+    assert logged_evaluation("digits", None) is None
+    assert logged_evaluation("digits", "1") is None
+    paths.REPORTS.mkdir()
+    evaluation.write(paths.EVALUATION)
+    with attach_run(experiment="digits", generator_sha256=evaluation.generator_sha256, tags={}) as log:
+        log.artifact(paths.EVALUATION, "evaluation")
+    assert logged_evaluation("digits", "1") == evaluation
 
 
 def test_two_at_once_make_one_version(server: MlflowServer, project: Path) -> None:
@@ -272,6 +292,7 @@ def test_the_model_alone_draws_the_same_images(project: Path, tmp_path: Path) ->
     generator = download_generator("models:/digits@champion", tmp_path)
     assert generator_sha256(generator) == generator_sha256(folder)
     model_folder = next(path for path in (generator, *generator.parents) if (path / "MLmodel").exists())
+    assert (model_folder / "artifacts/MODEL_CARD.md").read_text() == "# digits\n"
     for path in project.iterdir():
         if path.name.startswith(("generator", "mlruns", "mlflow")):
             path.rename(tmp_path / f"away-{path.name}")

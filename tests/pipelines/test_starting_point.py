@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganlib.config import ImageSpec, InitialisationOptions, RegisterOptions
+from ganlib.config import ImageSpec, InitialisationOptions
 from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from pipelines.mlflow_store import LOCAL_DATABASE
-from pipelines.registry import download_generator, register
 from pipelines.starting_point import starting_point
+from pipelines.versions import download_generator
 from tests.configs import tiny_config
 from tests.mlflow_server import free_port
+from tests.registered import submit
 
 pytestmark = pytest.mark.integration
 IMAGE = ImageSpec(size=16, channels=1, classes=("zero", "one"))
@@ -32,20 +33,9 @@ def start(source: str, sha256: str = "0" * 8) -> InitialisationOptions:
     return InitialisationOptions(source=source, sha256=sha256, freeze_critic_layers=0)
 
 
-def submit(generator_folder: Path) -> None:
-    register(
-        options=RegisterOptions(model_name="digits", metric="domain/fid", margin=0),
-        experiment="digits",
-        generator_folder=generator_folder,
-        evaluation={"measured_on": "r", "metrics": {"domain/fid": {"value": 1.0}}},
-        tags={},
-        rescore=lambda _: 0.0,
-    )
-
-
 def test_a_registered_generator_comes_with_its_critic(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = save_generator(project / "generator")
-    submit(saved)
+    submit(saved, 1.0)
     cache, address = project / ".ganlib/starting_point", generator_sha256(saved)
     for source, sha256 in (("models:/digits@champion", address), ("models:/digits/1", address[:9])):
         found = starting_point(start(source, sha256), cache)
@@ -72,7 +62,7 @@ def test_a_registered_generator_comes_with_its_critic(project: Path, monkeypatch
 
 def test_processes_that_start_together_share_one_download(project: Path) -> None:
     saved = save_generator(project / "generator")
-    submit(saved)
+    submit(saved, 1.0)
     options = start("models:/digits@champion", generator_sha256(saved))
     fetched: list[str] = []
 
