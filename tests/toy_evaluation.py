@@ -57,12 +57,9 @@ class PixelExtractor(Extractor):
     weights_sha256 = "0" * 64
     device = torch.device("cpu")
 
-    def extract(self, images: Images) -> Features:
-        values = self.see(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    def look(self, images: Tensor) -> Features:
+        values = images.flatten(1)
         return Features(values, -torch.cdist(values, CENTRES) if values.shape[1] == PIXELS else values[:, :3])
-
-    def see(self, images: Tensor) -> Tensor:
-        return images.flatten(1)
 
 
 def image_generator(painter: Painter = paint, *, conditional: bool = True, size: int = SIZE) -> ImageGenerator:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.errors import UserError
 from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
 
 ROWS = 4096
@@ -23,8 +24,9 @@ def inception_scores(logits: torch.Tensor, *, splits: int, seed: int) -> NDArray
         seed: of the shuffle.
 
     Raises:
-        UserError: fewer images than two for each part.
+        UserError: fewer images than two for each part, or no classes.
     """
+    _require_classes(logits)
     count = len(logits)
     require("inception score", {"generated": count}, 2 * splits, f"the mean of {splits} parts")
     order = torch.from_numpy(np.random.RandomState(seed).permutation(count))
@@ -45,8 +47,9 @@ def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | Non
         strata: class of each image, [N], where so many of each class were asked for rather than drawn by chance.
 
     Raises:
-        UserError: fewer than 20 images, or fewer than 2 for each class.
+        UserError: fewer than 20 images, or fewer than 2 for each class, or no classes.
     """
+    _require_classes(logits)
     least = max(20, 2 * logits.shape[1])
     require("inception score", {"generated": len(logits)}, least, f"its interval with {logits.shape[1]} classes")
     value, divergences, lost = _log_score(logits)
@@ -59,6 +62,11 @@ def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | Non
         lost = float((within / marginal).sum()) / (2 * len(logits) ** 2)
     score = float(np.exp(value + lost))
     return TwoSampleEstimate(score, score * centred(divergences, strata), np.zeros(0))
+
+
+def _require_classes(logits: torch.Tensor) -> None:
+    if not logits.shape[1]:
+        raise UserError("is: the extractor knows no classes; of all of them only domain and inception do")
 
 
 def _log_score(logits: torch.Tensor) -> tuple[float, NDArray[np.float64], float]:

@@ -1,6 +1,4 @@
-"""Stage: train the domain classifier; make sure that the Inception weights are there if they are asked for."""
-
-import hashlib
+"""Stage: train the domain classifier; make sure that any other extractor asked for can be had."""
 
 import numpy as np
 import torch
@@ -13,6 +11,7 @@ from ganlib.errors import UserError
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message
 from pipelines import paths
+from pipelines.stages.extraction import project_extractor
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 
 TEST_BATCH_SIZE = 256
@@ -23,7 +22,7 @@ def main() -> None:
     config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
     torch.set_num_threads(config.extractor.threads)
-    _prepare_inception(config)
+    _check_extractors(config)
     if data.train.labels is None:
         for name, chosen in (("train", config.train.extractor), ("evaluate", config.evaluate.extractor)):
             if chosen == "domain":
@@ -42,14 +41,11 @@ def main() -> None:
     say(f"extractor: accuracy on the held-out split {accuracy['test_accuracy']:.4f}")
 
 
-def _prepare_inception(config: RunConfig) -> None:
-    """Fetch and check the weights now: nobody wants to learn after the training that they are missing."""
-    if "inception" in (config.train.extractor, config.evaluate.extractor):
-        from ganlib.metrics.inception import resolve_weights
-
-        path = resolve_weights(config.extractor.inception_weights, config.extractor.inception_sha256, paths.WEIGHTS)
-        with path.open("rb") as file:
-            say(f"extractor: Inception weights {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}… are in place")
+def _check_extractors(config: RunConfig) -> None:
+    """Fetch and open what will look at images: nobody wants to learn after the training that it is missing."""
+    for name in sorted({config.train.extractor, config.evaluate.extractor} - {"domain"}):
+        extractor = project_extractor(name, config, torch.device("cpu"))
+        say(f"extractor: {name} is in place, weights {extractor.weights_sha256[:16]}…")
 
 
 def _batch(data: PackedData, config: RunConfig, seen_images: int) -> tuple[Images, NDArray[np.int64]]:

@@ -13,7 +13,6 @@ import ganlib.losses
 import ganlib.metrics.classifier
 import ganlib.metrics.extractors
 import ganlib.metrics.frechet
-import ganlib.metrics.inception
 import ganlib.networks
 import ganlib.packaging
 import ganlib.sampling
@@ -70,7 +69,6 @@ BITS = (
     ganlib.metrics.classifier,
     ganlib.metrics.extractors,
     ganlib.metrics.frechet,
-    ganlib.metrics.inception,
     ganlib.networks,
     ganlib.packaging,
     ganlib.sampling,

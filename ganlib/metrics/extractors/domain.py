@@ -1,0 +1,75 @@
+"""The classifier trained by the pipeline, as an extractor, and its files."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ganlib.config import ImageSpec
+from ganlib.errors import UserError
+from ganlib.metrics.classifier import Classifier
+from ganlib.metrics.extractors.base import Extractor, Features
+
+WEIGHTS = "classifier.safetensors"
+DESCRIPTION = "extractor.json"
+
+
+class DomainExtractor(Extractor):
+    """The classifier trained by the pipeline on the data set's own labels."""
+
+    name = "domain"
+    alpha = "channel"
+
+    def __init__(self, classifier: Classifier, weights_sha256: str, device: torch.device) -> None:
+        self.classifier = classifier.to(device)
+        self.weights_sha256 = weights_sha256
+        self.device = device
+
+    def look(self, images: Tensor) -> Features:
+        """Images [N, C, H, W] in [-1, 1] -> features [N, D] and logits over the data set's classes."""
+        return Features(*self.classifier(images))
+
+
+def save_extractor(folder: Path, classifier: Classifier | None, image: ImageSpec) -> None:
+    """Write the trained classifier, or the fact that unlabelled data have none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    description: dict[str, Any] = {"image": image.model_dump(mode="json"), "domain": None}
+    if classifier is not None:
+        save_file(classifier.state_dict(), folder / WEIGHTS)
+        shape = {"width": classifier.trunk[0].out_channels, "feature_dim": classifier.head.in_features}
+        description["domain"] = shape
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_domain_extractor(folder: Path, device: torch.device) -> DomainExtractor:
+    """Read what `save_extractor` wrote.
+
+    Raises:
+        UserError: nothing there, damaged, or the data had no labels.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["domain"] is None:
+            raise UserError(unlabelled_message("extractor"))
+        image = ImageSpec.model_validate(description["image"])
+        shape = description["domain"]
+        classifier = Classifier(image=image, width=shape["width"], feature_dim=shape["feature_dim"])
+        classifier.load_state_dict(load_file(folder / WEIGHTS))
+        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{folder}: no usable extractor ({reason}); run the extractor stage") from None
+    return DomainExtractor(classifier.eval().requires_grad_(False), digest, device)
+
+
+def unlabelled_message(section: str) -> str:
+    """What to say when domain features are asked of unlabelled data."""
+    return (
+        f"{section}: domain features need labelled data (class folders), found none in data.source; "
+        "set train.extractor and evaluate.extractor to inception or, without its weights, to random"
+    )

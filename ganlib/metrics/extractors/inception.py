@@ -1,0 +1,143 @@
+"""torch-fidelity's Inception v3, faster: with its weights, or untrained."""
+
+import hashlib
+import io
+from functools import lru_cache
+from math import pi, sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
+
+from ganlib.config import ExtractorName
+from ganlib.metrics.extractors.base import Extractor, Features, on_white
+from ganlib.metrics.extractors.weights import reading, sha256_of, without_code
+
+INPUT_SIZE = 299
+CALIBRATION_IMAGES = 16
+# Keeps the variance of what passes a ReLU, under standardised weights (Brock et al. 2021, arXiv:2101.08692, section 3).
+RELU_GAIN = sqrt(2 / (1 - 1 / pi))
+
+
+class InceptionExtractor(Extractor):
+    """The network of the usual FID: 2,048 features of RGB, RGBA on white, or grey.
+
+    On two cores of an AMD EPYC with AVX-512 it takes 31 ms an image where torch-fidelity's forward pass takes 66:
+    channels-last 1.49 times as fast, with folded batch norm 1.86, in passes of 8 images, whose activations fit into
+    the cache, 2.16. Features differ by 2.5e-5 of their norm. Not done for what it brought: compiled and frozen by
+    TorchInductor (5 % after 30 s), sibling convolutions merged (2 %), TorchScript (slower), bfloat16 (an error of .14).
+    """
+
+    alpha = "on_white"
+    packages = ("torch", "torch-fidelity")
+
+    def __init__(self, name: ExtractorName, model: Any, weights_sha256: str, device: torch.device) -> None:
+        self.name = name
+        self.weights_sha256 = weights_sha256
+        self.device = device
+        self.pass_images = 8 if device.type == "cpu" else 64
+        *trunk, head = _folded(model).children()
+        self.trunk = nn.Sequential(*trunk).to(device).to(memory_format=torch.channels_last)
+        # An untrained network knows no classes.
+        self.head = head.weight.to(device).T if name == "inception" else torch.empty(head.in_features, 0, device=device)
+
+    def look(self, images: Tensor) -> Features:
+        """Images [N, C, H, W] in [-1, 1] of any size -> features [N, 2048] and unbiased logits [N, 1008]."""
+        # Of levels from 0 to 255 the network takes (level - 128) / 128.
+        levels = on_white(images) * (127.5 / 128) - 0.5 / 128
+        rows, columns = (_interpolation(side).to(levels.device) for side in levels.shape[2:])
+        resized = (rows @ levels @ columns.T).contiguous(memory_format=torch.channels_last)
+        values = self.trunk(resized).flatten(1)
+        return Features(values, values @ self.head)
+
+
+def load_inception(path: Path, device: torch.device) -> InceptionExtractor:
+    """With the weights in a file.
+
+    Raises:
+        UserError: it holds others, or code.
+    """
+    with reading(path, "inception"):
+        model = FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048"], feature_extractor_weights_path=without_code(path)
+        )
+    return InceptionExtractor("inception", model, sha256_of(path), device)
+
+
+def untrained_inception(seed: int, device: torch.device) -> InceptionExtractor:
+    """With random weights, the same for a seed.
+
+    As usually initialised, deep networks see little but brightness: the features of 64 CIFAR-10 images lie in 1.1
+    effective dimensions. With standardised weights, which sum to 0 in each filter, and batch norm calibrated on noise
+    of all scales, they lie in 13, and none is constant.
+    """
+    nothing = io.BytesIO()
+    torch.save({}, nothing)
+    nothing.seek(0)
+    model = _Untrained("untrained", ["2048"], feature_extractor_weights_path=nothing)
+    draw = torch.Generator().manual_seed(seed)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.copy_(_standardised(layer.weight.shape, draw))
+    _calibrate(model, _noise(draw))
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if not name.startswith("fc."):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return InceptionExtractor("random", model, digest.hexdigest(), device)
+
+
+class _Untrained(FeatureExtractorInceptionV3):  # type: ignore[misc]
+    def load_state_dict(self, *_: Any) -> None:
+        """Keep the weights that it starts with."""
+
+
+def _standardised(shape: torch.Size, draw: torch.Generator) -> Tensor:
+    """Convolution weights [O, I, H, W] with sum 0 and norm RELU_GAIN in each filter."""
+    weight = torch.randn(shape, generator=draw).flatten(1)
+    weight -= weight.mean(dim=1, keepdim=True)
+    return F.normalize(weight, dim=1).mul(RELU_GAIN).view(shape)
+
+
+def _noise(draw: torch.Generator) -> Tensor:
+    """uint8 [CALIBRATION_IMAGES, 3, 32, 32]: colour noise, as strong at every scale from the pixel to the image."""
+    scales = [torch.randn(CALIBRATION_IMAGES, 3, side, side, generator=draw) for side in (1, 2, 4, 8, 16, 32)]
+    total = torch.stack([F.interpolate(each, (32, 32), mode="bilinear") for each in scales]).sum(dim=0)
+    return (128 + 64 / sqrt(len(scales)) * total).clamp(0, 255).to(torch.uint8)
+
+
+def _calibrate(model: nn.Module, images: Tensor) -> None:
+    """Let every batch norm keep the mean and variance that these images give it."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    with torch.inference_mode():
+        model(images)
+    for norm in norms:
+        norm.eval()
+
+
+def _folded(model: Any) -> Any:
+    """The network with each batch norm made part of the convolution before it."""
+    for block in model.modules():
+        if isinstance(block, BasicConv2d):
+            block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
+    return model
+
+
+@lru_cache
+def _interpolation(side: int) -> Tensor:
+    """[INPUT_SIZE, side]: bilinear, corners not aligned, as TensorFlow 1 and torch-fidelity resize a row of pixels."""
+    places = torch.arange(INPUT_SIZE, dtype=torch.float32) * torch.tensor(side / INPUT_SIZE, dtype=torch.float32)
+    left = places.long()
+    share = places - left
+    weights = torch.zeros(INPUT_SIZE, side)
+    rows = torch.arange(INPUT_SIZE)
+    weights[rows, left] = 1 - share
+    weights[rows, (left + 1).clamp(max=side - 1)] += share
+    return weights

@@ -1,0 +1,108 @@
+"""Weights of pretrained networks: from a local file or their official address, checked by hash, never unpickled."""
+
+import hashlib
+import io
+import os
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch_fidelity.feature_extractor_clip import MODEL_URLS
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+from torchvision.models import VGG16_Weights
+
+from ganlib.config import ExtractorOptions, PretrainedName
+from ganlib.errors import UserError
+
+DOWNLOAD_TIMEOUT_S = 30
+DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{0}14/dinov2_vit{0}14_pretrain.pth"
+ADDRESSES: dict[str, str] = {
+    "inception": URL_INCEPTION_V3,
+    "vgg16": VGG16_Weights.IMAGENET1K_V1.url,
+    **MODEL_URLS,
+    **{f"dinov2-vit-{size}-14": DINOV2.format(size) for size in "sblg"},
+}
+
+
+def resolve_weights(name: PretrainedName, options: ExtractorOptions, cache: Path) -> Path:
+    """A local file with the network's weights whose SHA-256 starts as `options.weights_sha256` says.
+
+    Args:
+        name: of the network.
+        options: `weights_files` may name a file; else it is that in `cache`, downloaded if need be.
+        cache: folder for downloads.
+
+    Raises:
+        UserError: the file is missing, has another hash, or the address cannot be reached.
+    """
+    sha256 = options.weights_sha256[name]
+    given = options.weights_files.get(name)
+    path = cache / _file_name(name) if given is None else Path(given)
+    if path.is_file():
+        _check(path, sha256, name)
+    elif given is None:
+        _download(name, sha256, path)
+    else:
+        bring = f"bring {_file_name(name)} (SHA-256 {sha256}…) from {ADDRESSES[name]} there, or correct the path"
+        raise UserError(f"extractor.weights_files.{name}={given}: no such file; {bring}")
+    return path
+
+
+def without_code(path: Path) -> io.BytesIO:
+    """A copy of a PyTorch file that holds tensors and nothing else, for readers that unpickle what they are given."""
+    copy = io.BytesIO()
+    torch.save(torch.load(path, map_location="cpu", weights_only=True), copy)
+    copy.seek(0)
+    return copy
+
+
+@contextmanager
+def reading(path: Path, name: PretrainedName) -> Iterator[None]:
+    """Say in one line that a file does not hold the network's weights."""
+    try:
+        yield
+    except Exception as error:  # torch raises many kinds for a file that is not weights
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: no weights of {name} as {ADDRESSES[name]} holds them ({reason})") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path: Path, sha256: str, name: PretrainedName) -> None:
+    found = sha256_of(path)
+    if not found.startswith(sha256):
+        raise UserError(
+            f"{path}: SHA-256 is {found[:16]}…, expected {sha256}…; "
+            f"put the right file there, or set extractor.weights_sha256.{name} to the hash of yours"
+        )
+
+
+def _download(name: PretrainedName, sha256: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with (
+            urllib.request.urlopen(ADDRESSES[name], timeout=DOWNLOAD_TIMEOUT_S) as response,
+            partial.open("wb") as file,
+        ):
+            shutil.copyfileobj(response, file)
+        _check(partial, sha256, name)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"extractor: {ADDRESSES[name]} cannot be reached ({error}); bring {_file_name(name)} (SHA-256 {sha256}…) "
+            f"to {path}, or anywhere and set extractor.weights_files.{name} to its path"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _file_name(name: PretrainedName) -> str:
+    return ADDRESSES[name].rsplit("/", 1)[1]
