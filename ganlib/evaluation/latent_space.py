@@ -32,11 +32,8 @@ def measure_truncation(drawn: Draw, reference: Reference, options: EvaluateOptio
     """
     points = []
     for psi in sorted(options.latent.truncations):
-        at_psi = (
-            drawn
-            if psi == drawn.truncation
-            else draw(drawn.generator, drawn.sha256, reference, options, truncation=psi)
-        )
+        known = psi == drawn.truncation
+        at_psi = drawn if known else draw(drawn.generator, drawn.sha256, reference, options, truncation=psi)
         points.append(TruncationPoint(psi=psi, figures=figures_of(at_psi, np.arange(len(at_psi)), reference, options)))
     return tuple(points)
 
@@ -50,12 +47,12 @@ def figures_of(
         UserError: too few images for a figure.
     """
     figures: list[GateFigure] = ["fid", *NAMES]
-    labels, logits = drawn.labels, drawn.features.logits
+    labels, features = drawn.labels, drawn.features
     if labels is not None and drawn.class_logits is not None:
         figures.append("label_fidelity")
-        logits = drawn.class_logits
-    features = Features(drawn.features.values[rows], logits[rows])
-    sample = Sample(features, None if labels is None else labels[rows], stratified=labels is not None)
+        features = features.with_logits(drawn.class_logits)
+    chosen = Features(features.values[rows], features.logits[rows])
+    sample = Sample(chosen, None if labels is None else labels[rows], stratified=labels is not None)
     return measure(sample, reference.test_sample, figures, options)
 
 
@@ -64,14 +61,15 @@ def measure_path_length(drawn: Draw, reference: Reference, options: EvaluateOpti
 
     Between pairs of latents along spherical arcs, at a place drawn evenly; a
     conditional generator is asked for the same class at both ends. In squared
-    features over the whole arc, so it compares for one extractor only.
+    features over the whole arc, so it compares for one extractor only. Networks must compute in full float32: TF32
+    rounds more than a step of 0.001 changes.
 
     Raises:
-        UserError: features that are not finite.
+        UserError: features that are not finite, or an extractor of whole levels only.
     """
     generator, latent = drawn.generator, options.latent
     draws = [seed_for(f"path {use}", options.seed) for use in ("starts", "ends", "places")]
-    # The points of a pair differ by so little that float32 would round it away.
+    # Of a step of 0.001, float32 would keep four digits.
     starts, ends = (seeded_latents(latent.path_pairs, generator.network.latent_dim, at).double() for at in draws[:2])
     places = torch.from_numpy(np.random.default_rng(draws[2]).random(latent.path_pairs))
     labels = balanced_labels(latent.path_pairs, generator.image.num_classes) if generator.conditional else None
@@ -95,6 +93,6 @@ def _seen(generator: ImageGenerator, labels: Tensor | None, extractor: Extractor
     def features_of(latents: Tensor) -> Tensor:
         with inference(generator.generator):
             images = generator.generator(latents.to(weight), classes)
-            return extractor.see(images.float().clamp(-1, 1).cpu())
+            return extractor.see(images.clamp(-1, 1))
 
     return features_of

@@ -1,8 +1,7 @@
 """What can be learned from a generator's latent space; pure parts, which know only callables and tensors."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,36 +10,8 @@ from numpy.typing import NDArray
 from ganlib.errors import UserError
 from ganlib.metrics.estimates import Interval, normal_interval, require
 
-T = TypeVar("T")
-
 # Latents nearer in angle than this are joined by a straight line, from which the arc differs by rounding only.
 SMALLEST_ANGLE = 1e-6
-
-
-@dataclass(frozen=True)
-class TruncationPoint:
-    """The metrics at one truncation: psi 1 is the full distribution, 0 its middle."""
-
-    psi: float
-    values: Mapping[str, float]
-
-
-def truncation_curve(
-    sample: Callable[[float], T], measure: Callable[[T], Mapping[str, float]], psis: Iterable[float]
-) -> list[TruncationPoint]:
-    """Quality against diversity: draw at each psi and measure.
-
-    Args:
-        sample: psi -> whatever `measure` takes, such as features; seeded alike for all psi.
-        measure: to named figures.
-        psis: in the order wanted.
-    """
-    return [TruncationPoint(psi, dict(measure(sample(psi)))) for psi in psis]
-
-
-def truncate(latents: torch.Tensor, centre: torch.Tensor, psi: float) -> torch.Tensor:
-    """Latents [N, Z] drawn towards a centre [Z] (Karras et al. 2019, appendix B); psi 1 leaves them as they are."""
-    return centre + psi * (latents - centre)
 
 
 def spherical(starts: torch.Tensor, ends: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

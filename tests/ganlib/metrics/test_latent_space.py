@@ -1,4 +1,4 @@
-"""Arcs, path lengths, truncation and rejection against their closed forms."""
+"""Arcs, path lengths and rejection against their closed forms."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,6 @@ from ganlib.metrics.latent import (
     path_lengths,
     perceptual_path_length,
     spherical,
-    truncate,
-    truncation_curve,
 )
 
 
@@ -73,17 +71,6 @@ def test_the_mean_path_length_without_extremes() -> None:
         perceptual_path_length(np.append(lengths, np.nan), level=0.95, cut=0.01)
     with pytest.raises(UserError, match="needs at least 100 pairs of images, found 5"):
         perceptual_path_length(lengths[:5], level=0.95, cut=0.01)
-
-
-def test_truncation_trades_diversity() -> None:
-    z, centre = latents(500, 0), torch.ones(8, dtype=torch.float64)
-    curve = truncation_curve(
-        lambda psi: truncate(z, centre, psi), lambda w: {"spread": float(w.std(dim=0).mean())}, [1.0, 0.7, 0.0]
-    )
-    assert [point.psi for point in curve] == [1, 0.7, 0]
-    full = curve[0].values["spread"]
-    assert [point.values["spread"] for point in curve] == pytest.approx([full, 0.7 * full, 0])
-    torch.testing.assert_close(truncate(z, centre, 1.0), z)
 
 
 def test_calibration_finds_the_log_odds_of_a_critic_on_another_scale() -> None:
