@@ -24,7 +24,7 @@ def write_card(facts: Facts, path: Path) -> None:
         facts=facts,
         front_matter=yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True, width=10_000),
         name=facts.config.register_.model_name,
-        source=data_name(facts),
+        source=_data_name(facts),
         penalties=_penalties(facts),
         worst=_worst(facts.evaluation),
         metrics=in_order(metrics),
@@ -33,9 +33,9 @@ def write_card(facts: Facts, path: Path) -> None:
     replace_text(path, text)
 
 
-def data_name(facts: Facts) -> str:
+def _data_name(facts: Facts) -> str:
     """What the data are called: the source's file or folder without its endings."""
-    return PurePosixPath(facts.config.data.source.rstrip("/")).name.partition(".")[0] or "images"
+    return PurePosixPath(facts.source.rstrip("/")).name.partition(".")[0] or "images"
 
 
 def _metadata(facts: Facts) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _metadata(facts: Facts) -> dict[str, Any]:
     conditional, metrics = facts.generator.network.conditional, facts.evaluation.metrics
     result = {
         "task": {"type": TASK, "name": "Image generation, by class" if conditional else "Image generation"},
-        "dataset": {"type": data_name(facts), "name": data_name(facts), "split": "test"},
+        "dataset": {"type": _data_name(facts), "name": _data_name(facts), "split": "test"},
         "metrics": [_metric(name, metrics[name]) for name in in_order(metrics)],
     }
     return {

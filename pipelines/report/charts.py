@@ -109,7 +109,7 @@ def whiskers(own: Figure, other: Figure | None, *, share: bool) -> Markup:
 
 def _marked(figure: Figure) -> list[float]:
     sure = figure.interval
-    return [figure.value] if sure is None else [figure.value, sure.low, sure.high]
+    return [figure.value] if sure is None else [figure.value, sure.estimate, sure.low, sure.high]
 
 
 def _whisker(figure: Figure, scale: _Scale, y: int, kind: str) -> Markup:

@@ -19,6 +19,7 @@ from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import Description, generator_sha256, read_description
 from pipelines import paths
+from pipelines.mlflow_store import redact
 from pipelines.versions import REQUIREMENTS
 
 PICTURES = (
@@ -72,6 +73,11 @@ class Facts:
     pictures: Mapping[Path, Picture]
     lineage: Mapping[str, str]
     versions: Mapping[str, str]
+
+    @property
+    def source(self) -> str:
+        """Where the images are from, without user names and tokens."""
+        return redact(self.config.data.source)
 
 
 def gather(project: Path, lineage: Mapping[str, str]) -> Facts:

@@ -130,6 +130,6 @@ def meaning(name: str) -> Meaning:
 
 
 def title(name: str) -> str:
-    """`domain/fid` as `FID, domain features`; anything else as it is."""
+    """`domain/fid` as `FID, domain features`; anything else as it is, with a capital."""
     features, slash, _ = name.rpartition("/")
-    return f"{meaning(name).title}, {features} features" if slash else name
+    return f"{meaning(name).title}, {features} features" if slash else name[:1].upper() + name[1:]

@@ -67,7 +67,7 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
         training=_training_charts(facts),
         truncation=_truncation_charts(facts.evaluation),
         classes_shown=CLASSES_SHOWN,
-        columns=column_names(facts),
+        columns=_column_names(facts),
         commands=_commands(facts, registration),
         meanings=MEANINGS,
         enlarged=_enlarged,
@@ -184,7 +184,7 @@ def _truncation_charts(evaluation: Evaluation) -> list[Chart]:
     )
 
 
-def column_names(facts: Facts) -> tuple[str, ...]:
+def _column_names(facts: Facts) -> tuple[str, ...]:
     """The classes of the grid's columns from left to right; empty where a column is no class."""
     grid, image = facts.pictures.get(paths.SAMPLES), facts.manifest.image
     if grid is None or not facts.generator.network.conditional:

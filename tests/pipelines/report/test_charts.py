@@ -79,6 +79,14 @@ def test_whiskers_of_two() -> None:
     assert [each.text for each in root.all("text")] == ["0.250", "3.25"]
 
 
+def test_an_estimate_outside_its_interval_is_drawn_on_the_axis() -> None:
+    low = interval(0.5, 0.5).model_copy(update={"estimate": -0.4})
+    root = read_html(whiskers(Figure(value=3.0, interval=low, conditions=CONDITIONS), None, share=False))
+    (disc,) = root.all("circle")
+    start, end = (float(each.attributes["x"]) for each in root.all("text"))
+    assert start < float(disc.attributes["cx"]) < end
+
+
 def test_a_share_stays_between_0_and_1_and_a_figure_without_interval_is_a_stroke() -> None:
     own = Figure(value=0.999, interval=interval(0.99, 0.01), conditions=CONDITIONS)
     assert [each.text for each in read_html(whiskers(own, None, share=True)).all("text")] == ["0.978", "1.00"]

@@ -1,5 +1,6 @@
 """Everything is read once, and what is missing or damaged is told in one line before anything is written."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,12 @@ def test_what_the_stages_wrote(finished: Path, facts: Facts) -> None:
     assert facts.snapshots["fid"][:2] == ((12800, 100), (25600, 25))
     assert facts.lineage == report_project.LINEAGE
     assert facts.versions.keys() >= {"python", "torch"}
+
+
+def test_no_secret_of_the_source_is_shown(facts: Facts) -> None:
+    data = facts.config.data.model_copy(update={"source": "https://anna:geheim@example.org/x.zip?token=t0p"})
+    found = dataclasses.replace(facts, config=facts.config.model_copy(update={"data": data})).source
+    assert found == "https://***@example.org/x.zip?token=***"
 
 
 def test_cells_that_are_empty_or_no_number_are_left_out(facts: Facts) -> None:

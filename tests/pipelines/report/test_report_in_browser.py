@@ -1,0 +1,60 @@
+"""The report in a real browser: on a desk and on a phone, by day and by night, from one file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipelines import paths
+from pipelines.report.facts import Facts
+from pipelines.report.page import write_page
+from tests import report_project
+from tests.browser import DESKTOP, PHONE, needs_browser, open_browser, open_page, scrolls_sideways
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, needs_browser]
+LOADED = "Array.from(document.images).every(image => image.complete && image.naturalWidth > 0)"
+# The least contrast of any text with the page's ground (WCAG 2.2, 1.4.3 asks for 4.5).
+CONTRAST = """() => {
+  const light = colour => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  const texts = Array.from(document.querySelectorAll('body *')).map(each => {
+    const style = getComputedStyle(each);
+    return light(each instanceof SVGTextElement ? style.fill : style.color);
+  });
+  return Math.min(...texts.map(text => (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05)));
+}"""
+GROUND = "getComputedStyle(document.body).backgroundColor"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    with open_browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address(facts: Facts, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path: Path = tmp_path_factory.mktemp("report") / paths.REPORT.name
+    champion = report_project.evaluation(report_project.DIGITS, "9" * 64, shift=0.91)
+    write_page(facts, report_project.registration(facts.generator_sha256, promoted=True), path, champion=champion)
+    return path.as_uri()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_it_is_readable(browser: "Browser", address: str, size: tuple[int, int], dark: bool) -> None:
+    with open_page(browser, address, size=size, dark=dark) as page:
+        page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
+        assert page.get_by_text("Promoted to champion", exact=True).is_visible()
+        assert page.evaluate(LOADED)
+        assert not scrolls_sideways(page)
+        assert page.evaluate(CONTRAST) >= 4.5
+        assert page.evaluate(GROUND) == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
