@@ -106,8 +106,8 @@ MEANINGS: dict[str, Meaning] = {
     "path_length": Meaning(
         "Perceptual path length",
         "lower",
-        "How fast features change along an arc between two latents: squared distance over the squared step. Lower is "
-        "smoother.",
+        "How fast features change along an arc between two latents: squared distance over the squared step. It is "
+        "low where the latent space is smooth.",
         "Karras et al. 2019, A Style-Based Generator Architecture",
     ),
 }
