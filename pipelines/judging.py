@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
@@ -24,7 +23,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images, beside, image_grid
 from pipelines import paths
 from pipelines.history import one_line
-from pipelines.stages.extraction import project_reference
+from pipelines.stages.extraction import prepare_evaluation, project_reference
 
 PICTURE_SIDE_PX = 64
 
@@ -87,7 +86,7 @@ def judge_files(files: Sequence[Path], *, label: str | None) -> Session:
         UserError: none of the files can be used, or something is missing to judge by.
     """
     config = load_config(paths.PARAMS)
-    torch.set_num_threads(config.evaluate.threads)  # other numbers of threads give other bits: nothing in the cache
+    device = prepare_evaluation(config.evaluate)  # as the stages do, so that their features are in the cache
     data = open_packed(paths.PROCESSED)
     generator = ImageGenerator.load(paths.GENERATOR)
     critic = load_critic(paths.GENERATOR)
@@ -95,7 +94,7 @@ def judge_files(files: Sequence[Path], *, label: str | None) -> Session:
     usable, troubles = _read(files, config)
     if not usable:
         raise UserError("\n".join(troubles))
-    reference = project_reference(config, data, notify=_notify)
+    reference = project_reference(config, data, device, notify=_notify)
     drawn = draw(generator, generator_sha256(paths.GENERATOR), reference, config.evaluate)
     judge = Judge(reference, drawn, critic, config.evaluate)
     judgements = judge.judge(np.stack([pixels for _, pixels in usable]), told)

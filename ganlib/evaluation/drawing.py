@@ -167,7 +167,8 @@ def _features(
     truncation: float,
     extractor: Extractor,
 ) -> Features:
-    drawn = f"{sha256} {options.seed} {options.samples} {truncation} {options.batch_size} {torch.get_num_threads()}"
+    made_on = f"{next(generator.generator.parameters()).device.type} {torch.get_num_threads()}"
+    drawn = f"{sha256} {options.seed} {options.samples} {truncation} {options.batch_size} {made_on}"
     return cached_features(
         extractor,
         digest=hashlib.sha256(drawn.encode()).hexdigest(),

@@ -12,7 +12,6 @@ from ganlib.metrics.distances import square_tiles
 from ganlib.metrics.estimates import (
     Interval,
     TwoSampleEstimate,
-    difference_of_intervals,
     effective_count,
     members_of,
     require,
@@ -67,11 +66,6 @@ def label_fidelity_interval(logits: torch.Tensor, labels: torch.Tensor, level: f
     share = float(right.mean())
     count = max(effective_count(share, variance, len(right)), float(len(right)))
     return share_interval(share, count, level)
-
-
-def label_fidelity_difference(one: Interval, other: Interval) -> Interval:
-    """Of two generators, whose images are independent."""
-    return difference_of_intervals(one, other)
 
 
 def estimate_diversity(

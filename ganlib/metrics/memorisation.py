@@ -11,7 +11,6 @@ All distances are Euclidean, of features or of pixels.
 
 from dataclasses import dataclass
 from math import ceil
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -100,7 +99,7 @@ class Memorisation:
         share: of generated images that are close beyond what held-out ones are.
         authenticity: share of authentic generated images (Alaa et al. 2022, section 3.3).
         held_out_authenticity: the same of held-out images: what a generator that copies nothing would have.
-        copying: C_T (Meehan et al. 2020, eq. 2): below about -2 generated images are nearer to the training set than
+        copying: C_T (Meehan et al. 2020, eq. 1, over the whole): below about -2 generated images are nearer to the training set than
             held-out ones, as a whole; above 2 farther. It does not see a few copies among many others.
         suspects: generated images from the closest on.
     """
@@ -168,40 +167,3 @@ def copying_statistic(generated: NDArray[np.float64], held_out: NDArray[np.float
     ties = float((repeats.astype(np.float64) ** 3 - repeats).sum()) / (total * (total - 1))
     variance = n * m * (total + 1 - ties) / 12
     return (above - n * m / 2) / float(np.sqrt(variance)) if variance > 0 else 0.0
-
-
-def copying_in_cells(
-    generated: NDArray[np.float64],
-    cells: NDArray[np.int64],
-    held_out: NDArray[np.float64],
-    held_out_cells: NDArray[np.int64],
-    *,
-    least: int,
-) -> float:
-    """C_T over cells (Meehan et al. 2020, eq. 2): each cell's statistic weighed with its held-out images.
-
-    Sees a region that is copied while another is under-covered, which cancel in the whole.
-
-    Args:
-        generated: distances [N].
-        cells: of the generated images, such as classes or clusters of the training set, [N].
-        held_out: distances [M].
-        held_out_cells: [M].
-        least: cells with fewer generated or held-out images are left out.
-
-    Raises:
-        UserError: all cells are too small.
-    """
-    shared = np.union1d(cells, held_out_cells)
-    sizes = {int(c): (int((cells == c).sum()), int((held_out_cells == c).sum())) for c in shared}
-    kept = [cell for cell, both in sizes.items() if min(both) >= least]
-    largest = max((min(both) for both in sizes.values()), default=0)
-    require("memorisation in cells", {"(largest cell)": largest}, least, "a cell")
-    weights = [sizes[cell][1] for cell in kept]
-    found = [copying_statistic(generated[cells == cell], held_out[held_out_cells == cell]) for cell in kept]
-    return float(np.average(found, weights=weights))
-
-
-def copying_p_value(statistic: float) -> float:
-    """Of a `copying_statistic` as low as this where generated images are like held-out ones."""
-    return NormalDist().cdf(statistic)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from ganlib.config import EvaluateOptions, load_config
@@ -16,7 +15,7 @@ from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from pipelines import paths, tracking
-from pipelines.stages.extraction import evaluation_device, project_reference
+from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json, write_png
 
 ROWS = 10
@@ -31,10 +30,11 @@ FRAME_MS = 80
 def main() -> None:
     """Write metrics, their full record, and the pictures."""
     config = load_config(paths.PARAMS)
-    torch.set_num_threads(config.evaluate.threads)
-    generator = ImageGenerator.load(paths.GENERATOR, str(evaluation_device(config.evaluate)))
+    device = prepare_evaluation(config.evaluate)
+    generator = ImageGenerator.load(paths.GENERATOR, str(device))
     sha256 = generator_sha256(paths.GENERATOR)
-    reference = project_reference(config, open_packed(paths.PROCESSED), notify=lambda text: say(f"evaluate: {text}"))
+    data = open_packed(paths.PROCESSED)
+    reference = project_reference(config, data, device, notify=lambda text: say(f"evaluate: {text}"))
     drawn = draw(generator, sha256, reference, config.evaluate)
     result = evaluate(drawn, reference, config.evaluate, critic=_critic(), recipe=config.extractor)
     made = _pictures(drawn, reference, result, config.evaluate)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from ganlib.config import load_config
 from ganlib.datasets.packed import open_packed
 from ganlib.evaluation.comparison import Comparison, compare
@@ -14,7 +12,7 @@ from pipelines.lineage import version_tags
 from pipelines.report.card import write_card
 from pipelines.report.facts import gather
 from pipelines.report.page import write_page
-from pipelines.stages.extraction import evaluation_device, project_reference
+from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json
 from pipelines.versions import logged_evaluation
 
@@ -22,16 +20,16 @@ from pipelines.versions import logged_evaluation
 def main() -> None:
     """Register the generator, let it meet the champion, and write the decision and the report."""
     config = load_config(paths.PARAMS)
-    torch.set_num_threads(config.evaluate.threads)
+    device = prepare_evaluation(config.evaluate)
     data = open_packed(paths.PROCESSED)
     tags = version_tags(config, data)
 
     def contest(champion: Path) -> Comparison:
         """The challenger's features are those that the evaluate stage has kept."""
         say("register: comparing with the champion")
-        reference, device = project_reference(config, data, notify=say), str(evaluation_device(config.evaluate))
+        reference = project_reference(config, data, device, notify=say)
         one, other = (
-            draw(ImageGenerator.load(folder, device), generator_sha256(folder), reference, config.evaluate)
+            draw(ImageGenerator.load(folder, str(device)), generator_sha256(folder), reference, config.evaluate)
             for folder in (paths.GENERATOR, champion)
         )
         return compare(one, other, reference, config.register_, config.evaluate)

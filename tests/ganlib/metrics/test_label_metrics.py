@@ -6,11 +6,11 @@ import torch
 from scipy.spatial.distance import pdist
 
 from ganlib.errors import UserError
+from ganlib.metrics.estimates import difference_of_intervals
 from ganlib.metrics.labels import (
     class_table,
     estimate_diversity,
     label_fidelity,
-    label_fidelity_difference,
     label_fidelity_interval,
 )
 
@@ -32,7 +32,7 @@ def test_fidelity_and_its_interval() -> None:
     perfect = label_fidelity_interval(logits_with(0), LABELS, 0.95)
     assert (perfect.estimate, perfect.high) == (1, pytest.approx(1))
     assert 0.95 < perfect.low < 1
-    worse = label_fidelity_difference(found, perfect)
+    worse = difference_of_intervals(found, perfect)
     assert worse.low < -0.05 < worse.high < 0
     with pytest.raises(UserError, match="needs at least 20 generated images, found 8"):
         label_fidelity_interval(logits_with(0)[:8], LABELS[:8], 0.95)

@@ -9,8 +9,6 @@ from ganlib.errors import UserError
 from ganlib.metrics.memorisation import (
     Memorisation,
     TrainingSet,
-    copying_in_cells,
-    copying_p_value,
     copying_statistic,
     measure_memorisation,
 )
@@ -86,18 +84,8 @@ def test_the_copying_statistic_is_mann_whitney_s_with_ties() -> None:
     draw = np.random.default_rng(0)
     one, other = draw.integers(0, 12, 80).astype(float), draw.integers(0, 15, 60).astype(float)
     expected = stats.mannwhitneyu(one, other, alternative="less", method="asymptotic", use_continuity=False)
-    assert copying_p_value(copying_statistic(one, other)) == pytest.approx(expected.pvalue, rel=1e-9)
+    assert stats.norm.cdf(copying_statistic(one, other)) == pytest.approx(expected.pvalue, rel=1e-9)
     assert copying_statistic(np.ones(10), np.ones(12)) == 0
-
-
-def test_cells_see_a_copied_region_that_cancels_in_the_whole() -> None:
-    draw = np.random.default_rng(0)
-    cells = np.arange(1200) // 400
-    held_out = draw.gamma(4, size=1200)
-    generated = held_out[draw.permutation(1200)] * np.array([0.5, 1.5, 1.5])[cells]
-    assert copying_in_cells(generated[:400], cells[:400], held_out, cells, least=20) < -8
-    with pytest.raises(UserError, match=r"a cell needs at least 500 \(largest cell\) images, found 400"):
-        copying_in_cells(generated, cells, held_out, cells, least=500)
 
 
 def test_chances_are_hypergeometric() -> None:
