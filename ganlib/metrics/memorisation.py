@@ -99,8 +99,8 @@ class Memorisation:
         share: of generated images that are close beyond what held-out ones are.
         authenticity: share of authentic generated images (Alaa et al. 2022, section 3.3).
         held_out_authenticity: the same of held-out images: what a generator that copies nothing would have.
-        copying: C_T (Meehan et al. 2020, eq. 1, over the whole): below about -2 generated images are nearer to the training set than
-            held-out ones, as a whole; above 2 farther. It does not see a few copies among many others.
+        copying: C_T over the whole (Meehan et al. 2020, eq. 1): below about -2 generated images are nearer to the
+            training set than held-out ones; above 2 farther. It does not see a few copies among many others.
         suspects: generated images from the closest on.
     """
 
