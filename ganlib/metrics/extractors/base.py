@@ -38,7 +38,7 @@ class Extractor(ABC):
     Attributes:
         name: as in the parameters.
         alpha: what becomes of a fourth channel.
-        packages: whose code, beside ours, decides the features.
+        packages: whose code, beside ours and PyTorch's, decides the features.
         pass_images: how many go through the network at once.
         weights_sha256: of the network's weights.
         device: where it computes.
@@ -46,7 +46,7 @@ class Extractor(ABC):
 
     name: ExtractorName
     alpha: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    packages: ClassVar[tuple[str, ...]] = ()
     pass_images: int = 250
     weights_sha256: str
     device: torch.device
@@ -55,7 +55,7 @@ class Extractor(ABC):
     def identity(self) -> str:
         """Everything that the bits of the features depend on, but for the images."""
         code = source_digest(package, ganlib.metrics.classifier)
-        versions = " ".join(f"{package}={version(package)}" for package in self.packages)
+        versions = {"torch": torch.__version__, **{package: version(package) for package in self.packages}}
         return f"{self.name} {self.weights_sha256} alpha={self.alpha} {_machine(self.device)} {versions} {code}"
 
     @abstractmethod
@@ -94,7 +94,8 @@ class Extractor(ABC):
 def on_white(images: Tensor) -> Tensor:
     """Grey, RGB or RGBA in [-1, 1], [N, C, H, W] -> RGB [N, 3, H, W]: grey repeated, RGBA composited on white."""
     if images.shape[1] == 4:
-        return 1 + (images[:, :3] - 1) * (images[:, 3:] + 1) / 2
+        opacity = (images[:, 3:] + 1) / 2
+        return images[:, :3] * opacity + (1 - opacity)
     return images.expand(-1, 3, -1, -1)
 
 

@@ -1,5 +1,6 @@
 """torch-fidelity's other networks: VGG-16 and CLIP, run by its own classes."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from ganlib.metrics.extractors.weights import reading, sha256_of, without_code
 
 
 class PretrainedExtractor(Extractor):
-    """The layer that torch-fidelity takes for FID, of RGB, RGBA on white, or grey; there are no classes, so no logits."""
+    """The layer that torch-fidelity takes for FID, of RGB, RGBA on white, or grey; without classes, so no logits."""
 
     alpha = "on_white"
-    packages = ("torch", "torch-fidelity", "torchvision")
+    packages = ("torch-fidelity", "torchvision")
 
     def __init__(self, name: PretrainedName, model: Any, weights_sha256: str, device: torch.device) -> None:
         self.name = name
@@ -46,8 +47,13 @@ def load_pretrained(name: PretrainedName, path: Path, device: torch.device) -> P
     TorchScript archives are read by `torch.jit.load`, which runs no Python.
 
     Raises:
-        UserError: the file holds others, or code.
+        UserError: the file holds others, or code, or torch-fidelity reads no file.
     """
+    if name.startswith("dinov2-"):
+        raise UserError(
+            f"extractor {name}: torch-fidelity {version('torch-fidelity')} reads its weights from no file, only by "
+            "torch.hub, which runs code from the network unchecked; use inception, vgg16 or clip-…"
+        )
     kind = FEATURE_EXTRACTORS_REGISTRY[name]
     layer = kind.get_default_feature_layer_for_metric("fid")
     with reading(path, name):

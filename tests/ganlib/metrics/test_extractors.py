@@ -1,24 +1,18 @@
-"""Extractors: learning, saving, caching, and weights that are not to be had."""
+"""The domain extractor: learning and saving; and the cache of features."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ganlib.config import ImageSpec
 from ganlib.errors import UserError
-from ganlib.metrics import inception
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.classifier import Classifier, train_classifier
-from ganlib.metrics.extractors import (
-    DomainExtractor,
-    load_domain_extractor,
-    load_extractor,
-    on_white,
-    save_extractor,
-)
+from ganlib.metrics.extractors import DomainExtractor, Features, load_domain_extractor, save_extractor
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("dark", "light"))
@@ -88,113 +82,104 @@ def test_missing_damaged_and_unlabelled_extractors_are_one_line(tmp_path: Path) 
         load_domain_extractor(tmp_path, torch.device("cpu"))
 
 
-def test_real_features_are_extracted_once_by_content_and_damage_is_mended(tmp_path: Path) -> None:
-    extractor = DomainExtractor(Classifier(image=IMAGE, width=2, feature_dim=4).eval(), "weights", torch.device("cpu"))
-    calls: list[str] = []
-
-    notices: list[str] = []
-
-    def features(tag: str, digest: str, count: int = 16):
-        def take(indices: np.ndarray) -> np.ndarray:
-            calls.append(tag)
-            return batches(0)[0][indices]
-
-        return cached_features(extractor, digest=digest, count=count, take=take, folder=tmp_path, notify=notices.append)
-
-    first = features("a", "digest")
-    assert torch.equal(first.values, features("b", "digest").values)
-    features("c", "other")
-    assert calls == ["a", "c"]
-    for path in tmp_path.iterdir():
-        path.write_bytes(b"rubbish")
-    assert torch.equal(first.values, features("d", "digest").values)
-    assert calls[-1] == "d"
-    assert len(notices) == 1
-    assert len(features("e", "digest", count=8)) == 8
-    assert "holds 16 features, expected 8" in notices[-1]
+@pytest.mark.parametrize("channels", [1, 4])
+def test_what_is_seen_between_levels_is_what_is_extracted_on_them(channels: int) -> None:
+    image = ImageSpec(size=16, channels=channels, classes=("a", "b"))
+    extractor = DomainExtractor(Classifier(image=image, width=4, feature_dim=8).eval(), "", torch.device("cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, channels), dtype=np.uint8)
+    floats = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    seen = extractor.see(floats)
+    assert torch.equal(seen, extractor.extract(images).values)
+    assert 0 < (extractor.see(floats + 1e-4) - seen).norm() / seen.norm() < 1e-2
 
 
-def load_inception(weights: str | None, sha256: str, cache: Path):
-    options = OPTIONS.model_copy(update={"inception_weights": weights, "inception_sha256": sha256})
-    return load_extractor(
-        "inception", options, folder=cache, weights_cache=cache / "weights", device=torch.device("cpu")
-    )
+def test_the_size_of_batches_and_passes_changes_nothing_to_speak_of() -> None:
+    extractor = DomainExtractor(Classifier(image=IMAGE, width=4, feature_dim=8).eval(), "", torch.device("cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 1), dtype=np.uint8)
+    whole = extractor.extract(images)
+    parts = extractor.extract_all([images[:3], images[3:]])
+    extractor.pass_images = 7
+    for other in (parts, extractor.extract(images)):
+        torch.testing.assert_close(other.values, whole.values)
+        torch.testing.assert_close(other.logits, whole.logits)
 
 
-@pytest.fixture(scope="module")
-def random_inception(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A file of the official layout with random weights."""
-    import hashlib
+class Unclassed(DomainExtractor):
+    """Knows no classes."""
 
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Untrained(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *_args: object, **_kwargs: object) -> None:
-            """Keep the random start."""
-
-    empty = tmp_path_factory.mktemp("inception") / "empty.pth"
-    torch.save({}, empty)
-    torch.manual_seed(0)
-    model = Untrained("untrained", ["2048"], feature_extractor_weights_path=str(empty))
-    path = empty.with_name("weights.pth")
-    torch.save(model.state_dict(), path)
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+    def look(self, images: torch.Tensor) -> Features:
+        seen = super().look(images)
+        return seen.with_logits(seen.logits[:, :0])
 
 
-def test_inception_from_a_local_file_takes_grey_and_colour(random_inception: tuple[Path, str], tmp_path: Path) -> None:
-    path, digest = random_inception
-    extractor = load_inception(str(path), digest[:8], tmp_path)
-    assert extractor.weights_sha256 == digest
-    grey = batches(0)[0][:2]
-    found = extractor.extract(grey)
-    assert found.values.shape == (2, 2048)
-    assert found.logits.shape == (2, 1008)
-    torch.testing.assert_close(found.values, extractor.extract(np.repeat(grey, 3, axis=3)).values)
+class Cached:
+    """A cache and who fills it."""
+
+    def __init__(self, folder: Path, kind: type[DomainExtractor] = DomainExtractor) -> None:
+        self.extractor = kind(Classifier(image=IMAGE, width=2, feature_dim=4).eval(), "weights", torch.device("cpu"))
+        self.folder = folder
+        self.notices: list[str] = []
+        self.extractions = 0
+
+    def features(self, digest: str = "digest", count: int = 16) -> Features:
+        def images() -> Iterator[np.ndarray]:
+            self.extractions += 1
+            yield batches(0)[0][: count // 2]
+            yield batches(0)[0][count // 2 : count]
+
+        return cached_features(
+            self.extractor, digest=digest, count=count, batches=images(), folder=self.folder, notify=self.notices.append
+        )
 
 
-def test_inception_sees_rgba_on_white(random_inception: tuple[Path, str], tmp_path: Path) -> None:
-    path, digest = random_inception
-    extractor = load_inception(str(path), digest[:8], tmp_path)
-    assert "on_white" in extractor.identity
-    rgba = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 4), dtype=np.uint8)
-    alpha = rgba[..., 3:] / 255
-    rgb = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    np.testing.assert_array_equal(on_white(torch.from_numpy(rgba).permute(0, 3, 1, 2)).permute(0, 2, 3, 1), rgb)
-    assert torch.equal(extractor.extract(rgba).values, extractor.extract(rgb).values)
+def test_features_are_extracted_once_by_content(tmp_path: Path) -> None:
+    cached = Cached(tmp_path)
+    first = cached.features()
+    assert torch.equal(first.values, cached.features().values)
+    assert cached.extractions == 1
+    cached.features("other")
+    cached.extractor.weights_sha256 = "others"
+    cached.features()
+    assert cached.extractions == 3
+    assert not cached.notices
 
 
-def test_inception_weights_that_are_wrong_or_not_to_be_had(
-    random_inception: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, digest = random_inception
-    with pytest.raises(UserError, match=r"SHA-256 is .* expected 6726825d"):
-        load_inception(str(path), "6726825d", tmp_path)
-    with pytest.raises(UserError, match="no such file; download weights-inception-2015-12-05-6726825d"):
-        load_inception(str(tmp_path / "absent.pth"), digest, tmp_path)
-    tensor_file = tmp_path / "other.safetensors"
-    save_file({"x": torch.zeros(1)}, tensor_file)
-    import hashlib
-
-    with pytest.raises(UserError, match="not Inception weights"):
-        load_inception(str(tensor_file), hashlib.sha256(tensor_file.read_bytes()).hexdigest(), tmp_path)
-    # A port of this machine on which nothing listens stands for the missing network.
-    monkeypatch.setattr(inception, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-inception.pth")
-    with pytest.raises(UserError, match=r"cannot be reached .*set extractor\.inception_weights") as caught:
-        load_inception(None, "6726825d", tmp_path)
-    assert "\n" not in str(caught.value)
-    assert not list((tmp_path / "weights").iterdir())
+def test_as_many_threads_and_versions_as_decide_the_bits_are_in_the_address(tmp_path: Path) -> None:
+    cached = Cached(tmp_path)
+    before = cached.extractor.identity
+    assert torch.__version__ in before
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert cached.extractor.identity != before
+    finally:
+        torch.set_num_threads(threads)
+    assert cached.extractor.identity == before
 
 
-def test_a_pickle_with_code_is_refused_not_run(tmp_path: Path) -> None:
-    import hashlib
-    import pickle
+def test_damaged_features_are_noticed_and_made_again(tmp_path: Path) -> None:
+    cached = Cached(tmp_path)
+    first = cached.features()
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    inside = bytearray(whole)
+    inside[-5] ^= 1
+    tensors = load_file(path)
+    for damage in (b"rubbish", whole[: len(whole) // 2], bytes(inside)):
+        path.write_bytes(damage)
+        assert torch.equal(first.values, cached.features().values)
+    # A file as other programs write it, without the digest.
+    save_file(tensors, path)
+    cached.features()
+    assert len(cached.notices) == 4
+    assert all("damaged feature cache" in notice and "\n" not in notice for notice in cached.notices)
+    assert "its content is not what was written" in cached.notices[2]
+    assert len(cached.features(count=8)) == 8
+    assert "holds 16 features, expected 8" in cached.notices[-1]
 
-    class Malice:
-        def __reduce__(self) -> tuple:
-            return (Path.touch, (tmp_path / "executed",))
 
-    path = tmp_path / "malice.pth"
-    path.write_bytes(pickle.dumps(Malice()))
-    with pytest.raises(UserError, match="not Inception weights"):
-        load_inception(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), tmp_path)
-    assert not (tmp_path / "executed").exists()
+def test_features_without_logits_are_kept_too(tmp_path: Path) -> None:
+    cached = Cached(tmp_path, Unclassed)
+    assert cached.features().logits.shape == (16, 0)
+    assert cached.features().logits.shape == (16, 0)
+    assert not cached.notices
