@@ -96,7 +96,8 @@ def _worst_class(pair: tuple[Draw, Draw], reference: Reference, confidence: Conf
     """The challenger's worst class, and what the champion makes of the same one.
 
     The rise in this class is at least that above the champion's own worst class, and is
-    known much better: the chance in the few real images of the class is common to both.
+    known much better: the chance in the few real images of the class is common to both. A class is
+    the worst partly by chance, so the interval is one that all classes keep at once (Bonferroni).
     """
     one, other = (classified(drawn) for drawn in pair)
     real, names = reference.test_sample, reference.data.image.classes
@@ -111,7 +112,9 @@ def _worst_class(pair: tuple[Draw, Draw], reference: Reference, confidence: Conf
     worst = max(found, key=lambda label: found[label].estimate)
     challenger, champion = found[worst], estimate(other, worst)
     apart = challenger.estimate - champion.estimate
-    interval = normal_interval(apart, challenger.standard_error_of_difference(champion), confidence.level)
+    error = challenger.standard_error_of_difference(champion)
+    at_once = normal_interval(apart, error, 1 - (1 - confidence.level) / len(found))
+    interval = replace(at_once, level=confidence.level)
     return _finite("worst class", Compared(challenger.estimate, champion.estimate, interval, names[worst]))
 
 
