@@ -52,7 +52,7 @@ def open_page(
 ) -> Iterator["Page"]:
     """A page in a window of its own.
 
-    The test fails if the page asks for anything from elsewhere, or if its console shows an error but the `expected` one.
+    The test fails if it asks for anything from elsewhere, or if its console shows an error other than `expected`.
     """
     phone = size[0] < 600
     context = browser.new_context(
