@@ -47,7 +47,7 @@ class Extractor(ABC):
     name: ExtractorName
     alpha: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
-    pass_images: int = 250
+    pass_images: int = 64
     weights_sha256: str
     device: torch.device
 
