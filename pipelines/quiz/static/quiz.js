@@ -3,6 +3,7 @@
 const CROSS_MS = 400;
 const FRAME_MS = 1000 / 60;
 const MOST_SIDE = 384;
+const MOST_SCALE = 12; // beyond, one sees squares and no image
 
 const element = (id) => document.getElementById(id);
 const canvas = element("image");
@@ -58,7 +59,7 @@ function stretchCanvas() {
   canvas.width = canvas.height = size;
   // Whole multiples, so that all pixels have the same size.
   const room = Math.min(MOST_SIDE, canvas.parentElement.clientWidth);
-  const scale = size <= room ? Math.floor(room / size) : room / size;
+  const scale = size <= room ? Math.min(MOST_SCALE, Math.floor(room / size)) : room / size;
   canvas.style.width = canvas.style.height = `${size * scale}px`;
 }
 
