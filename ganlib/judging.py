@@ -58,7 +58,7 @@ class Judgement(Options):
 
     Attributes:
         critic: by its logit, high where it looks real, for the class that was given or else predicted.
-        features: by remoteness from the training images, 0 for a copy, up to 1 among them.
+        features: by remoteness from where training images are close together: up to 1 among them, more outside.
         prediction: None where the data have no labels.
         nearest: training images, the nearest first.
         closeness: of the nearest one; see `ganlib.metrics.memorisation.Closeness.ratio`.

@@ -85,8 +85,8 @@ def measure_neighbourhood(generated: Balls, real: Balls, *, rows: int = ROWS, co
 def remoteness(features: torch.Tensor, real: Balls) -> torch.Tensor:
     """How far outside the real images each one is, [N, D] -> float64 [N]: the inverse of realism.
 
-    Realism is Kynkäänniemi et al. 2019, eq. 3. The inverse is 0 for a copy of a real image, 1 at the edge of all balls
-    and beyond it outside. As there, only the smaller half of the balls counts: the ball of a lonely image is large.
+    Realism is Kynkäänniemi et al. 2019, eq. 3. The inverse is 0 in the middle of a ball, 1 at the edge of all and more
+    outside. As there, only the smaller half of the balls counts: that of a lonely image is large and says little.
     """
     kept = real.radii <= real.radii.median()
     # Around an image that occurs several times the ball is a point: what is no copy of it is very far in such radii.

@@ -9,7 +9,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ganlib.errors import UserError
 from ganlib.metrics.distances import nearest
-from ganlib.metrics.neighbourhood import Balls, Neighbourhood, half_differences, measure_neighbourhood
+from ganlib.metrics.neighbourhood import Balls, Neighbourhood, half_differences, measure_neighbourhood, remoteness
 
 
 def drawn(count: int, seed: int, *, dimensions: int = 3, scale: float = 1.0) -> torch.Tensor:
@@ -128,3 +128,25 @@ def test_too_few_images_are_one_line() -> None:
         Balls.of(drawn(5, 0), 5, side="real")
     with pytest.raises(UserError, match="needs at least 100 real images, found 60"):
         half_differences([(drawn(200, 0), None)], (drawn(60, 1), None), 3, splits=20, seed=0)
+
+
+def test_remoteness_is_the_inverse_of_realism() -> None:
+    draw = torch.Generator().manual_seed(0)
+    real, others = torch.randn(60, 4, generator=draw), 2 * torch.randn(9, 4, generator=draw)
+    balls = Balls.of(real, 3, side="real")
+    # Kynkäänniemi et al. 2019, eq. 3, image by image.
+    distances = torch.cdist(real.double(), real.double())
+    radii = distances.sort(dim=1).values[:, 3]
+    kept = radii <= radii.median()
+    realism = (radii[kept] / torch.cdist(others.double(), real[kept].double())).amax(dim=1)
+    assert torch.allclose(remoteness(others, balls), 1 / realism, rtol=1e-9)
+    inside = remoteness(real[kept], balls)
+    assert (inside <= 1e-6).all()
+    assert (remoteness(100 + others, balls) > 1).all()
+
+
+def test_images_that_occur_often_have_no_surroundings() -> None:
+    balls = Balls.of(torch.zeros(10, 3), 3, side="real")
+    found = remoteness(torch.tensor([[0.0, 0, 0], [1, 0, 0]]), balls)
+    assert found[0] == 0
+    assert 1e50 < found[1] < torch.inf
