@@ -52,7 +52,7 @@ def compare(
     Raises:
         UserError: the metric cannot be compared: too few images, or a draw without the labels it needs.
     """
-    confidence = replace(confidence_of(evaluate), level=2 * options.confidence - 1)
+    confidence = replace(confidence_of(evaluate), level=round(2 * options.confidence - 1, 12))
     pair = challenger, champion
 
     def figure(name: GateFigure) -> Compared:
