@@ -181,8 +181,9 @@ def _ground(options: RegisterOptions, measured: Figure, opponent: Opponent | Non
         yield f"Measured on {images}"
         return
     yield (
-        f"Champion: version {opponent.version}, on the same {images} by each; margin {options.margin:g}; differences "
-        f"are free of the bias of small samples, each end of their intervals holds with confidence {options.confidence:g}"
+        f"Champion: version {opponent.version}, on the same {images} by each; margin {options.margin:g}; "
+        "differences are free of the bias of small samples, each end of their intervals holds with confidence "
+        f"{options.confidence:g}"
     )
     if opponent.remeasured:
         yield f"Version {opponent.version} was measured again, as data, features or code have changed since"
