@@ -22,8 +22,10 @@ from torch import Tensor
 
 from benchmarks.gate_contests import POOL, SPLITS, Contest, Fault, Pool, World, contests
 from benchmarks.machine import machine_facts
+from ganlib.evaluation.record import Copying
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.metrics.memorisation import TrainingSet, measure_memorisation
+from pipelines.gate import near_copies
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES, GUARD_SAMPLES, STAND_INS = 5000, 2000, 5000
@@ -98,9 +100,9 @@ def faults(world: World) -> list[dict[str, Any]]:
 
 
 def copies(world: World) -> list[dict[str, Any]]:
-    """How often a share of copied training images passes the limit of near copies, by space."""
-    limit = world.config.register_.guards.memorised_share
-    assert limit is not None
+    """How often a share of copied training images is found at the gate's confidence, and stops at its limit."""
+    options = world.config.register_
+    limit = options.guards.memorised_share
     count = len(world.reference.train)
     train, test = world.real.rows(torch.arange(count)), world.real.rows(torch.arange(count, len(world.real_labels)))
     spaces: dict[str, Callable[[Pool], Tensor]] = {
@@ -110,6 +112,7 @@ def copies(world: World) -> list[dict[str, Any]]:
     known = {name: TrainingSet.of(of(train)) for name, of in spaces.items()}
     rows = []
     for copied in COPIES:
+        found: Counter[str] = Counter()
         stopped: Counter[str] = Counter()
         for seed in range(PAIRS_PER_FAULT):
             random = np.random.default_rng([seed, 1])
@@ -119,9 +122,14 @@ def copies(world: World) -> list[dict[str, Any]]:
             for name, of in spaces.items():
                 one, other = (known[name].closeness(of(side)) for side in (made, test))
                 level = world.config.evaluate.confidence
-                found = measure_memorisation(one, other, level=level, suspects=1, seed=seed)
-                stopped[name] += found.share.low > limit
-        shares = {name: stopped[name] / PAIRS_PER_FAULT for name in spaces}
+                copying = Copying.of(measure_memorisation(one, other, level=level, suspects=1, seed=seed))
+                (row,) = near_copies(options, {name: copying})
+                found[name] += copying.p_value < 1 - options.confidence
+                stopped[name] += row.passed is False
+        shares = {
+            name: {"found": found[name] / PAIRS_PER_FAULT, "stopped": stopped[name] / PAIRS_PER_FAULT}
+            for name in spaces
+        }
         rows.append({"copied": copied, "limit": limit, "draws": PAIRS_PER_FAULT, **shares})
     return rows
 
@@ -265,8 +273,12 @@ def _copies_table(results: dict[str, Any]) -> Iterator[str]:
         "",
     )
     yield from _table(
-        ["copied", "stopped by features", "stopped by pixels"],
-        ([_percent(row["copied"]), _percent(row["features"]), _percent(row["pixels"])] for row in rows),
+        ["copied", *(f"{what} by {name}" for name in ("features", "pixels") for what in ("found", "stopped"))],
+        (
+            [_percent(row["copied"])]
+            + [_percent(row[name][what]) for name in ("features", "pixels") for what in ("found", "stopped")]
+            for row in rows
+        ),
     )
 
 

@@ -6,17 +6,17 @@ difference lies beyond the margin, each of its ends holding with the confidence 
 A guard is the other way round. It stops a challenger whose figure is worse by more than the limit as
 measured and surely worse at all, so that of equal generators it stops no more than the
 confidence leaves open, however small its limit. A drop past the limit goes through only where the images are too few
-to tell it from chance; the verdict then says so. Near copies of training images need no champion: the share
-that is surely there is compared with the limit.
+to tell it from chance; the verdict then says so. Near copies of training images need no champion: what is sure is
+told by the p-value of so many, were they held-out images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ganlib.config import GuardOptions, RegisterOptions
 from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Compared, Comparison, Guard
-from ganlib.evaluation.record import Evaluation, Figure, Interval
+from ganlib.evaluation.record import Copying, Evaluation, Figure, Interval
 from ganlib.metrics import estimates
 from pipelines import paths
 from pipelines.verdict import Row, Verdict
@@ -47,7 +47,10 @@ def decide(options: RegisterOptions, evaluation: Evaluation, opponent: Opponent 
     """
     measured = metric_of(evaluation, options.metric)
     metric = _first(options, measured) if opponent is None else _contest(options, opponent.comparison.metric)
-    guards = _near_copies(options.guards, evaluation)
+    guards = near_copies(options, evaluation.memorisation)
+    if options.guards.memorised_share is not None and not evaluation.memorisation:
+        why = evaluation.skipped.get("memorisation", "not measured")
+        guards = [Row(name="near copies", note=f"not looked at ({why})")]
     if opponent is not None:
         guards = [*_guards(options.guards, opponent.comparison), *guards]
     stopped = [row.name for row in guards if row.passed is False]
@@ -115,11 +118,7 @@ def _guards(options: GuardOptions, comparison: Comparison) -> list[Row]:
 def _guard(guard: Guard, name: str, most: float, found: Compared) -> Row:
     gain, limit = _gain(guard, found), _signed(guard, -most)
     past, sure = gain.estimate < -most, gain.high < 0
-    if past:
-        note = f"past the limit of {limit:g}" if sure else f"past the limit of {limit:g}, but it may be chance"
-    else:
-        note = f"within the limit of {limit:g}"
-    return _compared(name, found, limit=limit, passed=not (past and sure), note=note)
+    return _compared(name, found, limit=limit, passed=not (past and sure), note=_place(past, sure, limit))
 
 
 def _compared(name: str, found: Compared, *, limit: float, passed: bool, note: str) -> Row:
@@ -134,21 +133,31 @@ def _compared(name: str, found: Compared, *, limit: float, passed: bool, note: s
     )
 
 
-def _near_copies(options: GuardOptions, evaluation: Evaluation) -> list[Row]:
-    most = options.memorised_share
+def near_copies(options: RegisterOptions, memorisation: Mapping[str, Copying]) -> list[Row]:
+    """Of each space, whether more images than the limit are near copies, and not by chance."""
+    most = options.guards.memorised_share
     if most is None:
         return []
-    if not evaluation.memorisation:
-        why = evaluation.skipped.get("memorisation", "not measured")
-        return [Row(name="near copies", note=f"not looked at ({why})")]
     rows = []
-    for space, copying in evaluation.memorisation.items():
-        share = copying.share
-        passed = share.low <= most
-        note = f"{'within' if passed else 'past'} the limit of {most:g}"
-        name = f"near copies by {space}"
-        rows.append(Row(name=name, challenger=share.estimate, difference=share, limit=most, passed=passed, note=note))
+    for space, copying in memorisation.items():
+        past, sure = copying.share.estimate > most, copying.p_value < 1 - options.confidence
+        rows.append(
+            Row(
+                name=f"near copies by {space}",
+                challenger=copying.share.estimate,
+                difference=copying.share,
+                limit=most,
+                passed=not (past and sure),
+                note=f"{_place(past, sure, most)}, p = {copying.p_value:.2g}",
+            )
+        )
     return rows
+
+
+def _place(past: bool, sure: bool, limit: float) -> str:
+    if past:
+        return f"past the limit of {limit:g}" if sure else f"past the limit of {limit:g}, but it may be chance"
+    return f"within the limit of {limit:g}"
 
 
 def _gain(name: str, found: Compared) -> estimates.Interval:

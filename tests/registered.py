@@ -45,9 +45,15 @@ def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path
 
 
 def evaluation_of(
-    folder: Path, score: float, *, measured_on: str = "ref1", copies: Interval | None = None, metric: str = "domain/fid"
+    folder: Path,
+    score: float,
+    *,
+    measured_on: str = "ref1",
+    copies: Interval | None = None,
+    p_value: float = 0.5,
+    metric: str = "domain/fid",
 ) -> Evaluation:
-    """With a score and, if given, a share of near copies."""
+    """With a score and, if given, a share of near copies and how likely it is by chance."""
     conditions = Conditions(
         extractor="domain", weights_sha256="w", alpha=None, reference="test", reference_digest="r",
         reference_count=500, generated_count=5000, resizer="bicubic",
@@ -56,7 +62,7 @@ def evaluation_of(
     if copies is not None:
         none = Interval(estimate=0.5, low=0.4, high=0.6, level=0.95)
         copying = Copying(
-            p_value=0.5, share=copies, authenticity=none, held_out_authenticity=0.5, copying=0.0, suspects=()
+            p_value=p_value, share=copies, authenticity=none, held_out_authenticity=0.5, copying=0.0, suspects=()
         )
     return Evaluation(
         format_version=FORMAT_VERSION,

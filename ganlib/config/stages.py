@@ -98,7 +98,7 @@ class GuardOptions(Options):
         coverage_drop: most that coverage may fall below the champion's.
         label_fidelity_drop: most that label fidelity may fall below the champion's; conditional generators only.
         worst_class_rise: most that the challenger's worst class may lie farther away than the champion's same class.
-        memorised_share: most of the images that may surely be near copies of training images.
+        memorised_share: most of the images, beyond what chance makes, that may be near copies of training images.
     """
 
     coverage_drop: Share | None
