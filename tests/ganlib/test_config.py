@@ -71,7 +71,11 @@ BROKEN = [
     ("loss.r1.every_steps", 0, r"loss\.r1\.every_steps: found 0; expected greater than 0"),
     ("loss.label_smoothing", 0.1, r"loss: label_smoothing=0\.1 has no meaning for adversarial=hinge"),
     ("evaluate.samples", 10, r"evaluate: samples=10 is fewer than kid_subset_size needs \(200\); raise samples"),
-    ("register.metric", "domain/fidd", r"register: metric: found 'domain/fidd', expected EXTRACTOR/FIGURE such as 'dom"),
+    (
+        "register.metric",
+        "domain/fidd",
+        r"register: metric: found 'domain/fidd', expected EXTRACTOR/FIGURE such as 'dom",
+    ),
     ("register.confidence", 0.5, r"register\.confidence: found 0\.5; expected greater than 0\.5"),
     ("register.guards.coverage_drop", 2, r"register\.guards\.coverage_drop: found 2; expected less than or equal to 1"),
     ("evaluate.latent.truncations", [0.0], r"evaluate\.latent\.truncations\.0: found 0\.0; expected greater than 0"),

@@ -15,7 +15,9 @@ import psutil
 import pytest
 from PIL import Image, ImageOps
 
+from ganlib.evaluation.record import Evaluation
 from pipelines import paths
+from pipelines.verdict import Registration
 from tests.pipeline_project import STAGES, Project, make_project, outcomes
 
 pytestmark = pytest.mark.integration
@@ -38,15 +40,41 @@ def reference_hash(project: Project) -> str:
 
 
 def test_a_first_run_leaves_everything_a_user_expects(project: Project) -> None:
-    for path in (paths.SAMPLES, paths.REAL_AND_GENERATED, paths.TRAINING_SAMPLES, paths.CURVES, paths.SNAPSHOTS):
+    pictures = (paths.SAMPLES, paths.REAL_AND_GENERATED, paths.NEAR_COPIES, paths.TRUNCATION, paths.INTERPOLATION)
+    for path in (*pictures, paths.ANIMATION, paths.TRAINING_SAMPLES, paths.CURVES, paths.SNAPSHOTS, paths.MODEL_CARD):
         assert (project.root / path).stat().st_size > 0
-    record = json.loads((project.root / paths.EVALUATION).read_text())
-    fid = record["metrics"]["domain/fid"]
-    assert {"extractor", "weights_sha256", "count", "reference", "resizer", "std"} <= fid.keys()
-    assert (fid["reference"], fid["count"], fid["extractor"]) == ("test", 200, "domain")
-    decision = json.loads((project.root / paths.REGISTRATION).read_text())
-    assert decision["promoted"] is True
-    assert decision["version"] == "1"
+    found = Evaluation.read(project.root / paths.EVALUATION)
+    assert found.generator_sha256 == project.generator_hash()
+    fid = found.metrics["domain/fid"]
+    assert fid.interval is not None
+    conditions = fid.conditions
+    assert (conditions.reference, conditions.generated_count, conditions.extractor) == ("test", 400, "domain")
+    assert set(found.memorisation) == {"features", "pixels"}
+    assert {row.name for row in found.classes} == set("0123456789")
+    decision = Registration.read(project.root / paths.REGISTRATION)
+    assert decision.verdict.promoted is True
+    assert decision.version == "1"
+    page = (project.root / paths.REPORT).read_text(encoding="utf-8")
+    assert "Promoted to champion" in page
+    with Image.open(project.root / paths.ANIMATION) as animation:
+        assert animation.n_frames > 10
+
+
+def test_report_and_card_are_with_the_run_and_the_model(project: Project, tmp_path: Path) -> None:
+    import mlflow
+
+    uri = f"sqlite:///{project.root / 'mlflow.db'}"
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    logged = {
+        file.path for folder in ("report", "evaluation") for file in client.list_artifacts(run.info.run_id, folder)
+    }
+    assert {"report/report.html", "report/MODEL_CARD.md", "evaluation/evaluation.json"} <= logged
+    assert {"test/domain/fid", "test/domain/fid_low", "test/memorisation/features_p_value"} <= run.data.metrics.keys()
+    mlflow.set_tracking_uri(uri)
+    model = Path(mlflow.artifacts.download_artifacts(artifact_uri="models:/digits@champion", dst_path=str(tmp_path)))
+    (card,) = model.rglob("MODEL_CARD.md")
+    assert card.read_text(encoding="utf-8") == (project.root / paths.MODEL_CARD).read_text(encoding="utf-8")
 
 
 def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
@@ -83,7 +111,7 @@ def test_the_flow_gives_the_same_outputs(project: Project, reference_hash: str) 
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.generator_hash() == reference_hash
     assert (project.root / paths.METRICS).read_bytes() == metrics
-    assert json.loads((project.root / paths.REGISTRATION).read_text())["version"] == "1"
+    assert Registration.read(project.root / paths.REGISTRATION).version == "1"
     assert "up to date" in project.run("dvc", "status").stdout
 
 
@@ -128,15 +156,14 @@ def test_editing_a_metric_runs_evaluate_and_register_only(project: Project) -> N
     done = project.gan("repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcomes(done.stdout) == dict.fromkeys(STAGES[:3], "unchanged") | {"evaluate": "ran", "register": "ran"}
-    decision = json.loads((project.root / paths.REGISTRATION).read_text())
-    assert decision["version"] == "1"
+    assert Registration.read(project.root / paths.REGISTRATION).version == "1"
 
 
 def test_push_wipe_pull_restores_without_running(project: Project, reference_hash: str, tmp_path: Path) -> None:
     assert project.run("dvc", "remote", "add", "--local", "-d", "store", str(tmp_path / "store")).returncode == 0
     assert project.run("dvc", "push").returncode == 0
     for command in (
-        ["rm", "-rf", ".dvc/cache", "data/processed", "models/generator", "models/extractor", "reports/samples.png"],
+        ["rm", "-rf", ".dvc/cache", "data/processed", "models/generator", "models/extractor", "reports/pictures"],
         ["dvc", "pull"],
     ):
         done = project.run(*command)
@@ -153,8 +180,7 @@ def test_an_experiment_changes_a_parameter_and_diffs(project: Project, reference
     assert project.generator_hash() != reference_hash
     difference = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
     assert difference["reports/metrics.json"]["domain.fid"]["diff"] != 0
-    decision = json.loads((project.root / paths.REGISTRATION).read_text())
-    assert decision["version"] == "2"
+    assert Registration.read(project.root / paths.REGISTRATION).version == "2"
     plots = project.run("dvc", "plots", "show")
     assert plots.returncode == 0, plots.stderr
     page = (project.root / "dvc_plots" / "index.html").read_text(encoding="utf-8")
@@ -172,10 +198,11 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
     done = project.gan("repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcomes(done.stdout) == dict.fromkeys(STAGES, "ran")
-    assert "measuring it again" in done.stdout
-    decision = json.loads((project.root / paths.REGISTRATION).read_text())
-    assert decision["version"] == "3"
-    assert decision["champion_score"] is not None
+    decision = Registration.read(project.root / paths.REGISTRATION)
+    assert decision.version == "3"
+    assert decision.remeasured
+    assert "was measured again" in decision.verdict.reason
+    assert decision.verdict.table[0].champion is not None
 
 
 def test_two_processes_train_one_generator_and_a_dead_one_ends_the_run(project: Project) -> None:
