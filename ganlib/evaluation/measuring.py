@@ -10,7 +10,7 @@ from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import ClassFigures, Conditions, Figure, Interval
 from ganlib.metrics.extractors import Extractor, Features
 from ganlib.metrics.fidelity import measure
-from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
+from ganlib.metrics.frechet import FrechetReference
 from ganlib.metrics.frechet_parts import ClassDistance, class_distances, extrapolate_frechet
 from ganlib.metrics.intervals import Confidence, Sample, intervals
 from ganlib.metrics.labels import class_table
@@ -149,7 +149,7 @@ def _at_infinity(drawn: Draw, real: Sample, options: EvaluateOptions) -> float:
     dimensions = real.features.values.shape[1]
     found = extrapolate_frechet(
         drawn.features.values,
-        FrechetReference(FeatureStatistics.of(real.features.values)),
+        FrechetReference.of(real.features.values),
         points=options.extrapolation_points,
         smallest=max(dimensions, len(drawn) // 10),
         seed=options.seed,

@@ -55,9 +55,22 @@ class FrechetReference:
     eigenvalues of a D x D matrix, or of an N x N one where N is below D.
     """
 
-    def __init__(self, real: FeatureStatistics) -> None:
+    def __init__(self, real: FeatureStatistics, root: NDArray[np.float64] | None = None) -> None:
         self.statistics = real
-        self.root = covariance_root(real.covariance)
+        self.root = covariance_root(real.covariance) if root is None else root
+
+    @classmethod
+    def of(cls, features: torch.Tensor) -> "FrechetReference":
+        """To features [M, D]; where M is below D, R is the centred features over √(M - 1) and costs nothing.
+
+        Raises:
+            UserError: fewer than 2 rows.
+        """
+        real = FeatureStatistics.of(features)
+        count, dimensions = features.shape
+        if count >= dimensions:
+            return cls(real)
+        return cls(real, (features.double().numpy() - real.mean).T / np.sqrt(count - 1))
 
     def distance(self, generated: FeatureStatistics) -> float:
         """To the Gaussian with these statistics."""

@@ -162,7 +162,7 @@ def class_distances(
     for label in view.judged:
         sides = generated[labels == label], real[real_labels == label]
         interval = distance_interval(view.estimate(*sides, seed=seed), level)
-        fid = FrechetReference(FeatureStatistics.of(sides[1])).distance_to(sides[0])
+        fid = FrechetReference.of(sides[1]).distance_to(sides[0])
         rows.append(ClassDistance(names[label], len(sides[0]), len(sides[1]), fid, directions, interval))
     rows.sort(key=lambda row: (-row.interval.estimate, row.name))
     present = np.flatnonzero(view.counts.max(axis=0)).tolist()

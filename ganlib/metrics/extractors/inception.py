@@ -15,7 +15,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExt
 
 from ganlib.config import ExtractorName
 from ganlib.metrics.extractors.base import Extractor, Features, on_white
-from ganlib.metrics.extractors.weights import reading, sha256_of, without_code
+from ganlib.metrics.extractors.weights import reading, sha256_of
 
 INPUT_SIZE = 299
 CALIBRATION_IMAGES = 16
@@ -62,10 +62,9 @@ def load_inception(path: Path, device: torch.device) -> InceptionExtractor:
     Raises:
         UserError: it holds others, or code.
     """
+    model = _network()
     with reading(path, "inception"):
-        model = FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=without_code(path)
-        )
+        nn.Module.load_state_dict(model, torch.load(path, map_location="cpu", weights_only=True))
     return InceptionExtractor("inception", model, sha256_of(path), device)
 
 
@@ -86,10 +85,7 @@ def untrained_network(seed: int) -> Any:
     effective dimensions. With standardised weights, which sum to 0 in each filter, and batch norm calibrated on noise
     of all scales, they lie in 13, and none is constant.
     """
-    nothing = io.BytesIO()
-    torch.save({}, nothing)
-    nothing.seek(0)
-    model = _Untrained("untrained", ["2048"], feature_extractor_weights_path=nothing)
+    model = _network()
     draw = torch.Generator().manual_seed(seed)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
@@ -98,7 +94,15 @@ def untrained_network(seed: int) -> Any:
     return model
 
 
-class _Untrained(FeatureExtractorInceptionV3):  # type: ignore[misc]
+def _network() -> Any:
+    """torch-fidelity's class, which would unpickle a file of weights, without them."""
+    nothing = io.BytesIO()
+    torch.save({}, nothing)
+    nothing.seek(0)
+    return _Weightless("inception-v3-compat", ["2048"], feature_extractor_weights_path=nothing)
+
+
+class _Weightless(FeatureExtractorInceptionV3):  # type: ignore[misc]
     def load_state_dict(self, *_: Any) -> None:
         """Keep the weights that it starts with."""
 

@@ -184,3 +184,13 @@ def test_the_estimate_rises_with_noise_and_dropped_modes() -> None:
         assert values == sorted(values)
         assert distance_interval(estimates[0], 0.95).low == pytest.approx(0, abs=0.05)
         assert distance_interval(estimates[1], 0.95).low > 0
+
+
+@pytest.mark.parametrize("count", [12, 40])
+def test_few_real_features_are_their_own_root(count: int) -> None:
+    real, generated = drawn(count, 30, 1), drawn(count + 3, 30, 2)
+    expected = FrechetReference(FeatureStatistics.of(real))
+    found = FrechetReference.of(real)
+    assert found.root.shape == (30, min(count, 30))
+    for value in (found.distance_to(generated), found.distance(FeatureStatistics.of(generated))):
+        assert value == pytest.approx(expected.distance_to(generated), rel=1e-9)
