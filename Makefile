@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-ingest ui clean
+.PHONY: help run test check bench bench-ingest bench-evaluate ui clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +28,10 @@ bench: $(VENV)/.installed-check ## Race our training step against a plain loop (
 
 bench-ingest: $(VENV)/.installed-check ## Race our packing and reading against PIL and ImageFolder (half an hour; FILES=folder of class folders)
 	@python -m benchmarks.ingest $(if $(FILES),--files $(FILES))
+
+bench-evaluate: $(VENV)/.installed-check ## Race our evaluation against torch-fidelity and others (an hour; FILES=folder of class folders)
+	@python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[benchmarks]'
+	@python -m benchmarks.evaluate $(if $(FILES),--files $(FILES))
 
 ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:5000)
 	@gan ui

@@ -46,14 +46,16 @@ class Run:
     memory: Memory | None
 
 
-def run_child(task: dict[str, Any], *, memory: bool = False) -> Run:
-    """Run `benchmarks.ingest_worker` on a task, on one thread a process.
+def run_child(
+    task: dict[str, Any], *, memory: bool = False, worker: str = "benchmarks.ingest_worker", threads: int = 1
+) -> Run:
+    """Run a worker module on a task, on so many threads a process.
 
     Raises:
         CalledProcessError: it failed; its standard error went to ours.
     """
-    what = [sys.executable, "-m", "benchmarks.ingest_worker", json.dumps(task)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    what = [sys.executable, "-m", worker, json.dumps(task)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     load = Load()
     with subprocess.Popen(what, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as child:
         watch = _Watch(child.pid, memory=memory)

@@ -2,21 +2,13 @@
 
 import torch
 
-from ganlib.config import EvaluateOptions, ExtractorName, RunConfig
+from ganlib.config import EvaluateOptions, RunConfig
 from ganlib.datasets.packed import PackedData
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Notify, Reference, open_reference
-from ganlib.metrics.extractors import DomainExtractor, Extractor, load_domain_extractor, load_extractor
+from ganlib.metrics.extractors import DomainExtractor, load_domain_extractor
 from pipelines import paths
-
-
-def project_extractor(name: ExtractorName, config: RunConfig, device: torch.device) -> Extractor:
-    """The extractor of this name, with what this project has prepared for it.
-
-    Raises:
-        UserError: its weights are not to be had.
-    """
-    return load_extractor(name, config.extractor, folder=paths.EXTRACTOR, weights_cache=paths.WEIGHTS, device=device)
+from pipelines.stages.looking import project_extractor
 
 
 def prepare_evaluation(options: EvaluateOptions) -> torch.device:

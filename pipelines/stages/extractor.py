@@ -11,7 +11,7 @@ from ganlib.errors import UserError
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message
 from pipelines import paths
-from pipelines.stages.extraction import project_extractor
+from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 
 TEST_BATCH_SIZE = 256

@@ -40,7 +40,7 @@ from ganlib.training.requirements import check_devices, check_shares
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths, tracking
 from pipelines.lineage import content_tags
-from pipelines.stages.extraction import project_extractor
+from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import (
     ProgressDisplay,
     chain,
