@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.config import EvaluateOptions, Options
 from ganlib.datasets.packed import Split
 from ganlib.evaluation.drawing import Draw, Reference
-from ganlib.metrics.classifier import to_input
+from ganlib.evaluation.rejection import critic_logits
 from ganlib.metrics.distances import nearest
 from ganlib.metrics.memorisation import FURTHER, close_from, closeness_ratio
 from ganlib.metrics.neighbourhood import Balls, remoteness
@@ -96,7 +95,7 @@ class Judge:
     def __init__(self, reference: Reference, drawn: Draw, critic: Critic, options: EvaluateOptions) -> None:
         self.compared = min(len(reference.data.test), len(drawn), MOST_COMPARED)
         self._reference = reference
-        self._critic = critic.eval()
+        self._critic = critic
         self._conditional = drawn.generator.conditional
         self._batch_size = options.batch_size
         train = reference.train.values
@@ -119,7 +118,7 @@ class Judge:
             assert probabilities is not None  # a conditional generator comes of labelled data
             labels = probabilities.argmax(dim=1) if label is None else as_labels([label] * len(images))
         return _Sight(
-            logits=self._logits(images, labels),
+            logits=critic_logits(self._critic, self._batches(images), labels).double().numpy(),
             remoteness=remoteness(values, self._balls).numpy(),
             distances=distances.numpy(),
             indices=indices.numpy(),
@@ -130,16 +129,10 @@ class Judge:
         classifier = self._reference.classifier
         if classifier is None:
             return None
-        batches = (images[rows] for rows in _chunks(len(images), self._batch_size))
-        return classifier.extract_all(batches).logits.double().softmax(dim=1)
+        return classifier.extract_all(self._batches(images)).logits.double().softmax(dim=1)
 
-    def _logits(self, images: Images, labels: Tensor | None) -> NDArray[np.float64]:
-        found = []
-        with torch.inference_mode():
-            for rows in _chunks(len(images), self._batch_size):
-                seen = to_input(images[rows], torch.device("cpu"))
-                found.append(self._critic(seen, None if labels is None else labels[rows]))
-        return torch.cat(found).double().numpy()
+    def _batches(self, images: Images) -> Iterator[Images]:
+        return (images[start : start + self._batch_size] for start in range(0, len(images), self._batch_size))
 
     def _judged(self, sight: _Sight, row: int) -> Judgement:
         closeness, usual = float(sight.closeness[row]), self._held_out.closeness
@@ -182,7 +175,3 @@ def _standing(
 def _spread(count: int, most: int) -> NDArray[np.int64]:
     """At most so many indices, evenly over all: splits are sorted by class."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
-
-
-def _chunks(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, count, size))

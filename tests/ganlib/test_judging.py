@@ -33,11 +33,13 @@ class TruthfulCritic(Critic):
 
     def __init__(self, *, conditional: bool = True) -> None:
         super().__init__(num_classes=len(CLASSES) if conditional else 0, couples_samples=False)
+        self.centres = nn.Parameter(CENTRES, requires_grad=False)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
         chosen = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
-        offset = images.flatten(1) - CENTRES[chosen]
-        return -torch.linalg.vector_norm(offset - offset @ PLANE.T @ PLANE, dim=1)
+        offset = images.flatten(1) - self.centres[chosen]
+        distance: Tensor = torch.linalg.vector_norm(offset - offset @ PLANE.T @ PLANE, dim=1)
+        return -distance
 
     def lower_layers(self) -> list[nn.Module]:
         return []
