@@ -77,6 +77,8 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
     """A digest of all that decides the figures but the generator: where it is equal they compare."""
     instrument = (
         conditions_of(reference, reference.extractor, options.samples).model_dump(),
+        # Label fidelity is by the classifier, whatever the other features.
+        None if reference.classifier is None else reference.classifier.weights_sha256,
         reference.data.train.digest,
         options.model_dump(),
         source_digest(ganlib.metrics, ganlib.evaluation),

@@ -1,5 +1,7 @@
 """The whole evaluation in a world whose truth is known: what is measured, what is left out and why."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +149,17 @@ def test_planted_flaws_show_where_they_are_planted(perfect: Evaluation, tmp_path
 
 def test_figures_compare_only_on_the_same_ground(tmp_path: Path) -> None:
     real, other = reference(tmp_path), reference(tmp_path, test=401)
+    assert real.classifier is not None
+    retrained = copy.copy(real.classifier)
+    retrained.weights_sha256 = "1" * 64
     assert measured_on(real, options_of()) == measured_on(real, options_of())
-    grounds = {measured_on(real, options_of()), measured_on(other, options_of()), measured_on(real, options_of(seed=1))}
-    assert len(grounds) == 3
+    grounds = {
+        measured_on(real, options_of()),
+        measured_on(other, options_of()),
+        measured_on(real, options_of(seed=1)),
+        measured_on(replace(real, classifier=retrained), options_of()),
+    }
+    assert len(grounds) == 4
 
 
 def test_order_of_real_images_changes_nothing(tmp_path: Path) -> None:
