@@ -69,13 +69,14 @@ def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: Ev
         paths.REAL_AND_GENERATED: pictures.real_beside_generated(
             generator, reference.data, seed=seed, rows=ROWS, columns=columns, scale=scale
         ),
-        paths.TRUNCATION: pictures.truncation_strip(
-            generator, sorted(options.latent.truncations), seed=seed, columns=columns, scale=scale
-        ),
         paths.INTERPOLATION: pictures.interpolation_strip(
             generator, seed=seed, rows=STRIP_ROWS, columns=COLUMNS, scale=scale
         ),
     }
+    if options.latent.truncations:
+        found[paths.TRUNCATION] = pictures.truncation_strip(
+            generator, sorted(options.latent.truncations), seed=seed, columns=columns, scale=scale
+        )
     if result.memorisation:
         found[paths.NEAR_COPIES] = pictures.near_copies(
             drawn, result.memorisation[PAIRS_SHOWN], reference, count=options.near_copies, scale=scale
