@@ -27,6 +27,7 @@ from benchmarks.machine import machine_facts
 from benchmarks.measuring import Slot
 from benchmarks.pictures import data_options, draw, image_files, pack_folder
 from benchmarks.scorers import NAMES, Kind, preset_extractor
+from ganlib.datasets.order import batch_indices
 from ganlib.datasets.packed import open_packed
 from ganlib.metrics.classifier import train_classifier
 from ganlib.metrics.extractors import save_extractor
@@ -38,7 +39,7 @@ PACKAGES = ("torch", "torchvision", "torch-fidelity", "pytorch-fid", "clean-fid"
 SECTIONS = ("inception", "domain", "forward", "bounds")
 WORKER = "benchmarks.evaluate_worker"
 NOISE_STD = 20
-BATCH_SIZE = 64
+BATCH_SIZE, TRAINING_IMAGES = 64, 10_000
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,10 @@ def _write_networks(folder: Path, count: int) -> None:
     assert labels is not None
 
     def batches(seen_images: int) -> tuple[Images, NDArray[np.int64]]:
-        chosen = np.arange(seen_images, seen_images + BATCH_SIZE) % count
+        chosen = batch_indices(seed=0, seen_images=seen_images, batch_size=BATCH_SIZE, size=count)
         return data.train.take(chosen), labels[chosen]
 
-    options = preset_extractor().model_copy(update={"total_images": 2 * count, "batch_size": BATCH_SIZE})
+    options = preset_extractor().model_copy(update={"total_images": TRAINING_IMAGES, "batch_size": BATCH_SIZE})
     save_extractor(folder / "extractor", train_classifier(options, data.image, batches), data.image)
     torch.save(untrained_network(0).state_dict(), folder / "inception.pth")
 
