@@ -1,6 +1,7 @@
 """Pictures of an evaluation: uint8 [H, W, C]; the same seed gives the same picture."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,40 @@ from ganlib.metrics.latent import spherical
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents
 
-PAIRS_IN_A_ROW = 8
 # Pixels between rows of pairs.
 PAIR_GAP = 3
-# What one frame of an animation shows side by side: as many classes, or as many latents.
-FRAME_IMAGES, FRAME_COLUMNS = 10, 5
+FRAME_COLUMNS = 5
 BATCH_SIZE = 256
+# Small images are enlarged to this side; a grid and a frame are about so wide at most.
+SMALL_SIDE_PX, GRID_PX, FRAME_PX = 32, 1280, 640
+MOST, FEWEST = 10, 2
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many images pictures show, so that large images make no giant of a page.
+
+    Attributes:
+        rows, columns: of a grid; as many columns as classes where these are few.
+        strip: images in a row that belongs together.
+        moving: what one frame of an animation shows side by side.
+        scale: how often each pixel is repeated.
+    """
+
+    rows: int
+    columns: int
+    strip: int
+    moving: int
+    scale: int
+
+    @classmethod
+    def of(cls, generator: ImageGenerator) -> "Layout":
+        """For the images and classes of a generator."""
+        scale = max(1, SMALL_SIDE_PX // generator.image.size)
+        side = generator.image.size * scale
+        room, moving = (min(MOST, max(FEWEST, wide // side)) for wide in (GRID_PX, FRAME_PX))
+        classes = generator.image.num_classes if generator.conditional else 0
+        return cls(room, classes if 0 < classes <= MOST else room, room, moving, scale)
 
 
 def sample_grid(generator: ImageGenerator, *, seed: int, rows: int, columns: int, scale: int) -> Images:
@@ -41,14 +70,14 @@ def real_beside_generated(
     return beside(left, right, gap=4 * scale)
 
 
-def near_copies(drawn: Draw, found: Copying, reference: Reference, *, count: int, scale: int) -> Images:
+def near_copies(drawn: Draw, found: Copying, reference: Reference, *, count: int, columns: int, scale: int) -> Images:
     """The generated images closest to training images, each above its training image; the closest pair first."""
     shown = found.suspects[:count]
     generated = drawn.images([pair.generated for pair in shown], batch_size=BATCH_SIZE)
     training = reference.data.train.take(np.array([pair.training for pair in shown]))
     line, gap = (_band(generated, rows) for rows in (1, PAIR_GAP))
     pairs = np.concatenate([generated, line, training, gap], axis=1)
-    grid = image_grid(pairs, columns=min(PAIRS_IN_A_ROW, len(pairs)), scale=scale)
+    grid = image_grid(pairs, columns=min(columns, len(pairs)), scale=scale)
     return grid[: -PAIR_GAP * scale]
 
 
@@ -70,14 +99,14 @@ def interpolation_strip(generator: ImageGenerator, *, seed: int, rows: int, colu
 
 
 def interpolation_frames(
-    generator: ImageGenerator, *, seed: int, images: int, frames_per_pair: int, scale: int
+    generator: ImageGenerator, *, seed: int, images: int, frames_per_pair: int, shown: int, scale: int
 ) -> list[Images]:
     """An animation along arcs through `images` latents and back to the first: the last frame leads to the first one.
 
     A frame shows what a conditional generator makes of one latent in each
-    class (of the first ten), or ten latents on their way at once.
+    class (of the first `shown`), or so many latents on their way at once.
     """
-    shown = min(generator.image.num_classes, FRAME_IMAGES) if generator.conditional else FRAME_IMAGES
+    shown = min(generator.image.num_classes, shown) if generator.conditional else shown
     labels = torch.arange(shown) if generator.conditional else None
     paths = 1 if generator.conditional else shown
     stops = seeded_latents(images * paths, generator.network.latent_dim, seed).view(images, paths, -1)

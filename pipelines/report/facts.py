@@ -32,6 +32,7 @@ PICTURES = (
     paths.ANIMATION,
 )
 CLOCK = "seen_images"
+LARGEST_EXACT_BYTES = 500_000
 
 Points = tuple[tuple[float, float], ...]
 
@@ -145,12 +146,17 @@ def _columns(path: Path) -> Mapping[str, Points]:
 
 
 def _picture(path: Path) -> Picture:
+    """As it is, or, where it is large and still, with a loss that the eye does not see."""
     content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "WEBP")) as opened:
             opened.load()
             width, height = opened.size
             kind = Image.MIME[str(opened.format)]
+            if opened.format == "PNG" and len(content) > LARGEST_EXACT_BYTES:
+                smaller = io.BytesIO()
+                opened.save(smaller, "WEBP", quality=85)
+                content, kind = smaller.getvalue(), Image.MIME["WEBP"]
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: damaged picture ({error}); run the evaluate stage again") from None
     return Picture(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}", width, height)

@@ -9,6 +9,7 @@ from ganlib.datasets.packed import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation import pictures
 from ganlib.evaluation.drawing import Draw, Reference, draw
+from ganlib.evaluation.pictures import Layout
 from ganlib.evaluation.protocol import evaluate
 from ganlib.evaluation.record import Evaluation
 from ganlib.networks.base import Critic
@@ -18,13 +19,11 @@ from pipelines import paths, tracking
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json, write_png
 
-ROWS = 10
-COLUMNS = 10
-PICTURE_SIDE_PX = 32
 PAIRS_SHOWN = "features"
 STRIP_ROWS = 6
 FRAMES_PER_PAIR = 12
 FRAME_MS = 80
+LARGEST_EXACT_PX = 64
 
 
 def main() -> None:
@@ -41,7 +40,7 @@ def main() -> None:
     paths.PICTURES.mkdir(parents=True, exist_ok=True)
     for path, pixels in made.items():
         write_png(path, pixels)
-    _write_animation(drawn, reference, config.evaluate)
+    _write_animation(generator, config.evaluate.seed)
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
@@ -56,48 +55,46 @@ def _critic() -> Critic | None:
         return None
 
 
-def _scale(reference: Reference) -> int:
-    return max(1, PICTURE_SIDE_PX // reference.data.image.size)
-
-
 def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: EvaluateOptions) -> dict[Path, Images]:
-    generator, seed, scale = drawn.generator, options.seed, _scale(reference)
-    classes = reference.data.image.num_classes
-    columns = classes if generator.conditional and classes <= COLUMNS else COLUMNS
+    generator, seed, layout = drawn.generator, options.seed, Layout.of(drawn.generator)
+    grid = {"seed": seed, "rows": layout.rows, "columns": layout.columns, "scale": layout.scale}
     found = {
-        paths.SAMPLES: pictures.sample_grid(generator, seed=seed, rows=ROWS, columns=columns, scale=scale),
-        paths.REAL_AND_GENERATED: pictures.real_beside_generated(
-            generator, reference.data, seed=seed, rows=ROWS, columns=columns, scale=scale
-        ),
+        paths.SAMPLES: pictures.sample_grid(generator, **grid),
+        paths.REAL_AND_GENERATED: pictures.real_beside_generated(generator, reference.data, **grid),
         paths.INTERPOLATION: pictures.interpolation_strip(
-            generator, seed=seed, rows=STRIP_ROWS, columns=COLUMNS, scale=scale
+            generator, seed=seed, rows=STRIP_ROWS, columns=layout.strip, scale=layout.scale
         ),
     }
     if options.latent.truncations:
         found[paths.TRUNCATION] = pictures.truncation_strip(
-            generator, sorted(options.latent.truncations), seed=seed, columns=columns, scale=scale
+            generator, sorted(options.latent.truncations), seed=seed, columns=layout.columns, scale=layout.scale
         )
     if result.memorisation:
         found[paths.NEAR_COPIES] = pictures.near_copies(
-            drawn, result.memorisation[PAIRS_SHOWN], reference, count=options.near_copies, scale=scale
+            drawn,
+            result.memorisation[PAIRS_SHOWN],
+            reference,
+            count=options.near_copies,
+            columns=layout.strip,
+            scale=layout.scale,
         )
     return found
 
 
-def _write_animation(drawn: Draw, reference: Reference, options: EvaluateOptions) -> None:
+def _write_animation(generator: ImageGenerator, seed: int) -> None:
+    layout = Layout.of(generator)
     frames = pictures.interpolation_frames(
-        drawn.generator, seed=options.seed, images=STRIP_ROWS, frames_per_pair=FRAMES_PER_PAIR, scale=_scale(reference)
+        generator,
+        seed=seed,
+        images=STRIP_ROWS,
+        frames_per_pair=FRAMES_PER_PAIR,
+        shown=layout.moving,
+        scale=layout.scale,
     )
     first, *others = (Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames)
-    first.save(
-        paths.ANIMATION,
-        save_all=True,
-        append_images=others,
-        duration=FRAME_MS,
-        loop=0,
-        lossless=True,
-        minimize_size=True,
-    )
+    # Without loss, photographs would take megabytes a second.
+    exact = generator.image.size <= LARGEST_EXACT_PX
+    first.save(paths.ANIMATION, save_all=True, append_images=others, duration=FRAME_MS, loop=0, lossless=exact)
 
 
 def _print(result: Evaluation) -> None:

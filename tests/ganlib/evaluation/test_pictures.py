@@ -8,7 +8,7 @@ import pytest
 
 from ganlib.evaluation.copying import measure_copying
 from ganlib.evaluation.pictures import (
-    PAIRS_IN_A_ROW,
+    Layout,
     interpolation_frames,
     interpolation_strip,
     near_copies,
@@ -45,16 +45,17 @@ def test_near_copies_stand_above_their_training_images(tmp_path: Path) -> None:
     options = options_of(samples=200, near_copies=12)
     drawn = draw_of(GENERATOR, reference, options)
     found = measure_copying(drawn, reference, options)["pixels"]
-    picture = near_copies(drawn, found, reference, count=11, scale=1)
-    assert picture.shape == (4 * SIZE + 2 + 4, PAIRS_IN_A_ROW * STEP - 1, 1)
+    picture = near_copies(drawn, found, reference, count=11, columns=8, scale=1)
+    assert picture.shape == (4 * SIZE + 2 + 4, 8 * STEP - 1, 1)
     for place, pair in enumerate(found.suspects[:11]):
-        row, column = divmod(place, PAIRS_IN_A_ROW)
+        row, column = divmod(place, 8)
         top = row * (2 * SIZE + 1 + 4)
         made = drawn.images([pair.generated], batch_size=1)[0]
         known = reference.data.train.take(np.array([pair.training]))[0]
         np.testing.assert_array_equal(tile(picture, top, column), made)
         np.testing.assert_array_equal(tile(picture, top + STEP, column), known)
-    assert near_copies(drawn, found, reference, count=2, scale=3).shape == (3 * (2 * SIZE + 1), 3 * (2 * STEP - 1), 1)
+    enlarged = near_copies(drawn, found, reference, count=2, columns=8, scale=3)
+    assert enlarged.shape == (3 * (2 * SIZE + 1), 3 * (2 * STEP - 1), 1)
 
 
 def test_rows_of_truncation_are_the_same_latents() -> None:
@@ -90,8 +91,8 @@ def test_a_row_of_interpolation_leads_from_one_latent_to_another(generator: Imag
     ("generator", "shape"), [(GENERATOR, (SIZE, 3 * STEP - 1, 1)), (UNCONDITIONAL, (2 * STEP - 1, 5 * STEP - 1, 1))]
 )
 def test_the_animation_goes_round_without_a_jump(generator: ImageGenerator, shape: tuple[int, ...]) -> None:
-    frames = interpolation_frames(generator, seed=2, images=3, frames_per_pair=16, scale=1)
-    again = interpolation_frames(generator, seed=2, images=3, frames_per_pair=16, scale=1)
+    frames = interpolation_frames(generator, seed=2, images=3, frames_per_pair=16, shown=10, scale=1)
+    again = interpolation_frames(generator, seed=2, images=3, frames_per_pair=16, shown=10, scale=1)
     assert len(frames) == 48
     assert {frame.shape for frame in frames} == {shape}
     assert all(np.array_equal(one, other) for one, other in zip(frames, again, strict=True))
@@ -102,3 +103,17 @@ def test_the_animation_goes_round_without_a_jump(generator: ImageGenerator, shap
     latents = seeded_latents(3 if generator.conditional else 30, LATENTS, 2)
     first = generator.generator(latents[:1], None if not generator.conditional else latents.new_zeros(1).long())
     np.testing.assert_allclose(at(frames[0], 0, 0)[..., 0], first[0, 0].clamp(-1, 1) * 127.5 + 127.5, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "conditional", "expected"),
+    [
+        (8, True, Layout(rows=10, columns=3, strip=10, moving=10, scale=4)),
+        (8, False, Layout(rows=10, columns=10, strip=10, moving=10, scale=4)),
+        (64, True, Layout(rows=10, columns=3, strip=10, moving=10, scale=1)),
+        (256, False, Layout(rows=5, columns=5, strip=5, moving=2, scale=1)),
+        (1024, False, Layout(rows=2, columns=2, strip=2, moving=2, scale=1)),
+    ],
+)
+def test_large_images_are_shown_in_smaller_numbers(size: int, conditional: bool, expected: Layout) -> None:
+    assert Layout.of(image_generator(conditional=conditional, size=size)) == expected

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
@@ -100,3 +102,16 @@ def test_a_picture_may_be_missing_but_not_damaged(finished: Path, tmp_path: Path
     halve(tmp_path / paths.ANIMATION)
     with pytest.raises(UserError, match=r"interpolation\.webp: damaged picture"):
         gather(tmp_path, {})
+
+
+def test_large_pictures_are_embedded_smaller(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    coarse = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
+    smooth = Image.fromarray(coarse).resize((900, 900), Image.Resampling.BICUBIC)
+    noisy = np.clip(np.asarray(smooth) + np.random.default_rng(1).normal(0, 2, (900, 900, 3)), 0, 255)
+    Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / paths.SAMPLES)
+    assert (tmp_path / paths.SAMPLES).stat().st_size > 1_000_000
+    found = gather(tmp_path, {}).pictures[paths.SAMPLES]
+    assert found.data_uri.startswith("data:image/webp;base64,")
+    assert len(found.data_uri) < 300_000
+    assert (found.width, found.height) == (900, 900)
