@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 from ganlib.metrics.classifier import Images
 from ganlib.metrics.extractors import Extractor, Features
 
+# What is kept at most; the least recently used go first. 50,000 x 2,048 features are 0.4 GiB.
+LARGEST_CACHE_BYTES = 8 * 2**30
+
 
 def cached_features(
     extractor: Extractor,
@@ -36,7 +39,9 @@ def cached_features(
     path = folder / f"{extractor.name}-{key}.safetensors"
     if path.exists():
         try:
-            return _read(path, count)
+            features = _read(path, count)
+            os.utime(path)
+            return features
         except (SafetensorError, ValueError, KeyError, OSError) as error:
             notify(f"{path}: damaged feature cache ({' '.join(str(error).split())}); extracting again")
     features = extractor.extract_all(batches)
@@ -46,7 +51,20 @@ def cached_features(
     tensors = {"values": features.values.contiguous(), "logits": features.logits.contiguous()}
     save_file(tensors, partial, metadata={"sha256": _digest(features)})
     partial.replace(path)
+    _tidy(folder, path)
     return features
+
+
+def _tidy(folder: Path, newest: Path) -> None:
+    """Forget what was not used for longest, beyond the largest size."""
+    found = [(path.stat(), path) for path in folder.glob("*.safetensors")]
+    excess = sum(state.st_size for state, _ in found) - LARGEST_CACHE_BYTES
+    for state, path in sorted(found, key=lambda each: each[0].st_mtime_ns):
+        if excess <= 0:
+            return
+        if path != newest:
+            path.unlink(missing_ok=True)
+            excess -= state.st_size
 
 
 def _read(path: Path, count: int) -> Features:

@@ -1,5 +1,6 @@
 """The domain extractor: learning and saving; and the cache of features."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,6 +177,24 @@ def test_damaged_features_are_noticed_and_made_again(tmp_path: Path) -> None:
     assert "its content is not what was written" in cached.notices[2]
     assert len(cached.features(count=8)) == 8
     assert "holds 16 features, expected 8" in cached.notices[-1]
+
+
+def test_what_was_not_used_for_longest_is_forgotten_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = Cached(tmp_path)
+    for second, digest in enumerate("abc"):
+        cached.features(digest)
+        (newest,) = set(tmp_path.iterdir()) - {path for path in tmp_path.iterdir() if path.stat().st_mtime < 1000}
+        os.utime(newest, (second, second))
+    cached.features("a")
+    room = sum(path.stat().st_size for path in tmp_path.iterdir())
+    monkeypatch.setattr("ganlib.metrics.cache.LARGEST_CACHE_BYTES", room)
+    cached.features("d")
+    extractions = cached.extractions
+    for digest in "acd":
+        cached.features(digest)
+    assert cached.extractions == extractions
+    cached.features("b")
+    assert cached.extractions == extractions + 1
 
 
 def test_features_without_logits_are_kept_too(tmp_path: Path) -> None:
