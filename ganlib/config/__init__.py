@@ -49,6 +49,7 @@ from ganlib.config.networks import (
 from ganlib.config.reading import load_config
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
+    FID_IMAGES_PER_FEATURE,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
@@ -63,6 +64,7 @@ from ganlib.config.training import AlarmOptions, InitialisationOptions, Optimize
 __all__ = [
     "BASE_SIZE",
     "EXTRACTORS",
+    "FID_IMAGES_PER_FEATURE",
     "KINDS",
     "PRETRAINED",
     "Action",

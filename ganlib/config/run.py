@@ -11,6 +11,7 @@ from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import LossOptions
 from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
+    FID_IMAGES_PER_FEATURE,
     LABEL_FIGURES,
     EvaluateOptions,
     ExtractorOptions,
@@ -100,6 +101,17 @@ class RunConfig(Options):
             )
         if self.register_.figure in LABEL_FIGURES and not self.network.conditional:
             raise ValueError(f"register.metric={metric} needs network.conditional=true; choose another metric")
+        return self
+
+    @model_validator(mode="after")
+    def _fid_has_enough_samples(self) -> Self:
+        features = {"domain": self.extractor.feature_dim, "inception": 2048, "random": 2048}
+        least = FID_IMAGES_PER_FEATURE * features.get(self.evaluate.extractor, 0)
+        if self.register_.figure == "fid" and self.evaluate.samples < least:
+            raise ValueError(
+                f"evaluate.samples={self.evaluate.samples} is too few for register.metric={self.register_.metric}, "
+                f"whose interval needs {least:g} generated and as many held-out images; raise it, or choose kid"
+            )
         return self
 
     @model_validator(mode="after")

@@ -86,6 +86,9 @@ class EvaluateOptions(Options):
         return self
 
 
+# With fewer images for each feature the bias of FID cannot be told from the distance.
+FID_IMAGES_PER_FEATURE = 1.25
+
 # What two generators are compared by; each has an interval.
 GateFigure = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity", "label_fidelity"]
 LABEL_FIGURES: tuple[GateFigure, ...] = ("label_fidelity", "diversity")

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.config import FID_IMAGES_PER_FEATURE
 from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, partners, require
 from ganlib.metrics.frechet import ROWS, FeatureStatistics, covariance_root
 
@@ -32,8 +33,6 @@ PAIRS_AT_ONCE = 1000
 NEGLIGIBLE = 1e-12
 # Nodes of the quadrature over sample sizes; exact for equal sizes, 1e-9 for sizes of 1 : 10.
 NODES = 16
-# Images for each feature below which the bias cannot be told from the distance.
-LEAST_PER_DIMENSION = 1.25
 
 Vector = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ def estimate_frechet(
         UserError: N or M below 1.25 D (the distance itself is still computed by `frechet_distance`).
     """
     dimensions = generated.shape[1]
-    least = max(20, int(np.ceil(LEAST_PER_DIMENSION * dimensions)))
+    least = max(20, int(np.ceil(FID_IMAGES_PER_FEATURE * dimensions)))
     counts = {"generated": len(generated), "real": len(real)}
     require("fid", counts, least, f"its confidence interval with {dimensions} features")
     one, other = FeatureStatistics.of(generated), FeatureStatistics.of(real)

@@ -79,6 +79,7 @@ BROKEN = [
     ("register.confidence", 0.5, r"register\.confidence: found 0\.5; expected greater than 0\.5"),
     ("register.guards.coverage_drop", 2, r"register\.guards\.coverage_drop: found 2; expected less than or equal to 1"),
     ("evaluate.latent.truncations", [0.0], r"evaluate\.latent\.truncations\.0: found 0\.0; expected greater than 0"),
+    ("extractor.feature_dim", 5000, r"evaluate\.samples=5000 is too few for register\.metric=domain/fid.* needs 6250"),
     ("register.metric", "inception/fid", r"register\.metric=inception/fid is not measured with evaluate\.extractor"),
     ("register.model_name", "my model", r"register\.model_name: found 'my model'; "),
     ("extractor.weights_sha256", {"inception": "xyz"}, r"extractor\.weights_sha256\.inception: found 'xyz'; "),
