@@ -151,7 +151,7 @@ def quiz(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
     count: Annotated[int, typer.Option(min=2, max=1000, help="Images a person; half are generated.")] = 50,
     exposure_ms: Annotated[int, typer.Option(min=0, max=60_000, help="Each is shown so long; 0: no limit.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of images.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the choice of images; default: a new one.")] = None,
 ) -> None:
     """Ask people which images are real, on a page on 127.0.0.1, and log how often they err."""
     from pipelines.quiz.serving import serve_quiz

@@ -142,7 +142,11 @@ class Journal:
             except BlockingIOError:
                 file.close()
                 continue
-            yield cls(path, file)
+            journal = cls(path, file)
+            if b"\n" in path.read_bytes():
+                yield journal
+            else:  # died before anything could be answered
+                journal.close(remove=True)
 
     def append(self, line: Opening | Joined | Answer) -> None:
         """Write a line down; it is on disk when this returns."""

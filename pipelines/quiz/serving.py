@@ -1,5 +1,6 @@
 """`gan quiz`: serve the page until it is ended, then tell and log what people answered."""
 
+import secrets
 import socket
 import sys
 import tempfile
@@ -32,7 +33,7 @@ HOST = "127.0.0.1"
 _LAST_REQUESTS_S = 2
 
 
-def serve_quiz(*, port: int, count: int, exposure_ms: int, seed: int) -> None:
+def serve_quiz(*, port: int, count: int, exposure_ms: int, seed: int | None) -> None:
     """Ask people on a page of this machine, until Ctrl-C; then log what they answered to the generator's run.
 
     Raises:
@@ -42,6 +43,7 @@ def serve_quiz(*, port: int, count: int, exposure_ms: int, seed: int) -> None:
     data = open_packed(paths.PROCESSED)
     generator = ImageGenerator.load(paths.GENERATOR)
     check_comparable(generator, data)
+    seed = secrets.randbits(32) if seed is None else seed
     deck = Deck(generator, data.test, count=count, seed=seed)
     with _listening(port) as listener:
         _conclude_left_behind()

@@ -6,7 +6,7 @@ import pytest
 
 from ganlib.errors import UserError
 from ganlib.people import Tally
-from pipelines.quiz.answers import Answer, Joined, Journal, Opening
+from pipelines.quiz.answers import SUFFIX, Answer, Joined, Journal, Opening
 
 
 def answer(person: int, *, generated: bool, said_generated: bool) -> Answer:
@@ -60,3 +60,11 @@ def test_only_quizzes_that_have_died_are_left_behind(tmp_path: Path, opening: Op
     assert not list(Journal.left_behind(tmp_path))
     found.close(remove=True)
     assert not list(Journal.left_behind(tmp_path / "nothing"))
+
+
+def test_a_quiz_that_died_before_its_first_line_is_forgotten(tmp_path: Path) -> None:
+    for content in (b"", b'{"started": "2026'):
+        path = tmp_path / f"{len(content)}{SUFFIX}"
+        path.write_bytes(content)
+        assert not list(Journal.left_behind(tmp_path))
+        assert not path.exists()
