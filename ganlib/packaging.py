@@ -197,7 +197,7 @@ def _damage_told(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename or folder}: missing; expected {WEIGHTS} and {DESCRIPTION}") from None
+        raise UserError(f"{error.filename or folder}: missing; restore it, or run the train stage") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: damaged generator ({reason}); restore it or train it again") from None

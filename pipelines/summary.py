@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ganlib.evaluation.record import Evaluation, Interval
     from pipelines.verdict import Registration, Verdict
 
-METRIC_COLUMNS = ("metric", "value", "interval, free of the samples' bias")
+METRIC_COLUMNS = ("metric", "value", "interval")
 VERDICT_COLUMNS = ("gate", "challenger", "champion", "difference", "limit", "")
 STATUS_TEXT = {"ran": "ran", "cached": "restored from cache", "unchanged": "up to date"}
 

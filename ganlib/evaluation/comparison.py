@@ -46,6 +46,9 @@ def compare(
 ) -> Comparison:
     """Compare two draws on the held-out images, whose chance is common to both.
 
+    Draws of one seed share their latents: images of generators that are kin then go together, which
+    makes the difference surer than its interval says, never less sure.
+
     Each end of an interval holds with `options.confidence`, so that one with 0.95 is
     the usual two-sided interval of level 0.90.
 

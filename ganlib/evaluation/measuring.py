@@ -83,7 +83,10 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
         )
     train = Sample(reference.train, None, stratified=False)
     floor = conditions_of(reference, extractor, len(reference.train))
+    name = f"{extractor.name}/fid_floor"
     _note(findings, train, real, ["fid"], floor, options, names={"fid": "fid_floor"})
+    if name in findings.skipped:
+        findings.skipped[name] = f"training images in the place of generated ones: {findings.skipped[name]}"
     if reference.classifier is None or drawn.labels is None:
         findings.skipped["domain/label_fidelity"] = f"label_fidelity: {UNLABELLED}"
         return

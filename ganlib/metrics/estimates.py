@@ -210,4 +210,5 @@ def require(what: str, counts: dict[str, int], least: int, why: str) -> None:
     """
     for side, count in counts.items():
         if count < least:
-            raise UserError(f"{what}: {why} needs at least {least} {side} images, found {count}; provide more")
+            mend = "raise evaluate.samples" if side == "generated" else "provide more"
+            raise UserError(f"{what}: {why} needs at least {least} {side} images, found {count}; {mend}")

@@ -1,5 +1,6 @@
 """Stage: the gate, the model registry, and the report about both."""
 
+import tempfile
 from pathlib import Path
 
 from ganlib.config import load_config
@@ -35,17 +36,20 @@ def main() -> None:
         return compare(one, other, reference, config.register_, config.evaluate)
 
     facts = gather(Path(), tags)
+    with tempfile.TemporaryDirectory() as folder:
+        card = Path(folder, paths.MODEL_CARD.name)
+        write_card(facts, card)
+        registration = registry.register(
+            options=config.register_,
+            experiment=config.tracking.experiment,
+            generator_folder=paths.GENERATOR,
+            model_card=card,
+            evaluation=facts.evaluation,
+            tags=tags,
+            contest=contest,
+            say=say,
+        )
     write_card(facts, paths.MODEL_CARD)
-    registration = registry.register(
-        options=config.register_,
-        experiment=config.tracking.experiment,
-        generator_folder=paths.GENERATOR,
-        model_card=paths.MODEL_CARD,
-        evaluation=facts.evaluation,
-        tags=tags,
-        contest=contest,
-        say=say,
-    )
     write_json(paths.REGISTRATION, registration.model_dump(mode="json"))
     say(f"register: {registration.verdict.reason}")
     beside = logged_evaluation(registration.model_name, registration.champion_version)
