@@ -9,7 +9,5 @@ RESUMABLE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: stopped on request, run i
 
 def fail(message: str, code: int) -> int:
     """Write a message to standard error, each of its lines marked as an error; returns the exit code."""
-    from ganlib.datasets.items import printable
-
-    sys.stderr.write("".join(f"error: {printable(line)}\n" for line in message.splitlines()))
+    sys.stderr.write("".join(f"error: {line}\n" for line in message.splitlines()))
     return code
