@@ -27,6 +27,8 @@ NEAR_COPIES = PICTURES / "near_copies.png"
 TRUNCATION = PICTURES / "truncation.png"
 INTERPOLATION = PICTURES / "interpolation.png"
 ANIMATION = PICTURES / "interpolation.webp"
+# Of a run, where the evaluation lies among its artifacts.
+EVALUATION_ARTIFACTS = "evaluation"
 REGISTRATION = REPORTS / "registration.json"
 REPORT = REPORTS / "report.html"
 MODEL_CARD = REPORTS / "MODEL_CARD.md"

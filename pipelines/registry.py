@@ -209,3 +209,25 @@ def _meet(champion: "ModelVersion", evaluation: Evaluation, contest: Contest) ->
         comparison = contest(generator)
     remeasured = champion.tags.get("measured_on") != evaluation.measured_on
     return Opponent(str(champion.version), comparison, remeasured)
+
+
+def logged_evaluation(name: str, version: str | None) -> Evaluation | None:
+    """The figures in the run of a version; None where there is no version, or no record of today's format.
+
+    Raises:
+        UserError: the store does not answer.
+    """
+    if version is None:
+        return None
+    record = f"{paths.EVALUATION_ARTIFACTS}/{paths.EVALUATION.name}"
+    with reachable(), tempfile.TemporaryDirectory() as folder:
+        client = connect()
+        run_id = client.get_model_version(name, version).run_id
+        if run_id is None or record not in {
+            each.path for each in client.list_artifacts(run_id, paths.EVALUATION_ARTIFACTS)
+        }:
+            return None
+        try:
+            return Evaluation.read(Path(client.download_artifacts(run_id, record, folder)))
+        except UserError:
+            return None

@@ -1,7 +1,6 @@
 """Generators as versions in the model registry: made, found again, and fetched."""
 
 import importlib.metadata
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import ganlib
 from ganlib.errors import UserError
-from ganlib.evaluation.record import Evaluation
-from pipelines import paths
 from pipelines.mlflow_delivery import GENERATOR_SHA256, attach, find_or_create_experiment
 from pipelines.mlflow_store import connect, reachable, store_uri
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
-EVALUATION_FOLDER = "evaluation"  # of a run's artifacts
 MODEL_CODE = Path(__file__).with_name("model_code.py")
 REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
 
@@ -131,23 +127,3 @@ def fetch_generator(model_uri: str, folder: Path) -> Path:
     if "generator" not in artifacts:
         raise UserError(f"{model_uri}: holds no generator; expected a model made by the register stage")
     return local / str(artifacts["generator"]["path"])
-
-
-def logged_evaluation(name: str, version: str | None) -> Evaluation | None:
-    """The figures in the run of a version; None where there is no version, or no record of today's format.
-
-    Raises:
-        UserError: the store does not answer.
-    """
-    if version is None:
-        return None
-    record = f"{EVALUATION_FOLDER}/{paths.EVALUATION.name}"
-    with reachable(), tempfile.TemporaryDirectory() as folder:
-        client = connect()
-        run_id = client.get_model_version(name, version).run_id
-        if run_id is None or record not in {each.path for each in client.list_artifacts(run_id, EVALUATION_FOLDER)}:
-            return None
-        try:
-            return Evaluation.read(Path(client.download_artifacts(run_id, record, folder)))
-        except UserError:
-            return None

@@ -114,7 +114,7 @@ def _log(result: Evaluation, experiment: str, seen_images: int) -> None:
     with tracking.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
         log.metrics(figures, seen_images)
         for path in (paths.EVALUATION, paths.METRICS, paths.PICTURES):
-            log.artifact(path, "evaluation")
+            log.artifact(path, paths.EVALUATION_ARTIFACTS)
 
 
 if __name__ == "__main__":

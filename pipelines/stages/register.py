@@ -15,7 +15,6 @@ from pipelines.report.facts import gather
 from pipelines.report.page import write_page
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json
-from pipelines.versions import logged_evaluation
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def main() -> None:
     write_card(facts, paths.MODEL_CARD)
     write_json(paths.REGISTRATION, registration.model_dump(mode="json"))
     say(f"register: {registration.verdict.reason}")
-    beside = logged_evaluation(registration.model_name, registration.champion_version)
+    beside = registry.logged_evaluation(registration.model_name, registration.champion_version)
     write_page(facts, registration, paths.REPORT, champion=beside)
     with tracking.attach_run(
         experiment=config.tracking.experiment, generator_sha256=registration.generator_sha256, tags={}

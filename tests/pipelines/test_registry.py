@@ -24,10 +24,10 @@ from ganlib.evaluation.comparison import Comparison
 from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import mlflow_delivery, mlflow_store, paths
-from pipelines.registry import Contest, register
+from pipelines.registry import Contest, logged_evaluation, register
 from pipelines.tracking import attach_run, training_run
 from pipelines.verdict import Registration, Row, Verdict
-from pipelines.versions import download_generator, logged_evaluation
+from pipelines.versions import download_generator
 from tests.mlflow_server import MlflowServer, free_port
 from tests.registered import TAGS, compared, comparison, evaluation_of, gate_options, make_generator, state, submit
 
