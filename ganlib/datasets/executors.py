@@ -93,13 +93,13 @@ class ProcessExecutor:
         try:
             return future.result()
         except BrokenProcessPool:
-            self._close()
+            self._abandon()
         while True:
             try:
                 result = self._submit(function, task).result()
                 break
             except BrokenProcessPool:
-                self._close()
+                self._abandon()
                 task = after_death(task)
         # The others went down with the pool.
         for index, (other, lost) in enumerate(running):
@@ -111,7 +111,7 @@ class ProcessExecutor:
         try:
             return self._open().submit(function, task)
         except BrokenProcessPool:
-            self._close()
+            self._abandon()
             return self._open().submit(function, task)
 
     def _open(self) -> ProcessPoolExecutor:
@@ -123,6 +123,13 @@ class ProcessExecutor:
                 self._workers, mp_context=context, initializer=_settle_in, initargs=(dict(os.environ),)
             )
         return self._pool
+
+    def _abandon(self) -> None:
+        """Close a broken pool, which would wait for ever for a worker that was started while it broke."""
+        assert self._pool is not None
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()
+        self._close()
 
     def _close(self) -> None:
         if self._pool is not None:
