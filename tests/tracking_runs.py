@@ -31,9 +31,13 @@ def client() -> Any:
     return mlflow_store.connect()
 
 
-def run_of(key: str, experiment: str = "tests") -> Any:
+def runs_of(key: str, experiment: str = "tests") -> list[Any]:
     experiment_id = mlflow_delivery.find_or_create_experiment(client(), experiment)
-    runs = client().search_runs([experiment_id], filter_string=f"tags.`ganlib.run_key` = '{key}'")
+    return list(client().search_runs([experiment_id], filter_string=f"tags.`ganlib.run_key` = '{key}'"))
+
+
+def run_of(key: str, experiment: str = "tests") -> Any:
+    runs = runs_of(key, experiment)
     assert len(runs) == 1
     return runs[0]
 

@@ -17,7 +17,7 @@ from pipelines.tracking import (
     deliver_pending,
 )
 from tests.mlflow_server import MlflowServer, free_port, wait_until
-from tests.tracking_runs import PIXELS, client, run_of, spooled, steps, training
+from tests.tracking_runs import PIXELS, client, run_of, runs_of, spooled, steps, training
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +43,7 @@ def test_server_killed_in_mid_training_and_back(server: MlflowServer) -> None:
     with training("killed") as log:
         watch = Watch(log)
         watch(50)
-        wait_until(lambda: bool(steps(run_of("killed"))), "the first steps arrive")
+        wait_until(lambda: any(map(steps, runs_of("killed"))), "the first steps arrive")
         server.kill()
         try:
             watch(400)
