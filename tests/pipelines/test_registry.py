@@ -246,14 +246,15 @@ def proxy(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pro
     proxy.stop()
 
 
-def test_broken_off_at_any_write_and_run_again_ends_in_the_same_state(proxy: Proxy, project: Path) -> None:
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 3])
+def test_broken_off_at_any_write_and_run_again_ends_in_the_same_state(every: int, proxy: Proxy, project: Path) -> None:
     submit(make_generator(project / "whole", 0), 3.0, name="whole")
     expected = state("whole")
     kinds: dict[str, int] = {}
     for index, write in enumerate(proxy.writes):
         kinds.setdefault(re.sub(r"m-[0-9a-f]{32}|[0-9a-f]{32}|artifacts/.*", "*", write), index)
     assert len(kinds) > 10
-    for number, limit in enumerate(sorted({*kinds.values(), len(proxy.writes) - 1})):
+    for number, limit in enumerate(sorted({*kinds.values(), len(proxy.writes) - 1})[::every]):
         name = f"broken-{number}"
         folder = make_generator(project / name, number + 1)
         proxy.break_after(limit)
