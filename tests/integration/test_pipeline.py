@@ -115,7 +115,9 @@ def test_the_flow_gives_the_same_outputs(project: Project, reference_hash: str) 
     assert "up to date" in project.run("dvc", "status").stdout
 
 
-@pytest.mark.parametrize("target", ["everything", "the stage", "the stage, on request"])
+@pytest.mark.parametrize(
+    "target", ["everything", pytest.param("the stage", marks=pytest.mark.slow), "the stage, on request"]
+)
 def test_killed_training_resumes_to_the_same_generator(project: Project, reference_hash: str, target: str) -> None:
     process = subprocess.Popen(
         ["dvc", "repro", "-f", "-s", "train"],
