@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from ganlib.config import Options
+from ganlib.config import Options, read_record
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Interval
 
@@ -92,12 +92,4 @@ class Registration(Options):
         Raises:
             UserError: missing, damaged or of another version.
         """
-        mend = "run the register stage again"
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: damaged or of another version ({where}: {first['msg']}); {mend}") from None
+        return read_record(cls, path, "register")

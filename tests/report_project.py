@@ -15,7 +15,6 @@ from ganlib.config import ImageSpec, RunConfig
 from ganlib.datasets.manifest import Manifest, SplitSummary
 from ganlib.evaluation.record import (
     ClassFigures,
-    Conditions,
     Copying,
     Evaluation,
     Figure,
@@ -29,6 +28,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import image_grid
 from pipelines import paths
 from pipelines.verdict import Registration, Row, Verdict
+from tests import evaluations
 from tests.configs import tiny_values
 
 LINEAGE = {
@@ -38,16 +38,7 @@ LINEAGE = {
     "git_dirty": "false",
 }
 DIGITS = tuple("0123456789")
-CONDITIONS = Conditions(
-    extractor="domain",
-    weights_sha256="7" * 64,
-    alpha=None,
-    reference="test",
-    reference_digest="2" * 64,
-    reference_count=540,
-    generated_count=5000,
-    resizer="bicubic",
-)
+CONDITIONS = evaluations.CONDITIONS.model_copy(update={"reference_count": 540, "generated_count": 5000})
 
 
 def make_project(root: Path, classes: Sequence[str] = DIGITS, changes: Mapping[str, Any] | None = None) -> Path:

@@ -47,6 +47,7 @@ from ganlib.config.networks import (
     ResnetOptions,
 )
 from ganlib.config.reading import load_config
+from ganlib.config.records import read_record
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
     FID_IMAGES_PER_FEATURE,
@@ -114,4 +115,5 @@ __all__ = [
     "check_batch",
     "ever_positive",
     "load_config",
+    "read_record",
 ]

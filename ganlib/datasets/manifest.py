@@ -4,10 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from ganlib.config import CleaningOptions, ImageSpec, NonNegativeInt, Options, PositiveInt
-from ganlib.errors import UserError
+from ganlib.config import CleaningOptions, ImageSpec, NonNegativeInt, Options, PositiveInt, read_record
 
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.csv"
@@ -80,17 +77,7 @@ class Manifest(Options):
         Raises:
             UserError: missing, damaged or of another format version.
         """
-        path = folder / MANIFEST
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); run the preprocess stage") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(
-                f"{path}: damaged or of another version ({where}: {first['msg']}); run the preprocess stage"
-            ) from None
+        return read_record(cls, folder / MANIFEST, "preprocess")
 
 
 def shard_name(split: str, index: int) -> str:

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Self
 
-from pydantic import ValidationError
-
-from ganlib.config import Options
+from ganlib.config import Options, read_record
 from ganlib.errors import UserError
 from ganlib.metrics import estimates
 from ganlib.metrics.memorisation import Memorisation
@@ -203,15 +201,9 @@ class Evaluation(Options):
         Raises:
             UserError: missing, damaged or of another format version.
         """
-        mend = "run the evaluate stage again"
-        try:
-            found = cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: damaged or of another version ({where}: {first['msg']}); {mend}") from None
+        found = read_record(cls, path, "evaluate")
         if found.format_version != FORMAT_VERSION:
-            raise UserError(f"{path}: format {found.format_version}, expected {FORMAT_VERSION}; {mend}")
+            raise UserError(
+                f"{path}: format {found.format_version}, expected {FORMAT_VERSION}; run the evaluate stage again"
+            )
         return found

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig, load_config, read_record
 from ganlib.datasets.manifest import Manifest
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
@@ -115,13 +115,7 @@ class _ExtractorReport(BaseModel):
 
 
 def _accuracies(path: Path) -> Mapping[str, float]:
-    mend = "run the extractor stage again"
-    try:
-        return _ExtractorReport.model_validate_json(path.read_bytes()).classifier
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: damaged ({error.errors()[0]['msg']}); {mend}") from None
+    return read_record(_ExtractorReport, path, "extractor").classifier
 
 
 def _columns(path: Path) -> Mapping[str, Points]:
