@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from functools import lru_cache
 from math import pi, sqrt
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExt
 
 from ganlib.config import ExtractorName
 from ganlib.metrics.extractors.base import Extractor, Features, on_white
+from ganlib.metrics.extractors.resizing import resized
 from ganlib.metrics.extractors.weights import reading, sha256_of
 
 INPUT_SIZE = 299
@@ -50,9 +50,7 @@ class InceptionExtractor(Extractor):
         """Images [N, C, H, W] in [-1, 1] of any size -> features [N, 2048] and unbiased logits [N, 1008]."""
         # Of levels from 0 to 255 the network takes (level - 128) / 128.
         levels = on_white(images) * (127.5 / 128) - 0.5 / 128
-        rows, columns = (_interpolation(side).to(levels.device) for side in levels.shape[2:])
-        resized = (rows @ levels @ columns.T).contiguous(memory_format=torch.channels_last)
-        values = self.trunk(resized).flatten(1)
+        values = self.trunk(resized(levels, INPUT_SIZE).contiguous(memory_format=torch.channels_last)).flatten(1)
         return Features(values, values @ self.head)
 
 
@@ -139,16 +137,3 @@ def _folded(model: Any) -> Any:
         if isinstance(block, BasicConv2d):
             block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
     return model
-
-
-@lru_cache
-def _interpolation(side: int) -> Tensor:
-    """[INPUT_SIZE, side]: bilinear, corners not aligned, as TensorFlow 1 and torch-fidelity resize a row of pixels."""
-    places = torch.arange(INPUT_SIZE, dtype=torch.float32) * torch.tensor(side / INPUT_SIZE, dtype=torch.float32)
-    left = places.long()
-    share = places - left
-    weights = torch.zeros(INPUT_SIZE, side)
-    rows = torch.arange(INPUT_SIZE)
-    weights[rows, left] = 1 - share
-    weights[rows, (left + 1).clamp(max=side - 1)] += share
-    return weights

@@ -1,6 +1,5 @@
 """torch-fidelity's other networks: VGG-16 and CLIP, run by its own classes."""
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +46,8 @@ def load_pretrained(name: PretrainedName, path: Path, device: torch.device) -> P
     TorchScript archives are read by `torch.jit.load`, which runs no Python.
 
     Raises:
-        UserError: the file holds others, or code, or torch-fidelity reads no file.
+        UserError: the file holds others, or code.
     """
-    if name.startswith("dinov2-"):
-        raise UserError(
-            f"extractor {name}: torch-fidelity {version('torch-fidelity')} reads its weights from no file, only by "
-            "torch.hub, which runs code from the network unchecked; use inception, vgg16 or clip-…"
-        )
     kind = FEATURE_EXTRACTORS_REGISTRY[name]
     layer = kind.get_default_feature_layer_for_metric("fid")
     with reading(path, name):

@@ -1,6 +1,5 @@
 """Networks with brought weights, or none: what they see, and files that are missing, wrong or malicious."""
 
-import hashlib
 import pickle
 from pathlib import Path
 
@@ -12,34 +11,14 @@ from torch_fidelity.feature_extractor_clip import CLIPVisual
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from ganlib.config import ExtractorName, PretrainedName
+from ganlib.config import PretrainedName
 from ganlib.errors import UserError
-from ganlib.metrics.extractors import Extractor, inception, load_extractor, weights
+from ganlib.metrics.extractors import Extractor, inception, weights
 from ganlib.metrics.extractors.base import on_white
 from ganlib.metrics.inception_score import inception_scores
-from tests.configs import tiny_config
+from tests.extractors import digest_of, load_weights, pictures
 
 CPU = torch.device("cpu")
-
-
-def load(name: ExtractorName, file: Path | None, sha256: str, folder: Path) -> Extractor:
-    """As the parameters would, `file` in `extractor.weights_files` or None."""
-    options = tiny_config({}).extractor.model_copy(
-        update={"weights_files": {name: str(file)} if file else {}, "weights_sha256": {name: sha256}}
-    )
-    return load_extractor(name, options, folder=folder, weights_cache=folder / "weights", device=CPU)
-
-
-def digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def pictures(count: int, size: int, channels: int, seed: int = 0) -> np.ndarray:
-    """Smooth ones, uint8 [count, size, size, channels]."""
-    draw = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, channels, 4, 4, generator=draw) * 255
-    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
-    return smooth.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +32,7 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inception_extractor(inception_file: Path) -> Extractor:
-    return load("inception", inception_file, digest_of(inception_file)[:8], inception_file.parent)
+    return load_weights("inception", inception_file, digest_of(inception_file)[:8], inception_file.parent)
 
 
 @pytest.mark.parametrize("size", [16, 333])
@@ -96,7 +75,7 @@ def test_rgba_is_seen_on_white(inception_extractor: Extractor) -> None:
 def test_an_untrained_inception_is_the_same_for_a_seed_and_sees_differences(
     inception_extractor: Extractor, tmp_path: Path
 ) -> None:
-    found = load("random", None, "", tmp_path)
+    found = load_weights("random", None, "", tmp_path)
     images = pictures(12, 16, 3)
     features = found.extract(images)
     assert features.values.shape == (12, 2048)
@@ -118,22 +97,20 @@ def test_an_untrained_inception_is_the_same_for_a_seed_and_sees_differences(
 
 def test_weights_that_are_wrong_or_missing(inception_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"SHA-256 is .* expected 6726825d.*extractor\.weights_sha256\.inception"):
-        load("inception", inception_file, "6726825d", tmp_path)
+        load_weights("inception", inception_file, "6726825d", tmp_path)
     with pytest.raises(
         UserError, match=r"extractor\.weights_files\.inception=.*no such file; bring weights-inception-"
     ):
-        load("inception", tmp_path / "absent.pth", "6726825d", tmp_path)
+        load_weights("inception", tmp_path / "absent.pth", "6726825d", tmp_path)
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
-    for name in ("inception", "vgg16", "clip-rn50"):
-        with pytest.raises(UserError, match=f"no weights of {name}"):
-            load(name, other, digest_of(other), tmp_path)
-    with pytest.raises(UserError, match=r"torch\.hub") as caught:
-        load("dinov2-vit-s-14", other, digest_of(other), tmp_path)
-    assert "\n" not in str(caught.value)
+    for name in ("inception", "vgg16", "clip-rn50", "dinov2-vit-s-14"):
+        with pytest.raises(UserError, match=f"no weights of {name}") as caught:
+            load_weights(name, other, digest_of(other), tmp_path)
+        assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["inception", "vgg16", "clip-vit-b-32"])
+@pytest.mark.parametrize("name", ["inception", "vgg16", "clip-vit-b-32", "dinov2-vit-b-14"])
 def test_without_a_network_the_line_says_what_to_bring_and_where(
     name: PretrainedName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +118,7 @@ def test_without_a_network_the_line_says_what_to_bring_and_where(
     # A port of this machine on which nothing listens stands for the missing network.
     monkeypatch.setitem(weights.ADDRESSES, name, f"http://127.0.0.1:9/{file}")
     with pytest.raises(UserError, match="cannot be reached") as caught:
-        load(name, None, "6726825d", tmp_path)
+        load_weights(name, None, "6726825d", tmp_path)
     line = str(caught.value)
     for part in (f"bring {file} (SHA-256 6726825d…)", str(tmp_path / "weights" / file), f"weights_files.{name}"):
         assert part in line
@@ -154,15 +131,15 @@ def test_a_file_from_the_address_is_checked_kept_and_found_again(
 ) -> None:
     monkeypatch.setitem(weights.ADDRESSES, "inception", inception_file.as_uri())
     with pytest.raises(UserError, match="SHA-256 is"):
-        load("inception", None, "6726825d", tmp_path)
+        load_weights("inception", None, "6726825d", tmp_path)
     assert not list((tmp_path / "weights").iterdir())
     digest = digest_of(inception_file)
-    assert load("inception", None, digest, tmp_path).weights_sha256 == digest
+    assert load_weights("inception", None, digest, tmp_path).weights_sha256 == digest
     monkeypatch.setitem(weights.ADDRESSES, "inception", f"http://127.0.0.1:9/{inception_file.name}")
-    assert load("inception", None, digest, tmp_path).weights_sha256 == digest
+    assert load_weights("inception", None, digest, tmp_path).weights_sha256 == digest
 
 
-@pytest.mark.parametrize("name", ["inception", "vgg16", "clip-rn50"])
+@pytest.mark.parametrize("name", ["inception", "vgg16", "clip-rn50", "dinov2-vit-s-14"])
 def test_a_pickle_with_code_is_refused_not_run(name: PretrainedName, tmp_path: Path) -> None:
     class Malice:
         def __reduce__(self) -> tuple:
@@ -171,10 +148,10 @@ def test_a_pickle_with_code_is_refused_not_run(name: PretrainedName, tmp_path: P
     path = tmp_path / "malice.pth"
     path.write_bytes(pickle.dumps(Malice()))
     with pytest.raises(UserError, match=f"no weights of {name}"):
-        load(name, path, digest_of(path), tmp_path)
+        load_weights(name, path, digest_of(path), tmp_path)
     torch.save({"x": Malice()}, path)
     with pytest.raises(UserError, match=f"no weights of {name}"):
-        load(name, path, digest_of(path), tmp_path)
+        load_weights(name, path, digest_of(path), tmp_path)
     assert not (tmp_path / "executed").exists()
 
 
@@ -195,7 +172,7 @@ class TinyClip(torch.nn.Module):
 def test_clip_from_a_file_sees_what_torch_fidelity_sees(tmp_path: Path) -> None:
     path = tmp_path / "clip.pt"
     torch.jit.trace(TinyClip(), torch.zeros(1, 3, 64, 64)).save(path)
-    found = load("clip-vit-b-32", path, digest_of(path), tmp_path)
+    found = load_weights("clip-vit-b-32", path, digest_of(path), tmp_path)
     images = pictures(3, 16, 1)
     features = found.extract(images)
     theirs = FEATURE_EXTRACTORS_REGISTRY["clip-vit-b-32"](
