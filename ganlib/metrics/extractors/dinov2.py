@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ def load_dinov2(name: PretrainedName, path: Path, device: torch.device) -> Dinov
     return Dinov2Extractor(name, model.eval().requires_grad_(False), sha256_of(path), device)
 
 
-def _network(size: Size) -> nn.Module:
+def _network(size: Size) -> Any:
     """Torchvision's vision transformer of the size, without memory for its weights."""
     width = size.dimensions
     with torch.device("meta"):
