@@ -41,7 +41,9 @@ def test_a_run_brings_its_own_server_and_takes_it_away(
     for name in STAGES:
         assert f"{name} | {name} works" in done.stdout
         assert (project.root / f"{name}.txt").exists()
-    assert "prefect" not in done.stdout.replace("Prefect server", "").lower(), "no noise"
+    # Our own words: that a server starts and, on a busy machine, that it is still waited for.
+    theirs = re.sub(r"Prefect('s)? server", "", done.stdout)
+    assert "prefect" not in theirs.lower(), "no noise"
     assert project.processes() == []
 
 
