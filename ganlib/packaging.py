@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,6 +18,7 @@ from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_latents
+from ganlib.weightless import weightless
 
 FORMAT_VERSION = 2
 WEIGHTS = "generator.safetensors"
@@ -116,7 +116,7 @@ class ImageGenerator:
             UserError: a file is missing or damaged, or of another format version.
         """
         made = read_description(folder)
-        with _damage_told(folder), torch.device("meta"):
+        with _damage_told(folder), weightless():
             generator = build_generator(made.network, made.image)
         _load_weights(generator, folder, WEIGHTS)
         generator.requires_grad_(False).eval().to(device)
@@ -170,7 +170,7 @@ def load_critic(folder: Path) -> Critic:
                 f"{folder / CRITIC_WEIGHTS}: SHA-256 is {found[:16]}…, expected {made.critic_sha256[:16]}… as "
                 f"{DESCRIPTION} has it; restore the folder or train it again"
             )
-        with torch.device("meta"):
+        with weightless():
             critic = build_critic(made.network, made.image)
     _load_weights(critic, folder, CRITIC_WEIGHTS)
     return critic

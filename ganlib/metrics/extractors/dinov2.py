@@ -14,6 +14,7 @@ from ganlib.config import PretrainedName
 from ganlib.metrics.extractors.base import Extractor, Features, on_white
 from ganlib.metrics.extractors.resizing import resized
 from ganlib.metrics.extractors.weights import reading, sha256_of
+from ganlib.weightless import weightless
 
 PATCH = 14
 INPUT_SIZE = 224
@@ -79,7 +80,7 @@ def load_dinov2(name: PretrainedName, path: Path, device: torch.device) -> Dinov
 def _network(size: Size) -> Any:
     """Torchvision's vision transformer of the size, without memory for its weights."""
     width = size.dimensions
-    with torch.device("meta"):
+    with weightless():
         model = VisionTransformer(INPUT_SIZE, PATCH, size.blocks, size.heads, width, 4 * width)
         model.heads = nn.Sequential()
         if size.gated:

@@ -16,6 +16,7 @@ from ganlib.config import ExtractorName
 from ganlib.metrics.extractors.base import Extractor, Features, on_white
 from ganlib.metrics.extractors.resizing import resized
 from ganlib.metrics.extractors.weights import reading, sha256_of
+from ganlib.weightless import weightless
 
 INPUT_SIZE = 299
 CALIBRATION_IMAGES = 16
@@ -60,9 +61,10 @@ def load_inception(path: Path, device: torch.device) -> InceptionExtractor:
     Raises:
         UserError: it holds others, or code.
     """
-    model = _network()
+    with weightless():
+        model = _network()
     with reading(path, "inception"):
-        nn.Module.load_state_dict(model, torch.load(path, map_location="cpu", weights_only=True))
+        nn.Module.load_state_dict(model, torch.load(path, map_location="cpu", weights_only=True), assign=True)
     return InceptionExtractor("inception", model, sha256_of(path), device)
 
 

@@ -1,0 +1,53 @@
+"""Networks without weights cost nothing, and become those that they are given."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib.networks import build_critic, build_generator
+from ganlib.weightless import weightless
+from tests.configs import NETWORKS, tiny_config
+
+IMAGE_OF = {"channels": 3, "size": 16, "classes": ("a", "b")}
+
+
+@pytest.mark.parametrize("family", sorted(NETWORKS))
+def test_every_family_takes_the_weights_of_another_network(family: str) -> None:
+    from ganlib.config import ImageSpec
+
+    image = ImageSpec.model_validate(IMAGE_OF)
+    options = tiny_config({"network": family}).network
+    for build in (build_generator, build_critic):
+        made = build(options, image)
+        with weightless():
+            empty = build(options, image)
+        assert all(parameter.is_meta for parameter in empty.parameters())
+        empty.load_state_dict(made.state_dict(), assign=True)
+        # Nothing is left without content, buffers that no file holds included.
+        tensors = dict([*empty.named_parameters(), *empty.named_buffers()])
+        assert not any(tensor.is_meta for tensor in tensors.values())
+        for name, tensor in [*made.named_parameters(), *made.named_buffers()]:
+            assert torch.equal(tensors[name], tensor)
+
+
+def test_initialisation_works_again_afterwards() -> None:
+    with weightless():
+        nn.Linear(3, 3)
+    torch.manual_seed(0)
+    one = nn.Linear(3, 3).weight
+    torch.manual_seed(0)
+    assert torch.equal(one, nn.Linear(3, 3).weight)
+    assert one.std() > 0
+
+
+def test_no_compiler_is_imported() -> None:
+    program = (
+        "import sys, torch; from ganlib.weightless import weightless\n"
+        "with weightless(): torch.nn.Embedding(4, 4), torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)\n"
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
