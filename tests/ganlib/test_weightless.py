@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ganlib.config import ImageSpec
 from ganlib.networks import build_critic, build_generator
 from ganlib.weightless import weightless
 from tests.configs import NETWORKS, tiny_config
@@ -14,12 +15,10 @@ from tests.configs import NETWORKS, tiny_config
 IMAGE_OF = {"channels": 3, "size": 16, "classes": ("a", "b")}
 
 
-@pytest.mark.parametrize("family", sorted(NETWORKS))
+@pytest.mark.parametrize("family", ["dcgan", *sorted(NETWORKS)])
 def test_every_family_takes_the_weights_of_another_network(family: str) -> None:
-    from ganlib.config import ImageSpec
-
     image = ImageSpec.model_validate(IMAGE_OF)
-    options = tiny_config({"network": family}).network
+    options = tiny_config({} if family == "dcgan" else {"network": family}).network
     for build in (build_generator, build_critic):
         made = build(options, image)
         with weightless():
