@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from ganlib.config import ImageSpec
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
-from ganlib.metrics.classifier import Classifier, train_classifier
+from ganlib.metrics.classifier import Classifier, to_input, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, Features, load_domain_extractor, save_extractor
 from tests.configs import tiny_config
 
@@ -41,6 +41,8 @@ def test_the_classifier_learns_deterministically_and_survives_saving(tmp_path: P
     found = loaded.extract(images)
     assert (found.logits.argmax(dim=1).numpy() == labels).mean() > 0.9
     assert found.values.shape == (16, OPTIONS.feature_dim)
+    for mine, plain in zip((found.values, found.logits), one(to_input(images, torch.device("cpu"))), strict=True):
+        assert (mine - plain).norm() / plain.norm() < 1e-5, "folded, the layers compute what they did"
     assert torch.equal(found.values, DomainExtractor(one, "", torch.device("cpu")).extract(images).values)
 
 
