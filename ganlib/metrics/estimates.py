@@ -6,7 +6,8 @@ from math import exp, log, sqrt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.optimize import brentq
+from scipy.special import gammainc, stdtrit
 
 from ganlib.errors import UserError
 
@@ -53,15 +54,19 @@ class TwoSampleEstimate:
     shared: float = 0.0
 
     @property
-    def standard_error(self) -> float:
-        """Of the estimate, for fresh samples of the same sizes on both sides."""
-        return sqrt(sum(self.variances))
+    def pairs(self) -> float:
+        """What the pairs add to the estimate's variance."""
+        return self.own + self.cross + self.shared
 
     @property
-    def variances(self) -> tuple[float, float]:
-        """What the influences and what the pairs add to the estimate's variance."""
-        seen = _mean_variance(self.generated_influence) + _mean_variance(self.real_influence)
-        return _without_pairs(seen, self.own + self.cross + self.shared)
+    def influences(self) -> float:
+        """Variance of the means of the influences as seen; it holds that of the pairs twice."""
+        return _mean_variance(self.generated_influence) + _mean_variance(self.real_influence)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the estimate, for fresh samples of the same sizes on both sides."""
+        return _standard_error(self.influences, self.pairs)
 
     def standard_error_of_difference(self, other: "TwoSampleEstimate") -> float:
         """Of this estimate less another, generated independently and measured on the same real samples in order."""
@@ -71,7 +76,7 @@ class TwoSampleEstimate:
             + _mean_variance(other.generated_influence)
             + _mean_variance(self.real_influence - other.real_influence)
         )
-        return sqrt(sum(_without_pairs(seen, self.own + self.cross + other.own + other.cross)))
+        return _standard_error(seen, self.own + self.cross + other.own + other.cross)
 
 
 def centred(influence: NDArray[np.float64], strata: torch.Tensor | None) -> NDArray[np.float64]:
@@ -114,10 +119,9 @@ def members_of(labels: torch.Tensor) -> list[tuple[int, NDArray[np.int64]]]:
     return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
 
 
-def _without_pairs(seen: float, pairs: float) -> tuple[float, float]:
-    """Variance of influences as seen, which holds that of the pairs twice, parted into its own and the pairs'."""
-    pairs = min(pairs, seen / 2)
-    return seen - 2 * pairs, pairs
+def _standard_error(seen: float, pairs: float) -> float:
+    """From the variance of influences as seen, which holds that of the pairs twice, and once what is wanted."""
+    return sqrt(seen - min(pairs, seen / 2))
 
 
 def _mean_variance(influence: NDArray[np.float64]) -> float:
@@ -131,30 +135,79 @@ def normal_interval(estimate: float, standard_error: float, level: float, *, lea
 
 
 def distance_interval(found: TwoSampleEstimate, level: float) -> Interval:
-    """Of a squared distance: the part of its variance that is not the pairs' grows with the distance itself.
+    """Of a squared distance: the distances for which the plain statistic is at neither tail of its law.
 
-    The ends solve (estimate - truth)² = z² (pairs + slope · truth), as in
-    Wilson's interval, so the upper side is the longer one near zero. The slope is that of the estimate or, steadier
-    near zero, that of the plain statistic, whose influences have the same noise; the larger one.
+    The plain statistic is |δ + ε|² with δ the true difference and ε noise of
+    covariance Σ, so of mean |δ|² + tr Σ (the bias) and variance 2 tr Σ² (the pairs) + 4 δᵀΣδ. Few directions
+    with much noise, such as classes by chance, make it skewed; its law is taken for a gamma law of the same mean and
+    variance (Patnaik 1949, Biometrika 36; at distance zero Gretton et al. 2009, "A fast, consistent kernel
+    two-sample test").
+
+    An estimate below zero is read as zero: the upper end would come too close to it, or vanish.
     """
-    growing, pairs = found.variances
-    plain = max(found.estimate + found.bias, 0.0)
-    slope = max(
-        growing / found.estimate if found.estimate**2 > pairs > 0 else 0.0,
-        (growing + 2 * pairs) / plain if plain > 0 else 0.0,
-    )
-    z = quantile(level)
-    shift = z * z * slope / 2
-    half = sqrt(max(shift * shift + z * z * (pairs + slope * found.estimate), 0.0))
-    low, high = (max(found.estimate + shift + side * half, 0.0) for side in (-1, 1))
+    seen, pairs = found.influences, found.pairs
+    if seen + pairs == 0:
+        return Interval(found.estimate, max(found.estimate, 0.0), max(found.estimate, 0.0), level)
+    # tr Σ is at least √tr Σ².
+    bias = max(found.bias, sqrt(pairs / 2))
+    plain = max(found.estimate, 0.0) + bias
+
+    def tail(distance: float) -> float:
+        mean, variance = bias + distance, pairs + _growing_variance(found, distance)
+        return float(gammainc(mean * mean / variance, plain * mean / variance)) if variance > 0 else float(plain > mean)
+
+    def end(share: float) -> float:
+        if tail(0.0) <= share:
+            return 0.0
+        beyond = plain + sqrt(seen + pairs)
+        while tail(beyond) > share:
+            beyond *= 2
+        return float(brentq(lambda distance: tail(distance) - share, 0.0, beyond))
+
+    low, high = (end((1 + side * level) / 2) for side in (1, -1))
     return Interval(found.estimate, low, high, level)
 
 
-def log_interval(estimate: float, standard_error: float, level: float) -> Interval:
+def _growing_variance(found: TwoSampleEstimate, distance: float) -> float:
+    """4 δᵀΣδ if this were the distance |δ|².
+
+    The samples' own is 4 δ̂ᵀΣδ̂, of mean 4 δᵀΣδ and twice the pairs; it goes up and down with the plain
+    statistic |δ̂|² by chance, so it is first scaled to the mean that this would have. More than four times the largest
+    eigenvalue of Σ, which is at most √tr Σ², no distance can add.
+    """
+    plain = found.estimate + found.bias
+    slope = found.influences / plain if plain > 0 else 0.0
+    growing = slope * (found.bias + distance) - 2 * found.pairs
+    return min(max(growing, 0.0), max(slope, sqrt(8 * found.pairs)) * distance)
+
+
+def score_interval(found: TwoSampleEstimate, level: float) -> Interval:
+    """Of an inception score: normal in the logarithm, which is less by ½ |ε|² for the noise ε of the marginal.
+
+    Where that is all there is, as with certain images of even classes, a low estimate comes with large influences and
+    a high one with none. What of their variance goes with the distance of estimate and truth, 4 × pairs / 2 × bias a
+    unit (see `_growing_variance`), is therefore taken off at the upper end and added at the lower one.
+    """
+    if found.influences + found.pairs == 0 or found.bias == 0:
+        return log_interval(found.estimate, found.standard_error, level)
+    seen, pairs = found.influences / found.estimate**2, found.pairs / found.estimate**2
+    z = quantile(level)
+
+    def reach(slope: float) -> float:
+        shift = z * z * slope / 2
+        inside = shift * shift + z * z * (seen - pairs)
+        return max(shift + sqrt(max(inside, 0.0)), z * sqrt(pairs))
+
+    slope = 2 * pairs * found.estimate / abs(found.bias)
+    low, high = (log(found.estimate) + side * reach(-side * slope) for side in (-1, 1))
+    return Interval(found.estimate, exp(low), exp(high), level)
+
+
+def log_interval(estimate: float, standard_error: float, level: float, *, degrees: float = np.inf) -> Interval:
     """Normal in the logarithm: for figures above zero, such as scores and ratios; plainly normal where it is lost."""
     if standard_error >= estimate:
         return normal_interval(estimate, standard_error, level, least=0)
-    half = quantile(level) * standard_error / estimate
+    half = quantile(level, degrees=degrees) * standard_error / estimate
     return Interval(estimate, exp(log(estimate) - half), exp(log(estimate) + half), level)
 
 

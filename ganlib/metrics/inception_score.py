@@ -40,7 +40,9 @@ def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | Non
 
     The marginal of N images is more certain than the true one, which costs
     Σ var p(y|x) / (2 N p(y)) of the logarithm; it is added back. An image's
-    influence on the logarithm is KL(p(y|x) ‖ p(y)), less its mean.
+    influence on the logarithm is KL(p(y|x) ‖ p(y)), less its mean. It vanishes where all
+    images are certain and the classes even, as of a good generator of labelled images: what varies
+    then is the second order, -½ Σ (marginal's error)² / p(y).
 
     Args:
         logits: [N, K].
@@ -52,16 +54,11 @@ def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | Non
     _require_classes(logits)
     least = max(20, 2 * logits.shape[1])
     require("inception score", {"generated": len(logits)}, least, f"its interval with {logits.shape[1]} classes")
-    value, divergences, lost = _log_score(logits)
-    if strata is not None:
-        # The marginal varies within classes only.
-        shares = logits.double().softmax(dim=1)
-        marginal = shares.mean(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
-        chosen = [shares[torch.from_numpy(members)] for _, members in members_of(strata)]
-        within = sum((part - part.mean(dim=0)).square().sum(dim=0) * len(part) / (len(part) - 1) for part in chosen)
-        lost = float((within / marginal).sum()) / (2 * len(logits) ** 2)
+    value, divergences, marginal = _log_score(logits)
+    lost, pairs = _marginal_noise(logits, marginal, strata)
     score = float(np.exp(value + lost))
-    return TwoSampleEstimate(score, score * centred(divergences, strata), np.zeros(0))
+    influence = score * centred(divergences, strata)
+    return TwoSampleEstimate(score, influence, np.zeros(0), bias=-score * lost, own=score**2 * pairs)
 
 
 def _require_classes(logits: torch.Tensor) -> None:
@@ -69,15 +66,12 @@ def _require_classes(logits: torch.Tensor) -> None:
         raise UserError("is: the extractor knows no classes; of all of them only domain and inception do")
 
 
-def _log_score(logits: torch.Tensor) -> tuple[float, NDArray[np.float64], float]:
-    """Mean divergence from the marginal, each image's own [N], and the first-order bias of the mean."""
+def _log_score(logits: torch.Tensor) -> tuple[float, NDArray[np.float64], torch.Tensor]:
+    """Mean divergence from the marginal, each image's own [N], and the marginal [K]."""
     blocks = torch.split(logits, ROWS)
-    count = len(logits)
-    marginal, second = (torch.zeros(logits.shape[1], dtype=torch.float64) for _ in range(2))
+    marginal = torch.zeros(logits.shape[1], dtype=torch.float64)
     for block in blocks:
-        shares = block.double().softmax(dim=1)
-        marginal += shares.sum(dim=0) / count
-        second += shares.square().sum(dim=0) / count
+        marginal += block.double().softmax(dim=1).sum(dim=0) / len(logits)
     divergences = []
     for block in blocks:
         certain = block.double().log_softmax(dim=1)
@@ -85,6 +79,23 @@ def _log_score(logits: torch.Tensor) -> tuple[float, NDArray[np.float64], float]
         ratios = certain.clamp(min=LEAST_LOGARITHM) - marginal.log().clamp(min=LEAST_LOGARITHM)
         divergences.append((certain.exp() * ratios).sum(dim=1))
     each_image = torch.cat(divergences).numpy()
+    return float(each_image.mean()), each_image, marginal
+
+
+def _marginal_noise(logits: torch.Tensor, marginal: torch.Tensor, strata: torch.Tensor | None) -> tuple[float, float]:
+    """Mean and variance of ½ Σ (marginal's error)² / p(y): half the trace and half the square norm of its covariance.
+
+    In strata the marginal varies within classes only.
+    """
+    groups = [logits] if strata is None else [logits[torch.from_numpy(members)] for _, members in members_of(strata)]
+    total = torch.zeros(logits.shape[1], logits.shape[1], dtype=torch.float64)
+    for group in groups:
+        blocks = torch.split(group, ROWS)
+        mean = sum(block.double().softmax(dim=1).sum(dim=0) for block in blocks) / len(group)
+        for block in blocks:
+            away = block.double().softmax(dim=1) - mean
+            total += away.T @ away * len(group) / (len(group) - 1)
     seen = marginal > 0
-    lost = ((second - marginal.square())[seen] / marginal[seen]).sum() / (2 * count)
-    return float(each_image.mean()), each_image, float(lost)
+    scales = marginal[seen].rsqrt()
+    covariance = total[seen][:, seen] * scales[:, None] * scales / len(logits) ** 2
+    return float(covariance.trace()) / 2, float(covariance.square().sum()) / 2

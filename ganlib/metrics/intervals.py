@@ -26,7 +26,7 @@ from ganlib.metrics.estimates import (
     effective_count,
     log_interval,
     normal_interval,
-    quantile,
+    score_interval,
     share_interval,
 )
 from ganlib.metrics.extractors import Features
@@ -151,6 +151,8 @@ def _interval(metric: GateFigure, generated: Sample, real: Sample, confidence: C
     found = _estimate(metric, generated, real, confidence)
     if metric in ("fid", "kid"):
         return distance_interval(found, confidence.level)
+    if metric == "is":
+        return score_interval(found, confidence.level)
     return log_interval(found.estimate, found.standard_error, confidence.level)
 
 
@@ -186,62 +188,45 @@ def labels_of(sample: Sample, metric: str) -> torch.Tensor:
 
 
 def _neighbourhood_intervals(generated: Sample, real: Sample, confidence: Confidence) -> dict[str, Interval]:
-    figures, halves = _figures_and_halves([generated], real, confidence)
-    variances = np.square(halves[:, 0]).mean(axis=0)
-    counts = len(generated.features), len(real.features)
-    return {
-        name: _neighbourhood_interval(name, figures[0, place], variances[place], counts, confidence)
-        for place, name in enumerate(NAMES)
-    }
+    return dict(zip(NAMES, _neighbourhood_rows([generated], real, confidence)[0][0], strict=True))
 
 
 def _neighbourhood_differences(models: list[Sample], real: Sample, confidence: Confidence) -> dict[str, Interval]:
-    figures, halves = _figures_and_halves(models, real, confidence)
-    variances = np.square(halves).mean(axis=0)
+    (ones, others), halves = _neighbourhood_rows(models, real, confidence)
     found: dict[str, Interval] = {}
-    for place, name in enumerate(NAMES):
-        norm = sqrt(variances[0, place] * variances[1, place])
-        correlation = float((halves[:, 0, place] * halves[:, 1, place]).mean()) / norm if norm > 0 else 0.0
-        one, other = (
-            _neighbourhood_interval(
-                name,
-                figures[index, place],
-                variances[index, place],
-                (len(model.features), len(real.features)),
-                confidence,
-            )
-            for index, model in enumerate(models)
-        )
-        found[name] = difference_of_intervals(one, other, correlation)
+    for place, (name, one, other) in enumerate(zip(NAMES, ones, others, strict=True)):
+        first, second = halves[:, 0, place], halves[:, 1, place]
+        norm = sqrt(float(np.square(first).mean() * np.square(second).mean()))
+        found[name] = difference_of_intervals(one, other, float((first * second).mean()) / norm if norm > 0 else 0.0)
     return found
 
 
-def _figures_and_halves(
+def _neighbourhood_rows(
     models: list[Sample], real: Sample, confidence: Confidence
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The four figures, [models, 4], and their `half_differences`, [splits, models, 4]."""
-    halves = half_differences(
+) -> tuple[list[list[Interval]], NDArray[np.float64]]:
+    """Each model's intervals in the order of NAMES, and the `half_differences`, [splits, models, 4]."""
+    halves, middles = half_differences(
         [(model.features.values, model.strata) for model in models],
         (real.features.values, real.strata),
         confidence.neighbours,
         splits=confidence.splits,
         seed=confidence.seed,
     )
+    variances = np.square(halves).mean(axis=0)
     real_balls = Balls.of(real.features.values, confidence.neighbours, side="real")
-    found = [
-        measure_neighbourhood(Balls.of(model.features.values, confidence.neighbours, side="generated"), real_balls)
-        for model in models
-    ]
-    return np.array([[one.precision, one.recall, one.density, one.coverage] for one in found]), halves
-
-
-def _neighbourhood_interval(
-    name: str, figure: float, variance: float, counts: tuple[int, int], confidence: Confidence
-) -> Interval:
-    if name == "density":
-        half = quantile(confidence.level, degrees=confidence.splits) * sqrt(variance)
-        return Interval(float(figure), max(float(figure) - half, 0.0), float(figure) + half, confidence.level)
-    # Neighbours only make a share vary more than one of independent images.
-    most = counts[0] if name == "precision" else counts[1]
-    trials = min(effective_count(float(figure), float(variance), min(counts)), float(most))
-    return share_interval(float(figure), trials, confidence.level, degrees=confidence.splits)
+    rows = []
+    for index, model in enumerate(models):
+        balls = Balls.of(model.features.values, confidence.neighbours, side="generated")
+        found = measure_neighbourhood(balls, real_balls)
+        row = []
+        for place, name in enumerate(NAMES):
+            figure, variance = getattr(found, name), float(variances[index, place])
+            if name == "density":
+                row.append(log_interval(figure, sqrt(variance), confidence.level, degrees=confidence.splits))
+            else:
+                # Neighbours only make a share vary more than one of independent images.
+                most = len(model.features if name == "precision" else real.features)
+                trials = min(effective_count(float(middles[index, place]), variance, most), float(most))
+                row.append(share_interval(figure, trials, confidence.level, degrees=confidence.splits))
+        rows.append(row)
+    return rows, halves

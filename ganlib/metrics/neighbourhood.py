@@ -16,8 +16,8 @@ LARGEST = 4000
 # Neighbours noted for each image, so that the k-th of a random half is among them but for one time in 10^7.
 NOTED_PER_NEIGHBOUR, NOTED = 4, 24
 LEAST_FOR_VARIANCE = 100
-# What twice the images may leave of the variance; beyond, it is noise of few splits.
-FALLS = (0.5, 0.85)
+# How much images × variance may grow with twice the images; 2: more images do not help at all. Beyond, it is noise.
+GROWTH = (1.0, 2.0)
 
 # Features [N, D] and, where so many images of each class were taken on purpose, the classes [N].
 Stratified = tuple[torch.Tensor, torch.Tensor | None]
@@ -99,17 +99,19 @@ def remoteness(features: torch.Tensor, real: Balls) -> torch.Tensor:
 
 def half_differences(
     models: list[Stratified], real: Stratified, neighbours: int, *, splits: int, seed: int
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Differences of the four figures between random halves of all images, [splits, models, 4], scaled to full size.
 
     Their mean square is the variance of the figures at full size, and the mean
     product of two models' is the covariance: the real halves are the same for all models.
+    With them come the mean figures of the halves, [models, 4]: the variance is that of shares as large as these.
 
     Two halves are independent samples of half the size. Unlike the bootstrap,
     which gives every image a twin at distance zero, no image occurs twice; unlike the jackknife,
-    nothing is counted twice because neighbours depend on each other. How variance falls with size (1/N for
-    independent images; slower where a few large balls decide) is seen from halves of
-    the halves and carried on to the full size.
+    nothing is counted twice because neighbours depend on each other. How N × variance grows (not at all for
+    independent images; where a few large balls decide it does) is seen from halves of the halves and
+    carried on to the full size: half as much with each doubling, as of what tends to a limit like 1/N.
+    The variance of shares is taken in multiples of p (1 - p), their design effect, as p itself depends on N.
 
     Above 4,000 images of a side the first ones of a random order stand for all.
 
@@ -128,30 +130,42 @@ def half_differences(
     require("neighbours", counts, max(LEAST_FOR_VARIANCE, 8 * neighbours), "the interval of precision or coverage")
     share = min(1.0, LARGEST / max(counts.values()))
     real_part = _Part(real, share, neighbours, np.random.default_rng([seed, 0]))
-    found = np.empty((splits, len(models), 4))
+    found, middles = np.empty((splits, len(models), 4)), np.empty((len(models), 4))
     for index, model in enumerate(models):
         part = _Part(model, share, neighbours, np.random.default_rng([seed, 1 + index]))
         draw_real, draw = np.random.default_rng([seed, 0, 1]), np.random.default_rng([seed, 1 + index, 1])
         squares = torch.empty(part.count, real_part.count, dtype=torch.float64)
         for down, across, tile in square_tiles(part.features, real_part.features):
             squares[down, across] = tile
-        quarters = np.empty((splits, 2, 4))
+        half_figures, quarter_figures = np.empty((splits, 2, 4)), np.empty((splits, 4, 4))
         for split in range(splits):
             halves = part.halves(torch.from_numpy(draw.permutation(part.count)))
             real_halves = real_part.halves(torch.from_numpy(draw_real.permutation(real_part.count)))
-            pairs = list(zip(halves, real_halves, strict=True))
-            one, other = (_figures(squares, part, half, real_part, real_half) for half, real_half in pairs)
-            found[split, index] = one - other
-            for side, (half, real_half) in enumerate(pairs):
+            for side, (half, real_half) in enumerate(zip(halves, real_halves, strict=True)):
+                half_figures[split, side] = _figures(squares, part, half, real_part, real_half)
                 both = zip(part.halves(half), real_part.halves(real_half), strict=True)
-                one, other = (_figures(squares, part, rows, real_part, columns) for rows, columns in both)
-                quarters[split, side] = one - other
-        # Each difference has twice the variance of a half, or of a quarter.
-        half_variance = np.square(found[:, index]).mean(axis=0) / 2
-        quarter_variance = np.square(quarters).mean(axis=(0, 1)) / 2
-        falls = np.divide(half_variance, quarter_variance, out=np.full(4, 0.5), where=quarter_variance > 0)
-        found[:, index] *= np.sqrt(falls.clip(*FALLS) ** np.log2(2 / share) / 2)
-    return found
+                for place, (rows, columns) in enumerate(both, start=2 * side):
+                    quarter_figures[split, place] = _figures(squares, part, rows, real_part, columns)
+        growth = 2 * _ratio(_design_effect(half_figures), _design_effect(quarter_figures))
+        scale = share / 2 * growth.clip(*GROWTH) ** (1 - share / 2)
+        # Differences have twice the variance of a half.
+        found[:, index] = (half_figures[:, 0] - half_figures[:, 1]) * np.sqrt(scale / 2)
+        middles[index] = half_figures.mean(axis=(0, 1))
+    return found, middles
+
+
+def _design_effect(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance of figures of disjoint parts, [splits, parts, 4] with parts in pairs, of shares over p (1 - p): [4]."""
+    middle = figures.mean(axis=(0, 1))
+    spread = middle * (1 - middle)
+    spread[NAMES.index("density")] = 1.0
+    return _ratio(np.square(figures[:, ::2] - figures[:, 1::2]).mean(axis=(0, 1)) / 2, spread, otherwise=0.0)
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64], *, otherwise: float = 0.5) -> NDArray[np.float64]:
+    """Of arrays; `otherwise` where either is 0."""
+    found = np.full(above.shape, otherwise)
+    return np.asarray(np.divide(above, below, out=found, where=(above > 0) & (below > 0)))
 
 
 class _Part:

@@ -9,7 +9,14 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ganlib.errors import UserError
 from ganlib.metrics.distances import nearest
-from ganlib.metrics.neighbourhood import Balls, Neighbourhood, half_differences, measure_neighbourhood, remoteness
+from ganlib.metrics.neighbourhood import (
+    Balls,
+    Neighbourhood,
+    _design_effect,
+    half_differences,
+    measure_neighbourhood,
+    remoteness,
+)
 
 
 def drawn(count: int, seed: int, *, dimensions: int = 3, scale: float = 1.0) -> torch.Tensor:
@@ -92,7 +99,7 @@ def test_half_differences_have_the_variance_of_fresh_samples() -> None:
         ]
     ).std(axis=0, ddof=1)
     found = [
-        half_differences([(drawn(120, s, scale=1.2), None)], (drawn(120, 900 + s), None), 3, splits=20, seed=s)
+        half_differences([(drawn(120, s, scale=1.2), None)], (drawn(120, 900 + s), None), 3, splits=20, seed=s)[0]
         for s in range(12)
     ]
     seen = np.sqrt(np.square(np.array(found)[:, :, 0]).mean(axis=(0, 1)))
@@ -101,11 +108,26 @@ def test_half_differences_have_the_variance_of_fresh_samples() -> None:
 
 def test_half_differences_of_a_part_are_scaled_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
     generated, real = drawn(800, 0, scale=1.2), drawn(800, 1)
-    whole = half_differences([(generated, None)], (real, None), 3, splits=60, seed=0)
+    whole = half_differences([(generated, None)], (real, None), 3, splits=60, seed=0)[0]
     monkeypatch.setattr("ganlib.metrics.neighbourhood.LARGEST", 300)
-    part = half_differences([(generated, None)], (real, None), 3, splits=60, seed=0)
+    part = half_differences([(generated, None)], (real, None), 3, splits=60, seed=0)[0]
     ratio = np.sqrt(np.square(part).mean(axis=(0, 1)) / np.square(whole).mean(axis=(0, 1)))
     assert bool(((ratio > 0.4) & (ratio < 2.5)).all())
+
+
+def test_a_design_effect_compares_with_independent_images() -> None:
+    """Shares of independent images have the variance p (1 - p) / n, and the figures' halves come with their means."""
+    draw = np.random.default_rng(0)
+    shares = draw.binomial(80, [0.3, 0.9, 0.5, 0.98], size=(4000, 2, 4)) / 80
+    effects = _design_effect(shares)
+    assert effects[[0, 1, 3]] == pytest.approx(np.full(3, 1 / 80), rel=0.1)
+    assert effects[2] == pytest.approx(0.25 / 80, rel=0.1)
+    assert _design_effect(np.ones((5, 2, 4))).tolist() == [0, 0, 0, 0]
+    generated, real = drawn(400, 0, scale=1.2), drawn(400, 1)
+    _, middles = half_differences([(generated, None), (real + 0.1, None)], (real, None), 3, splits=20, seed=0)
+    for middle, side in zip(middles, (generated, real + 0.1), strict=True):
+        half = measured(side[::2], real[1::2], 3)
+        assert middle == pytest.approx([half.precision, half.recall, half.density, half.coverage], abs=0.12)
 
 
 def test_nearest_neighbours_with_copies_and_pixels() -> None:

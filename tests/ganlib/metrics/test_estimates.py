@@ -1,0 +1,115 @@
+"""Intervals of squared distances and scores against the laws they stand for."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import brentq
+
+from ganlib.metrics.estimates import (
+    Interval,
+    TwoSampleEstimate,
+    distance_interval,
+    log_interval,
+    quantile,
+    score_interval,
+)
+from ganlib.metrics.inception_score import estimate_inception_score
+
+LEVEL = 0.95
+
+
+def seen(difference: NDArray[np.float64], noise: NDArray[np.float64]) -> TwoSampleEstimate:
+    """A noisy difference [D] whose noise has these variances [D], as an estimate of its squared length."""
+    influences = 4 * float(difference**2 @ noise)
+    return TwoSampleEstimate(
+        float(difference @ difference - noise.sum()),
+        # Two images whose influences have just this variance of the mean.
+        np.array([1.0, -1.0]) * sqrt(influences),
+        np.zeros(0),
+        bias=float(noise.sum()),
+        own=2 * float(noise @ noise),
+    )
+
+
+@pytest.mark.parametrize("directions", [1, 3, 12, 200])
+@pytest.mark.parametrize("length", [2.5, 6.0, 40.0])
+def test_even_noise_gives_the_ends_of_the_noncentral_chi_square(directions: int, length: float) -> None:
+    """With the same noise in all directions the law is known: its 2.5 % tails are the ends."""
+    difference = np.zeros(directions)
+    difference[0] = sqrt(length**2 + directions)
+    found = distance_interval(seen(difference, np.ones(directions)), LEVEL)
+    square = float(difference @ difference)
+
+    def end(share: float) -> float:
+        if stats.chi2.cdf(square, directions) <= share:
+            return 0.0
+        return float(brentq(lambda distance: stats.ncx2.cdf(square, directions, distance) - share, 1e-9, 1e5))
+
+    assert (found.low, found.high) == pytest.approx((end(0.975), end(0.025)), rel=0.12, abs=0.5)
+
+
+@pytest.mark.parametrize("directions", [1, 2, 5, 50])
+def test_zero_is_left_out_where_the_chi_square_test_rejects_it(directions: int) -> None:
+    limit = stats.chi2.ppf(0.975, directions)
+    difference = np.zeros(directions)
+    for square, rejected in ((0.999 * limit, False), (1.001 * limit, True)):
+        difference[0] = sqrt(square)
+        assert (distance_interval(seen(difference, np.ones(directions)), LEVEL).low > 0) == rejected
+
+
+@pytest.mark.parametrize("length", [0.0, 0.5, 2.0, 8.0])
+@pytest.mark.parametrize("axis", [0, 3])
+def test_uneven_noise_is_held_nineteen_times_in_twenty(axis: int, length: float) -> None:
+    """1,000 draws; where the difference is small or in a quiet direction, intervals are longer than they need be."""
+    noise, draw = np.array([3.0, 1.0, 0.3, 0.1]), np.random.default_rng(0)
+    difference = length * np.eye(4)[axis]
+    ends = [
+        distance_interval(seen(difference + np.sqrt(noise) * draw.normal(size=4), noise), LEVEL) for _ in range(1000)
+    ]
+    held = np.mean([one.low <= length**2 <= one.high for one in ends])
+    assert held > 0.95 - 3 * sqrt(0.05 * 0.95 / 1000)
+
+
+def test_an_estimate_below_zero_does_not_make_the_interval_vanish() -> None:
+    below, zero = (distance_interval(seen(np.full(5, size), np.ones(5)), LEVEL) for size in (0.1, 1.0))
+    assert below.estimate == pytest.approx(-4.95)
+    assert zero.estimate == 0
+    assert below.low == zero.low == 0
+    assert below.high == pytest.approx(zero.high, rel=0.2)
+
+
+def test_no_chance_no_length() -> None:
+    still = np.zeros(5)
+    assert distance_interval(TwoSampleEstimate(2.0, still, still), LEVEL) == Interval(2.0, 2.0, 2.0, LEVEL)
+    found = score_interval(TwoSampleEstimate(3.0, still, np.zeros(0)), LEVEL)
+    assert (found.low, found.high) == pytest.approx((3, 3))
+
+
+def test_a_log_interval_of_few_degrees_of_freedom_is_longer() -> None:
+    found = log_interval(2.0, 0.2, LEVEL, degrees=10)
+    assert np.log(found.high / 2) == pytest.approx(0.1 * stats.t.ppf(0.975, 10), rel=1e-3)
+    assert found.high > log_interval(2.0, 0.2, LEVEL).high
+
+
+def test_a_score_far_from_its_bound_has_a_normal_interval_in_the_logarithm() -> None:
+    influence = np.random.default_rng(0).normal(size=4000)
+    found = score_interval(TwoSampleEstimate(5.0, influence, np.zeros(0), bias=-0.001, own=1e-8), LEVEL)
+    expected = quantile(LEVEL) * influence.std(ddof=1) / sqrt(4000) / 5
+    assert (np.log(5 / found.low), np.log(found.high / 5)) == pytest.approx((expected, expected), rel=0.05)
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10])
+def test_certain_images_of_even_classes_by_chance_have_an_honest_score(classes: int) -> None:
+    """The influences vanish at the truth, the number of classes: what is left is (K - 1) / 2N² in logarithms."""
+    draw = np.random.default_rng(0)
+    drawn = [torch.from_numpy(50 * np.eye(classes)[draw.integers(classes, size=200)]) for _ in range(400)]
+    found = [estimate_inception_score(logits) for logits in drawn]
+    pairs = np.mean([one.pairs / one.estimate**2 for one in found])
+    assert pairs == pytest.approx((classes - 1) / (2 * 200**2), rel=0.05)
+    ends = [score_interval(one, LEVEL) for one in found]
+    held = np.mean([one.low <= classes <= one.high for one in ends])
+    assert abs(held - 0.95) < 3.3 * sqrt(0.05 * 0.95 / 400)
