@@ -15,7 +15,7 @@ from pipelines.environment import quiet_environment
 from tests.configs import ROOT, tiny_values
 
 STAGES = ("preprocess", "extractor", "train", "evaluate", "register")
-SMALL: dict[str, Any] = {"train.total_images": 1280, "train.measure_every_images": 640}
+SMALL: dict[str, Any] = {"train.total_images": 640, "train.measure_every_images": 320}
 
 
 @dataclass(frozen=True)

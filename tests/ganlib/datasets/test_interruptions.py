@@ -148,7 +148,7 @@ if __name__ == "__main__":
     options = DataOptions.model_validate_json(sys.argv[1])
     preprocess = PreprocessOptions(executor="processes", workers=1, dask_address=None, keep_parts=False)
     disk = Path(sys.argv[2])
-    for free in range(1 << 14, 1 << 17, 4096):
+    for free in range(1 << 14, 1 << 17, int(sys.argv[3])):
         shutil.rmtree(disk / "scratch", ignore_errors=True)
         try:
             with (disk / "filler").open("wb", buffering=0) as filler:
@@ -170,17 +170,18 @@ if __name__ == "__main__":
 """
 
 
-def test_wherever_the_disk_is_full_it_is_one_line(tmp_path: Path) -> None:
-    """With a page more of room each time, until it suffices."""
+@pytest.mark.parametrize("step_bytes", [3 * 4096, pytest.param(4096, marks=pytest.mark.slow)])
+def test_wherever_the_disk_is_full_it_is_one_line(step_bytes: int, tmp_path: Path) -> None:
+    """With some pages more of room each time, until it suffices."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "child.py").write_text(GROWING_ROOM)
     write_folder(tmp_path / "few", noise_files(12))
     options = data_options(tmp_path / "few", image_size=32).model_dump_json()
-    mount = 'mount -t tmpfs -o size=1m tmpfs "$3" && exec "$0" "$1" "$2" "$3" || exit 77'
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$3" && exec "$0" "$1" "$2" "$3" "$4" || exit 77'
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, sys.executable,
-         str(tmp_path / "child.py"), options, str(tmp_path / "disk")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False,
+         str(tmp_path / "child.py"), options, str(tmp_path / "disk"), str(step_bytes)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     if done.returncode == 77 or done.stderr.startswith("unshare: "):
         pytest.skip("no mount namespaces here")
