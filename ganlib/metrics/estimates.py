@@ -185,21 +185,28 @@ def score_interval(found: TwoSampleEstimate, level: float) -> Interval:
     """Of an inception score: normal in the logarithm, which is less by ½ |ε|² for the noise ε of the marginal.
 
     Where that is all there is, as with certain images of even classes, a low estimate comes with large influences and
-    a high one with none. What of their variance goes with the distance of estimate and truth, 4 × pairs / 2 × bias a
-    unit (see `_growing_variance`), is therefore taken off at the upper end and added at the lower one.
+    a high one with none. So they tell the estimate's variance v only after the part that goes with the distance x of
+    estimate and truth is taken off: 4 × pairs / 2 × bias a unit, times the pairs' share of v. Of two such v the
+    larger one counts, which is too large where the pairs are all.
     """
     if found.influences + found.pairs == 0 or found.bias == 0:
         return log_interval(found.estimate, found.standard_error, level)
     seen, pairs = found.influences / found.estimate**2, found.pairs / found.estimate**2
-    z = quantile(level)
-
-    def reach(slope: float) -> float:
-        shift = z * z * slope / 2
-        inside = shift * shift + z * z * (seen - pairs)
-        return max(shift + sqrt(max(inside, 0.0)), z * sqrt(pairs))
-
     slope = 2 * pairs * found.estimate / abs(found.bias)
-    low, high = (log(found.estimate) + side * reach(-side * slope) for side in (-1, 1))
+    squared = quantile(level) ** 2
+
+    def variance(x: float) -> float:
+        # The larger root of v = influences - pairs + slope · x · pairs / v.
+        half = (seen - pairs) / 2
+        return max(half + sqrt(max(half * half + slope * pairs * x, 0.0)), pairs)
+
+    def reach(side: int) -> float:
+        beyond = sqrt(squared * (seen + pairs))
+        while beyond**2 < squared * variance(side * beyond):
+            beyond *= 2
+        return float(brentq(lambda x: x * x - squared * variance(side * x), 0.0, beyond))
+
+    low, high = log(found.estimate) - reach(1), log(found.estimate) + reach(-1)
     return Interval(found.estimate, exp(low), exp(high), level)
 
 

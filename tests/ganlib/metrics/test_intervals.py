@@ -219,8 +219,8 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
     }
     for metric, share in held(found, truths).items():
         assert share >= 0.95 - SLACK, (metric, share)
-        # Of a distance near zero, in a direction of little noise, the interval is longer than it need be.
-        assert share <= 0.95 + SLACK or metric in ("fid", "kid"), (metric, share)
+        # Of a distance near zero, or a score next to the number of classes, the interval is longer than it need be.
+        assert share <= 0.95 + SLACK or metric in ("fid", "kid", "is"), (metric, share)
 
 
 @pytest.mark.slow
