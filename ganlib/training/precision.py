@@ -35,16 +35,8 @@ def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
         torch.backends.cudnn.conv.fp32_precision = product  # type: ignore[attr-defined]
         # cuBLAS repeats its bits only with a fixed workspace; it reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _be_deterministic(options)
+    torch.use_deterministic_algorithms(options.deterministic)
     return device
-
-
-def _be_deterministic(options: TrainOptions) -> None:
-    if options.compile:
-        torch.use_deterministic_algorithms(options.deterministic)
-    else:
-        # The same, without the two seconds that it takes to import the compiler.
-        torch.set_deterministic_debug_mode("error" if options.deterministic else "default")
 
 
 def autocast(options: TrainOptions, device: torch.device) -> torch.autocast:
