@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 
 from ganlib.training.distributed import ALONE, Ranks, join
-from tests.scaled_presets import PRESETS, Killed, run, scaled
+from tests.scaled_presets import Killed, run, scaled
 from tests.toy_training import digest
 
 TIMEOUT_S = 120.0
 
 
-def whole_runs(folder: Path) -> None:
-    """All presets from beginning to end, and once more in double precision."""
+def whole_runs(folder: Path, names: tuple[str, ...]) -> None:
+    """These presets from beginning to end, and once more in double precision."""
     torch.set_num_threads(1)
     with join("cpu", timeout_s=TIMEOUT_S) as ranks:
-        _write(folder, {name: digest(run(scaled(name), folder / name, ranks=ranks)) for name in PRESETS}, ranks)
-        found = {name: double_run(name, folder / f"{name} double", ranks) for name in PRESETS}
+        _write(folder, {name: digest(run(scaled(name), folder / name, ranks=ranks)) for name in names}, ranks)
+        found = {name: double_run(name, folder / f"{name} double", ranks) for name in names}
         if ranks.is_first:
             torch.save(found, folder / "double.pt")
 
 
-def killed_runs(folder: Path) -> None:
-    """All presets until their fourth iteration; then this process is killed."""
+def killed_runs(folder: Path, names: tuple[str, ...]) -> None:
+    """These presets until their fourth iteration; then this process is killed."""
     torch.set_num_threads(1)
     with join("cpu", timeout_s=TIMEOUT_S) as ranks:
-        for name in PRESETS:
+        for name in names:
             config = scaled(name)
             try:
                 run(config, folder / name, ranks=ranks, killed_at=4 * config.train.images_per_iteration)
@@ -38,11 +38,11 @@ def killed_runs(folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def resumed_runs(folder: Path) -> None:
-    """All presets from their checkpoints to the end."""
+def resumed_runs(folder: Path, names: tuple[str, ...]) -> None:
+    """These presets from their checkpoints to the end."""
     torch.set_num_threads(1)
     with join("cpu", timeout_s=TIMEOUT_S) as ranks:
-        found = {name: digest(run(scaled(name), folder / name, ranks=ranks, resumed=True)) for name in PRESETS}
+        found = {name: digest(run(scaled(name), folder / name, ranks=ranks, resumed=True)) for name in names}
         _write(folder, found, ranks)
 
 
