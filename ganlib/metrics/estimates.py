@@ -43,6 +43,7 @@ class TwoSampleEstimate:
         real_influence: [M], centred; empty where the real side plays no part.
         bias: of the plain statistic, which is the estimate and this.
         own, cross, shared: variances of the sums over pairs of two generated samples, of one of each, of two real ones.
+        slope: by how much the influences' variance falls where chance makes the estimate rise by one.
     """
 
     estimate: float
@@ -52,6 +53,7 @@ class TwoSampleEstimate:
     own: float = 0.0
     cross: float = 0.0
     shared: float = 0.0
+    slope: float = 0.0
 
     @property
     def pairs(self) -> float:
@@ -182,31 +184,21 @@ def _growing_variance(found: TwoSampleEstimate, distance: float) -> float:
 
 
 def score_interval(found: TwoSampleEstimate, level: float) -> Interval:
-    """Of an inception score: normal in the logarithm, which is less by ½ |ε|² for the noise ε of the marginal.
+    """Of an inception score: normal in the logarithm, with the variance that the truth at each end would give.
 
-    Where that is all there is, as with certain images of even classes, a low estimate comes with large influences and
-    a high one with none. So they tell the estimate's variance v only after the part that goes with the distance x of
-    estimate and truth is taken off: 4 × pairs / 2 × bias a unit, times the pairs' share of v. Of two such v the
-    larger one counts, which is too large where the pairs are all.
+    Images of nearly even classes with high scores by chance have small influences, those with low scores large ones, so
+    the variance seen is first moved by `slope` times the distance of estimate and truth.
     """
-    if found.influences + found.pairs == 0 or found.bias == 0:
-        return log_interval(found.estimate, found.standard_error, level)
     seen, pairs = found.influences / found.estimate**2, found.pairs / found.estimate**2
-    slope = 2 * pairs * found.estimate / abs(found.bias)
     squared = quantile(level) ** 2
 
-    def variance(x: float) -> float:
-        # The larger root of v = influences - pairs + slope · x · pairs / v.
-        half = (seen - pairs) / 2
-        return max(half + sqrt(max(half * half + slope * pairs * x, 0.0)), pairs)
+    def reach(slope: float) -> float:
+        # The root of h² = z² (influences - pairs + slope · h), at least that of h² = z² pairs.
+        shift = squared * slope / 2
+        return max(shift + sqrt(max(shift * shift + squared * (seen - pairs), 0.0)), sqrt(squared * pairs))
 
-    def reach(side: int) -> float:
-        beyond = sqrt(squared * (seen + pairs))
-        while beyond**2 < squared * variance(side * beyond):
-            beyond *= 2
-        return float(brentq(lambda x: x * x - squared * variance(side * x), 0.0, beyond))
-
-    low, high = log(found.estimate) - reach(1), log(found.estimate) + reach(-1)
+    slope = found.slope / found.estimate
+    low, high = log(found.estimate) - reach(slope), log(found.estimate) + reach(-slope)
     return Interval(found.estimate, exp(low), exp(high), level)
 
 

@@ -1,5 +1,6 @@
 """Inception score: how sure a classifier is of each image, and how many classes it sees in all of them."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -55,10 +56,17 @@ def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | Non
     least = max(20, 2 * logits.shape[1])
     require("inception score", {"generated": len(logits)}, least, f"its interval with {logits.shape[1]} classes")
     value, divergences, marginal = _log_score(logits)
-    lost, pairs = _marginal_noise(logits, marginal, strata)
-    score = float(np.exp(value + lost))
-    influence = score * centred(divergences, strata)
-    return TwoSampleEstimate(score, influence, np.zeros(0), bias=-score * lost, own=score**2 * pairs)
+    influence = centred(divergences, strata)
+    noise = _MarginalNoise.of(logits, marginal, influence, strata)
+    score = float(np.exp(value + noise.lost))
+    return TwoSampleEstimate(
+        score,
+        score * influence,
+        np.zeros(0),
+        bias=-score * noise.lost,
+        own=score**2 * noise.pairs,
+        slope=score * noise.slope,
+    )
 
 
 def _require_classes(logits: torch.Tensor) -> None:
@@ -82,20 +90,43 @@ def _log_score(logits: torch.Tensor) -> tuple[float, NDArray[np.float64], torch.
     return float(each_image.mean()), each_image, marginal
 
 
-def _marginal_noise(logits: torch.Tensor, marginal: torch.Tensor, strata: torch.Tensor | None) -> tuple[float, float]:
-    """Mean and variance of ½ Σ (marginal's error)² / p(y): half the trace and half the square norm of its covariance.
+@dataclass(frozen=True)
+class _MarginalNoise:
+    """What the marginal's error ε, over √p(y) and of covariance S, does to the logarithm of the score.
 
-    In strata the marginal varies within classes only.
+    Attributes:
+        lost: mean of ½ |ε|², tr S / 2.
+        pairs: variance of ½ |ε|², tr S² / 2.
+        slope: regression of the influences' variance on the logarithm, negative. Influences a vary with ε by
+            -2 E[a shares]·ε / N, and with the images themselves by E[a³] / N²; second order adds tr S³.
     """
-    groups = [logits] if strata is None else [logits[torch.from_numpy(members)] for _, members in members_of(strata)]
-    total = torch.zeros(logits.shape[1], logits.shape[1], dtype=torch.float64)
-    for group in groups:
-        blocks = torch.split(group, ROWS)
-        mean = sum(block.double().softmax(dim=1).sum(dim=0) for block in blocks) / len(group)
-        for block in blocks:
-            away = block.double().softmax(dim=1) - mean
-            total += away.T @ away * len(group) / (len(group) - 1)
-    seen = marginal > 0
-    scales = marginal[seen].rsqrt()
-    covariance = total[seen][:, seen] * scales[:, None] * scales / len(logits) ** 2
-    return float(covariance.trace()) / 2, float(covariance.square().sum()) / 2
+
+    lost: float
+    pairs: float
+    slope: float
+
+    @classmethod
+    def of(
+        cls, logits: torch.Tensor, marginal: torch.Tensor, influence: NDArray[np.float64], strata: torch.Tensor | None
+    ) -> "_MarginalNoise":
+        """Of logits [N, K], their marginal [K] and influences [N]; in strata what varies is within classes."""
+        count, classes = logits.shape
+        groups = [np.arange(count)] if strata is None else [members for _, members in members_of(strata)]
+        weights = torch.from_numpy(influence)
+        total, along = torch.zeros(classes, classes, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
+        for members in groups:
+            blocks = torch.split(torch.from_numpy(members), ROWS)
+            mean = sum(logits[rows].double().softmax(dim=1).sum(dim=0) for rows in blocks) / len(members)
+            for rows in blocks:
+                away = logits[rows].double().softmax(dim=1) - mean
+                total += away.T @ away * len(members) / (len(members) - 1)
+                along += weights[rows] @ away
+        seen = marginal > 0
+        scales = marginal[seen].rsqrt()
+        covariance = (total[seen][:, seen] * scales[:, None] * scales).numpy() / count**2
+        direction = (along[seen] * scales).numpy() / count
+        square = covariance @ covariance
+        pairs = float(np.trace(square)) / 2
+        variance = float(np.square(influence).mean()) / count + pairs
+        third = float(2 * direction @ direction - (influence**3).mean()) / count**2 + float((square * covariance).sum())
+        return cls(float(np.trace(covariance)) / 2, pairs, third / variance if variance > 0 else 0.0)

@@ -114,4 +114,19 @@ def test_certain_images_of_even_classes_by_chance_have_an_honest_score(classes: 
     held = np.mean([one.low <= classes <= one.high for one in ends])
     assert held > 0.95 - 3 * sqrt(0.05 * 0.95 / 400)
     lengths = np.array([one.high - one.low for one in ends])
-    assert np.median(lengths) < 3 * 2 * quantile(LEVEL) * classes * sqrt(pairs)
+    assert np.median(lengths) < 4 * 2 * quantile(LEVEL) * classes * sqrt(pairs)
+
+
+def test_the_variance_of_a_score_s_influences_falls_with_the_score_as_fresh_samples_show() -> None:
+    draw = np.random.default_rng(0)
+
+    def fresh() -> TwoSampleEstimate:
+        likely = draw.choice(3, size=300, p=[0.5, 0.3, 0.2])
+        return estimate_inception_score(torch.from_numpy(3 * np.eye(3)[likely] + draw.normal(size=(300, 3))))
+
+    found = [fresh() for _ in range(500)]
+    estimates, influences = np.array([(one.estimate, one.influences) for one in found]).T
+    regression = np.cov(influences, estimates)[0, 1] / estimates.var()
+    # In units of the score, whose square is in the variance as well.
+    expected = np.mean([2 * one.influences / one.estimate - one.slope for one in found])
+    assert regression == pytest.approx(expected, rel=0.25)
