@@ -50,7 +50,10 @@ from ganlib.config.reading import load_config
 from ganlib.config.records import read_record
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
+    FEATURES,
     FID_IMAGES_PER_FEATURE,
+    NEIGHBOURHOOD_IMAGES,
+    NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
@@ -65,8 +68,11 @@ from ganlib.config.training import AlarmOptions, InitialisationOptions, Optimize
 __all__ = [
     "BASE_SIZE",
     "EXTRACTORS",
+    "FEATURES",
     "FID_IMAGES_PER_FEATURE",
     "KINDS",
+    "NEIGHBOURHOOD_IMAGES",
+    "NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR",
     "PRETRAINED",
     "Action",
     "AdaOptions",

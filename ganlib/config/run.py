@@ -1,6 +1,7 @@
 """One run, whole: the sections and what must hold between them."""
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -11,8 +12,11 @@ from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import LossOptions
 from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
+    FEATURES,
     FID_IMAGES_PER_FEATURE,
     LABEL_FIGURES,
+    NEIGHBOURHOOD_IMAGES,
+    NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
@@ -20,6 +24,7 @@ from ganlib.config.stages import (
     TrackingOptions,
 )
 from ganlib.config.training import OptimizerOptions, TrainOptions
+from ganlib.errors import UserError
 
 
 class RunConfig(Options):
@@ -104,15 +109,38 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
-    def _fid_has_enough_samples(self) -> Self:
-        features = {"domain": self.extractor.feature_dim, "inception": 2048, "random": 2048}
-        least = FID_IMAGES_PER_FEATURE * features.get(self.evaluate.extractor, 0)
-        if self.register_.figure == "fid" and self.evaluate.samples < least:
+    def _gate_has_enough_samples(self) -> Self:
+        if self.evaluate.samples < self._images_for_the_gate:
             raise ValueError(
                 f"evaluate.samples={self.evaluate.samples} is too few for register.metric={self.register_.metric}, "
-                f"whose interval needs {least:g} generated and as many held-out images; raise it, or choose kid"
+                f"whose interval needs {self._images_for_the_gate} generated and as many held-out images; "
+                "raise it, or choose kid"
             )
         return self
+
+    def check_held_out(self, count: int) -> None:
+        """Refuse a held-out split of `count` images that is too small for the gate, before there is anything to judge.
+
+        Raises:
+            UserError: saying how many it needs.
+        """
+        if count < self._images_for_the_gate:
+            raise UserError(
+                f"register.metric={self.register_.metric}: its interval needs {self._images_for_the_gate} held-out "
+                f"images, found {count}; provide more, hold out more of them (data.test_share), or choose kid"
+            )
+
+    @property
+    def _images_for_the_gate(self) -> int:
+        """Of each side, at least, for the interval of the gate's figure."""
+        match self.register_.figure:
+            case "fid":
+                features = FEATURES.get(self.evaluate.extractor, self.extractor.feature_dim)
+                return ceil(FID_IMAGES_PER_FEATURE * features)
+            case "precision" | "recall" | "density" | "coverage":
+                return max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * self.evaluate.neighbours)
+            case _:
+                return 0
 
     @model_validator(mode="after")
     def _weights_are_known(self) -> Self:

@@ -104,6 +104,7 @@ def train_generator() -> None:
             "lower it or provide more images"
         )
     check_counts(config.evaluate, len(data.test))
+    config.check_held_out(len(data.test))
     device = prepare_device(config.train, local_rank())
     with graceful_stop() as should_stop, join(device.type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
         check_shares(config.train, ranks.size)

@@ -175,3 +175,22 @@ def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
 def test_the_object_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         tiny_config({}).train.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        ({}, 80),
+        ({"evaluate.extractor": "inception", "register.metric": "inception/fid"}, 2560),
+        ({"register.metric": "domain/coverage"}, 100),
+        ({"register.metric": "domain/precision", "evaluate.neighbours": 20}, 160),
+        ({"register.metric": "domain/kid"}, 0),
+    ],
+)
+def test_too_few_held_out_images_for_the_gate_are_refused(changes: dict, least: int) -> None:
+    config = tiny_config({"evaluate.samples": 5000, "extractor.feature_dim": 64, **changes})
+    config.check_held_out(least)
+    if least:
+        line = f"its interval needs {least} held-out images, found {least - 1}; provide more, .*data.test_share"
+        with pytest.raises(UserError, match=line):
+            config.check_held_out(least - 1)

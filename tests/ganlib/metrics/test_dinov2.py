@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from ganlib.config import PretrainedName
+from ganlib.config import FEATURES, PretrainedName
 from ganlib.errors import UserError
 from ganlib.metrics.extractors import dinov2
 from tests.extractors import digest_of, load_weights, pictures
@@ -101,6 +101,11 @@ def test_the_class_token_is_that_of_the_formulas(name: PretrainedName, size: int
     torch.testing.assert_close(found.values, expected, rtol=1e-4, atol=1e-4)
     assert found.values.std(dim=0).mean() > 0.001
     assert found.logits.shape == (3, 0)
+
+
+def test_sizes_are_those_that_the_parameters_know() -> None:
+    big = {"dinov2-vit-b-14": 768, "dinov2-vit-l-14": 1024}
+    assert {name: dinov2.SIZES[name].dimensions for name in big} == big == {name: FEATURES[name] for name in big}
 
 
 def test_grey_images_and_such_between_levels(tmp_path: Path) -> None:
