@@ -31,6 +31,8 @@ CHAPTERS = {
 }
 # More of them are folded.
 CLASSES_SHOWN = 20
+# Of the grid of samples: its rows and columns are ten at most.
+CELLS_AT_MOST = 100
 # Small pictures are enlarged by a whole factor up to this width.
 PICTURE_WIDTH_PX = 704
 
@@ -68,6 +70,7 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
         truncation=_truncation_charts(facts.evaluation),
         classes_shown=CLASSES_SHOWN,
         columns=_column_names(facts),
+        cells_at_most=CELLS_AT_MOST,
         commands=_commands(facts, registration),
         meanings=MEANINGS,
         enlarged=_enlarged,

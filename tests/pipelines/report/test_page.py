@@ -183,6 +183,16 @@ def test_class_names_above_their_columns(root: Element) -> None:
     assert "A column a class, from left to right: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in root.text
 
 
+def test_more_classes_than_columns_are_named_in_order(facts: Facts, tmp_path: Path) -> None:
+    def read(count: int) -> str:
+        image = facts.manifest.image.model_copy(update={"classes": tuple(f"c{place}" for place in range(count))})
+        many = dataclasses.replace(facts, manifest=facts.manifest.model_copy(update={"image": image}))
+        return read_html(page(many, tmp_path / str(count))).text
+
+    assert "Row by row the classes take turns: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11." in read(12)
+    assert "c98, c99, and so on." in read(120)
+
+
 def test_same_facts_same_bytes(facts: Facts, tmp_path: Path) -> None:
     assert page(facts, tmp_path / "a") == page(facts, tmp_path / "b")
 
