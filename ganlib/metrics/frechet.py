@@ -1,6 +1,7 @@
 """The Fréchet distance between Gaussians fitted to features."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,12 +31,12 @@ class FeatureStatistics:
         if len(features) < 2:
             raise UserError(f"features: a covariance needs at least 2 images, found {len(features)}; provide more")
         blocks = torch.split(features, ROWS)
-        mean = np.sum([block.sum(dim=0, dtype=torch.float64).numpy() for block in blocks], axis=0) / len(features)
-        covariance = np.zeros((len(mean), len(mean)))
+        mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / len(features)
+        covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
         for block in blocks:
-            centred = block.double().numpy() - mean
-            covariance += centred.T @ centred
-        return cls(mean, covariance / (len(features) - 1))
+            centred = block.double() - mean
+            covariance.addmm_(centred.T, centred)
+        return cls(mean.numpy(), (covariance / (len(features) - 1)).numpy())
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
@@ -96,11 +97,19 @@ class FrechetReference:
 
     def _distance(self, mean: NDArray[np.float64], trace: float, inner: NDArray[np.float64]) -> float:
         shift = mean - self.statistics.mean
-        overlap = np.sqrt(np.linalg.eigvalsh(inner).clip(0)).sum()
+        overlap = np.sqrt(_without_rounding(np.linalg.eigvalsh(inner))).sum()
         return float(shift @ shift + trace + np.trace(self.statistics.covariance) - 2 * overlap)
 
 
 def covariance_root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """R [D, D] with R Rᵀ = covariance, which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(values.clip(0)))
+    return np.asarray(vectors * np.sqrt(_without_rounding(values)))
+
+
+def _without_rounding(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Eigenvalues [D], ascending; 0 where rounding may have made them.
+
+    Dead features have none, and the root of what rounding leaves of them would be a millionth of the distance.
+    """
+    return np.where(values > len(values) * np.finfo(np.float64).eps * values[-1], values, 0.0)
