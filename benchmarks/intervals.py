@@ -50,7 +50,8 @@ fidelity a sample of {large} images of its own, that of the figures of neighbour
 defined for samples of their sizes. {k} neighbours, {splits} halvings.
 
 Modes by chance: an image's class is drawn; of fixed sizes: so many images of each class, told to the metrics as strata.
-The scenarios "held out" had no part in the choice of the intervals."""
+The scenarios "held out" had no part in the choice of the intervals, but for IS: its last change was made after a look
+at its whole column."""
 
 Array = NDArray[np.float64]
 
