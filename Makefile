@@ -14,7 +14,7 @@ run: $(VENV)/.installed ## Run the whole pipeline on the data in params.yaml, th
 	@gan repro
 
 test: $(VENV)/.installed-check ## Run the tests
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
 	@ruff check .

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.config import GateFigure
+from ganlib.config import NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR, GateFigure
 from ganlib.metrics.distances import COLUMNS, ROWS, TIE, nearest, square_tiles
 from ganlib.metrics.estimates import require
 
@@ -15,7 +15,6 @@ NAMES: tuple[GateFigure, ...] = ("precision", "recall", "density", "coverage")
 LARGEST = 4000
 # Neighbours noted for each image, so that the k-th of a random half is among them but for one time in 10^7.
 NOTED_PER_NEIGHBOUR, NOTED = 4, 24
-LEAST_FOR_VARIANCE = 100
 # How much images × variance may grow with twice the images; 2: more images do not help at all. Beyond, it is noise.
 GROWTH = (1.0, 2.0)
 
@@ -127,7 +126,12 @@ def half_differences(
         UserError: fewer than 100 images, or 8 for each neighbour, on a side.
     """
     counts = {f"generated ({index})": len(model[0]) for index, model in enumerate(models)} | {"real": len(real[0])}
-    require("neighbours", counts, max(LEAST_FOR_VARIANCE, 8 * neighbours), "the interval of precision or coverage")
+    require(
+        "neighbours",
+        counts,
+        max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * neighbours),
+        "the interval of precision or coverage",
+    )
     share = min(1.0, LARGEST / max(counts.values()))
     real_part = _Part(real, share, neighbours, np.random.default_rng([seed, 0]))
     found, middles = np.empty((splits, len(models), 4)), np.empty((len(models), 4))
@@ -173,7 +177,7 @@ class _Part:
 
     def __init__(self, side: Stratified, share: float, neighbours: int, order: np.random.Generator) -> None:
         features, strata = side
-        chosen = order.permutation(len(features))[: max(round(share * len(features)), LEAST_FOR_VARIANCE)]
+        chosen = order.permutation(len(features))[: max(round(share * len(features)), NEIGHBOURHOOD_IMAGES)]
         rows = torch.from_numpy(np.sort(chosen))
         self.features, self.strata = features[rows], None if strata is None else strata[rows]
         self.count = len(chosen)
