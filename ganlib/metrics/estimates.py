@@ -11,6 +11,9 @@ from scipy.special import gammainc, stdtrit
 
 from ganlib.errors import UserError
 
+# Of the ends of an interval, as a share of what they are searched in.
+PRECISION = 1e-9
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -164,7 +167,7 @@ def distance_interval(found: TwoSampleEstimate, level: float) -> Interval:
         beyond = plain + sqrt(seen + pairs)
         while tail(beyond) > share:
             beyond *= 2
-        return float(brentq(lambda distance: tail(distance) - share, 0.0, beyond))
+        return float(brentq(lambda distance: tail(distance) - share, 0.0, beyond, xtol=PRECISION * beyond))
 
     low, high = (end((1 + side * level) / 2) for side in (1, -1))
     return Interval(found.estimate, low, high, level)

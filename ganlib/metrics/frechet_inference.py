@@ -170,6 +170,8 @@ def _overlap(spread: Vector, degrees: int, real_degrees: int) -> tuple[float, Ve
 
     The slopes are the derivatives by p², as multiples of those of Σ p, which are 1 / 2p.
     """
+    if not len(spread):  # a side without variance, or none in common
+        return 0.0, spread
     nodes = 1 if degrees == real_degrees else NODES
     angles = (np.arange(nodes) + 0.5) * np.pi / nodes
     deflated, slopes = 0.0, np.zeros(len(spread))

@@ -1,5 +1,7 @@
 """Intervals: their arithmetic, what they refuse, and that they hold the truth as often as they say."""
 
+from collections.abc import Callable
+from itertools import product
 from math import sqrt
 
 import numpy as np
@@ -143,6 +145,32 @@ def test_degenerate_figures_have_finite_intervals() -> None:
     assert log_interval(0.0, 0.0, 0.95) == Interval(0.0, 0.0, 0.0, 0.95)
     assert effective_count(1.0, 0.0, 50) == 50
     assert share_interval(1.0, 50, 0.95).low < 1
+
+
+DEGENERATE: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "constant": lambda draw: np.ones((150, 3)),
+    "two images": lambda draw: np.repeat(draw.integers(2, size=(150, 1)), 3, axis=1),
+    "mostly dead": lambda draw: draw.random((150, 3)) < 0.01,
+    "one far away": lambda draw: np.concatenate([draw.normal(size=(149, 3)), 1e5 * np.ones((1, 3))]),
+    "far from zero": lambda draw: draw.normal(size=(150, 3)) + 1e4,
+    "tiny": lambda draw: 1e-9 * draw.normal(size=(150, 3)),
+}
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+@pytest.mark.parametrize(("kind", "real_kind"), list(product(DEGENERATE, repeat=2)))
+def test_odd_features_have_finite_intervals_and_differences(kind: str, real_kind: str, stratified: bool) -> None:
+    draw = np.random.default_rng(0)
+    labels = torch.arange(150) % 3
+    generated, real = (
+        Sample(Features(torch.from_numpy(DEGENERATE[each](draw)).float(), torch.zeros(150, 3)), labels, fixed)
+        for each, fixed in ((kind, stratified), (real_kind, False))
+    )
+    metrics: list[GateFigure] = ["fid", "kid", "is", "density", "coverage"]
+    found = intervals(generated, real, metrics, CONFIDENCE)
+    for one in (*found.values(), *differences(generated, generated, real, metrics, CONFIDENCE).values()):
+        assert np.isfinite([one.estimate, one.low, one.high]).all()
+        assert one.low <= one.high
 
 
 def test_inception_scores_equal_torch_fidelity() -> None:
