@@ -96,6 +96,7 @@ def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -
     assert "up to date" in project.run("dvc", "status").stdout
     changed = {line[3:] for line in project.git("status", "--porcelain", "-uall").splitlines()}
     assert all(name == "dvc.lock" or name.startswith("reports/") for name in changed), changed
+    assert not any(name.endswith(".gitignore") for name in changed), "DVC found its outputs ignored already"
 
 
 def test_forced_again_gives_the_same_generator(project: Project, reference_hash: str) -> None:
