@@ -36,7 +36,9 @@ def render(results: dict[str, Any]) -> str:
     """The whole report, in Markdown."""
     machine = results["machine"]
     facts = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in ("kind", "date"))
-    lines = [f"# Evaluation on {machine['kind']}, {machine['date']}", "", facts + ".", "", EXPLANATION, ""]
+    lines = [f"# Evaluation on {machine['kind']}, {machine['date']}", "", facts + ".", ""]
+    if results.keys() & {"inception", "domain"}:
+        lines += [EXPLANATION, ""]
     sections: dict[str, tuple[str, Callable[[Any], Iterator[str]]]] = {
         "inception": ("Inception features", _comparison),
         "domain": ("Domain features", _comparison),
