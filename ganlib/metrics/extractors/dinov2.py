@@ -74,7 +74,7 @@ def load_dinov2(name: PretrainedName, path: Path, device: torch.device) -> Dinov
         published = torch.load(path, map_location="cpu", weights_only=True)
         model = _network(size)
         model.load_state_dict(_renamed(published, size), assign=True)
-    return Dinov2Extractor(name, model.eval().requires_grad_(False), sha256_of(path), device)
+    return Dinov2Extractor(name, model.float().eval().requires_grad_(False), sha256_of(path), device)
 
 
 def _network(size: Size) -> Any:

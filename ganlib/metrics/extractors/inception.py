@@ -65,7 +65,7 @@ def load_inception(path: Path, device: torch.device) -> InceptionExtractor:
         model = _network()
     with reading(path, "inception"):
         nn.Module.load_state_dict(model, torch.load(path, map_location="cpu", weights_only=True), assign=True)
-    return InceptionExtractor("inception", model, sha256_of(path), device)
+    return InceptionExtractor("inception", model.float(), sha256_of(path), device)
 
 
 def untrained_inception(seed: int, device: torch.device) -> InceptionExtractor:

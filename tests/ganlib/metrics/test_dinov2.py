@@ -120,6 +120,17 @@ def test_grey_images_and_such_between_levels(tmp_path: Path) -> None:
     assert "torchvision" in extractor.identity
 
 
+def test_weights_in_half_precision_are_computed_with_in_full(tmp_path: Path) -> None:
+    halves = {name: part.half() for name, part in weights_of(PLAIN).items()}
+    path = tmp_path / "weights.pth"
+    torch.save(halves, path)
+    images = pictures(2, 28, 3)
+    found = load_weights(PLAIN, path, digest_of(path), tmp_path).extract(images).values
+    rounded = {name: part.float() for name, part in halves.items()}
+    expected = class_token(rounded, torch.from_numpy(images).permute(0, 3, 1, 2))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(weights_of(PLAIN), path)
