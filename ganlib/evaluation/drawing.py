@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -43,7 +43,7 @@ class Reference:
     cache: Path
     notify: Notify
 
-    @property
+    @cached_property
     def test_sample(self) -> Sample:
         """The held-out images as the metrics take them."""
         return Sample(self.test, _labels(self.data.test), stratified=False)
@@ -74,7 +74,7 @@ class Draw:
     def __len__(self) -> int:
         return len(self.features)
 
-    @property
+    @cached_property
     def sample(self) -> Sample:
         """As the metrics take it: as many of each class on purpose."""
         return Sample(self.features, self.labels, stratified=self.labels is not None)

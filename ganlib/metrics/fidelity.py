@@ -9,7 +9,7 @@ from ganlib.metrics.inception_score import inception_scores
 from ganlib.metrics.intervals import Sample, labels_of
 from ganlib.metrics.kernel import kernel_distances
 from ganlib.metrics.labels import estimate_diversity, label_fidelity
-from ganlib.metrics.neighbourhood import NAMES, Balls, measure_neighbourhood
+from ganlib.metrics.neighbourhood import NAMES, measure_neighbourhood
 
 
 def measure(
@@ -33,10 +33,8 @@ def measure(
     wanted = list(figures)
     found: dict[str, float] = {}
     if set(wanted) & set(NAMES):
-        balls = (
-            Balls.of(sample.features.values, options.neighbours, side=side)
-            for sample, side in ((generated, "generated"), (real, "real"))
-        )
+        sides = (("generated", generated), ("real", real))
+        balls = (sample.balls(options.neighbours, side=side) for side, sample in sides)
         found |= vars(measure_neighbourhood(*balls))
     for figure in wanted:
         if figure not in found:

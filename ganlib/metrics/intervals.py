@@ -8,7 +8,7 @@ a share.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import assert_never
 
@@ -51,11 +51,22 @@ class Sample:
     features: Features
     labels: torch.Tensor | None
     stratified: bool
+    _balls: dict[int, Balls] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def strata(self) -> torch.Tensor | None:
         """The classes whose sizes are fixed."""
         return self.labels if self.stratified else None
+
+    def balls(self, neighbours: int, *, side: str) -> Balls:
+        """Around each image; found once for all figures, as it takes as long as a comparison of both sides.
+
+        Raises:
+            UserError: not enough images for a k-th neighbour.
+        """
+        if neighbours not in self._balls:
+            self._balls[neighbours] = Balls.of(self.features.values, neighbours, side=side)
+        return self._balls[neighbours]
 
 
 @dataclass(frozen=True)
@@ -213,11 +224,10 @@ def _neighbourhood_rows(
         seed=confidence.seed,
     )
     variances = np.square(halves).mean(axis=0)
-    real_balls = Balls.of(real.features.values, confidence.neighbours, side="real")
+    real_balls = real.balls(confidence.neighbours, side="real")
     rows = []
     for index, model in enumerate(models):
-        balls = Balls.of(model.features.values, confidence.neighbours, side="generated")
-        found = measure_neighbourhood(balls, real_balls)
+        found = measure_neighbourhood(model.balls(confidence.neighbours, side="generated"), real_balls)
         row = []
         for place, name in enumerate(NAMES):
             figure, variance = getattr(found, name), float(variances[index, place])

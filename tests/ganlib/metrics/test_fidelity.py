@@ -64,6 +64,13 @@ def test_coverage_equals_brute_force_and_sees_a_dropped_mode() -> None:
     assert measure(sample(generated[:40]), sample(real), ["coverage"], OPTIONS)["coverage"] <= 0.5
 
 
+def test_each_number_of_neighbours_has_balls_of_its_own_found_once() -> None:
+    real = sample(np.random.default_rng(2).normal(size=(60, 3)))
+    few, many = (real.balls(count, side="real") for count in (3, 5))
+    assert bool((few.radii < many.radii).all())
+    assert real.balls(3, side="real") is few
+
+
 def features(values: np.ndarray, logits: np.ndarray | None = None) -> Features:
     made = np.eye(4)[np.arange(len(values)) % 4] * 9 if logits is None else logits
     return Features(torch.from_numpy(values).float(), torch.from_numpy(made).float())
