@@ -11,10 +11,12 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image, ImageOps
 
+from ganlib.datasets.packed import open_packed
 from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.verdict import Registration
@@ -75,6 +77,22 @@ def test_report_and_card_are_with_the_run_and_the_model(project: Project, tmp_pa
     model = Path(mlflow.artifacts.download_artifacts(artifact_uri="models:/digits@champion", dst_path=str(tmp_path)))
     (card,) = model.rglob("MODEL_CARD.md")
     assert card.read_text(encoding="utf-8") == (project.root / paths.MODEL_CARD).read_text(encoding="utf-8")
+
+
+def test_images_are_judged_by_what_was_trained(project: Project, tmp_path: Path) -> None:
+    data = open_packed(project.root / paths.PROCESSED)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 1), dtype=np.uint8)
+    pictures = {"copied": data.train.take(np.array([17]))[0], "held out": data.test.take(np.array([3]))[0]}
+    files = [tmp_path / f"{name}.png" for name in (*pictures, "noise")]
+    for file, pixels in zip(files, (*pictures.values(), noise), strict=True):
+        Image.fromarray(pixels[:, :, 0]).save(file)
+    done = project.gan("judge", *map(str, files), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    copied, held_out, scribble = told["images"]
+    assert (copied["near_copy"], copied["nearest"][0]["index"], copied["nearest"][0]["distance"]) == (True, 17, 0)
+    assert held_out["features"]["held_out"] > scribble["features"]["held_out"]
+    assert len({each["critic"]["score"] for each in told["images"]}) == 3
 
 
 def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
