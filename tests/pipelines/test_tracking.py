@@ -76,8 +76,10 @@ def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path
         subprocess.Popen([*command, f"k{number}"], stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
         for number in range(2)
     ]
-    told = [child.communicate()[1] for child in children]
-    assert told == [b"", b""]
+    told = [line for child in children for line in child.communicate()[1].decode().splitlines()]
+    # On a machine that is busy with others the store may take longer to make than a training waits for it.
+    assert [line for line in told if not line.endswith("delivered at the next contact")] == []
+    assert [child.returncode for child in children] == [0, 0]
     deliver_pending()
     assert [steps(run_of(f"k{number}", "e")) for number in range(2)] == [[1], [1]]
 
