@@ -7,12 +7,13 @@ from ganlib.config import RunConfig
 from ganlib.datasets.packed import PackedData
 from pipelines.tracking import surroundings
 
-RESULT_SECTIONS = {"data", "extractor", "network", "loss", "train", "evaluate"}
+# What decides no figure of a generator: where work is done, and what becomes of it afterwards.
+BESIDE_THE_RESULT = {"preprocess", "register_", "tracking", "flow"}
 
 
 def content_tags(config: RunConfig, data: PackedData) -> dict[str, str]:
     """Digests of the packed data, both splits, and of the parameters that change a result."""
-    sections = config.model_dump(mode="json", include=RESULT_SECTIONS)
+    sections = config.model_dump(mode="json", exclude=BESIDE_THE_RESULT)
     return {
         "data_sha256": hashlib.sha256(f"{data.train.digest} {data.test.digest}".encode()).hexdigest(),
         "params_sha256": hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest(),
