@@ -9,6 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import ganlib.networks
+import ganlib.packaging
+import ganlib.sampling
 from ganlib.config import EvaluateOptions
 from ganlib.datasets.packed import PackedData, Split
 from ganlib.errors import UserError
@@ -18,6 +21,7 @@ from ganlib.metrics.extractors import DomainExtractor, Extractor, Features
 from ganlib.metrics.intervals import Sample
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, render, seeded_latents
+from ganlib.source_digest import source_digest
 
 Notify = Callable[[str], None]
 
@@ -137,6 +141,11 @@ def draw_images(
         yield render(generator.generator, latents[rows], chunk, batch_size=options.batch_size)
 
 
+def images_code() -> str:
+    """A digest of the code that makes a generator's images from its weights."""
+    return source_digest(ganlib.networks, ganlib.packaging, ganlib.sampling)
+
+
 def check_comparable(generator: ImageGenerator, data: PackedData) -> None:
     """Refuse a generator of other images than the reference.
 
@@ -168,7 +177,7 @@ def _features(
     extractor: Extractor,
 ) -> Features:
     made_on = f"{next(generator.generator.parameters()).device.type} {torch.get_num_threads()}"
-    drawn = f"{sha256} {options.seed} {options.samples} {truncation} {options.batch_size} {made_on}"
+    drawn = f"{sha256} {options.seed} {options.samples} {truncation} {options.batch_size} {made_on} {images_code()}"
     return cached_features(
         extractor,
         digest=hashlib.sha256(drawn.encode()).hexdigest(),

@@ -8,7 +8,7 @@ import ganlib.metrics
 from ganlib.config import EvaluateOptions, ExtractorOptions
 from ganlib.evaluation.accuracy import accuracy_score
 from ganlib.evaluation.copying import measure_copying
-from ganlib.evaluation.drawing import Draw, Reference
+from ganlib.evaluation.drawing import Draw, Reference, images_code
 from ganlib.evaluation.latent_space import measure_path_length, measure_truncation
 from ganlib.evaluation.measuring import UNLABELLED, Findings, conditions_of, measure_classes, measure_figures
 from ganlib.evaluation.record import (
@@ -82,6 +82,7 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
         reference.data.train.digest,
         options.model_dump(),
         source_digest(ganlib.metrics, ganlib.evaluation),
+        images_code(),
         importlib.metadata.version("torch-fidelity"),
     )
     return hashlib.sha256(repr(instrument).encode()).hexdigest()

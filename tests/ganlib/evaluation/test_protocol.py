@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Reference
@@ -160,6 +161,24 @@ def test_figures_compare_only_on_the_same_ground(tmp_path: Path) -> None:
         measured_on(replace(real, classifier=retrained), options_of()),
     }
     assert len(grounds) == 4
+
+
+def test_features_of_images_are_forgotten_when_the_code_that_makes_them_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A champion's weights stay as they are, and still its images are others."""
+    real, options = reference_of(packed(real_images(60, 0), real_images(60, 1)), tmp_path), options_of(samples=60)
+    kept = draw_of(image_generator(), real, options).features.values
+    before = measured_on(real, options)
+
+    def darker(latents: Tensor, labels: Tensor) -> Tensor:
+        return paint(latents, labels) - 0.5
+
+    assert torch.equal(draw_of(image_generator(darker), real, options).features.values, kept)
+    for module in ("drawing", "protocol"):
+        monkeypatch.setattr(f"ganlib.evaluation.{module}.images_code", lambda: "changed")
+    assert not torch.equal(draw_of(image_generator(darker), real, options).features.values, kept)
+    assert measured_on(real, options) != before
 
 
 def test_order_of_real_images_changes_nothing(tmp_path: Path) -> None:
