@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -49,15 +50,21 @@ def cached_features(
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     tensors = {"values": features.values.contiguous(), "logits": features.logits.contiguous()}
-    save_file(tensors, partial, metadata={"sha256": _digest(features)})
-    partial.replace(path)
+    try:
+        save_file(tensors, partial, metadata={"sha256": _digest(features)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     _tidy(folder, path)
     return features
 
 
 def _tidy(folder: Path, newest: Path) -> None:
-    """Forget what was not used for longest, beyond the largest size."""
-    found = [(path.stat(), path) for path in folder.glob("*.safetensors")]
+    """Forget what was not used for longest, beyond the largest size, be it what a killed run has left unfinished."""
+    found = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has tidied up or finished its file
+            found.append((path.stat(), path))
     excess = sum(state.st_size for state, _ in found) - LARGEST_CACHE_BYTES
     for state, path in sorted(found, key=lambda each: each[0].st_mtime_ns):
         if excess <= 0:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 
 from ganlib import events
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
@@ -52,7 +53,7 @@ def plain_errors(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{name}: {error.strerror or error} ({error.filename or 'no file named'})") from None
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, SafetensorError) as error:
         line = _scarcity(error)
         if line is None:
             raise
@@ -77,12 +78,12 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _scarcity(error: RuntimeError | MemoryError) -> str | None:
-    """What to say where torch ran out of memory or disk, which it reports as plain RuntimeErrors."""
+def _scarcity(error: Exception) -> str | None:
+    """What to say where memory or disk ran out, which torch and safetensors report as errors of their own."""
     text = str(error)
     if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
         return "out of memory; lower the widths in network or train.batch_size"
-    if "PytorchStreamWriter" in text or "file write failed" in text:
+    if any(words in text for words in ("PytorchStreamWriter", "file write failed", "Error while serializing")):
         return f"a file could not be written, most likely because the disk is full; make room ({text.splitlines()[0]})"
     return None
 

@@ -199,6 +199,18 @@ def test_what_was_not_used_for_longest_is_forgotten_first(tmp_path: Path, monkey
     assert cached.extractions == extractions + 1
 
 
+def test_what_a_killed_run_has_left_unfinished_is_forgotten_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = Cached(tmp_path)
+    left = tmp_path / "pixels-0.77.partial"
+    left.write_bytes(bytes(100_000))
+    os.utime(left, (1, 1))
+    monkeypatch.setattr("ganlib.metrics.cache.LARGEST_CACHE_BYTES", 100_000)
+    cached.features()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+
+
 def test_features_without_logits_are_kept_too(tmp_path: Path) -> None:
     cached = Cached(tmp_path, Unclassed)
     assert cached.features().logits.shape == (16, 0)
