@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ganlib.errors import UserError
 from ganlib.metrics.estimates import distance_interval
 from ganlib.metrics.frechet import FeatureStatistics, FrechetReference, frechet_distance
-from ganlib.metrics.frechet_inference import _overlap, estimate_frechet
+from ganlib.metrics.frechet_inference import _overlap, _sizes, estimate_frechet
 from ganlib.metrics.frechet_parts import class_distances, extrapolate_frechet
 
 
@@ -74,6 +74,29 @@ def test_slopes_of_the_overlap_are_its_derivatives() -> None:
             ends.append(_overlap(np.sqrt(squares), 20, 50)[0])
         # As a multiple of the derivative of the plain sum, 1 / 2p.
         assert (ends[1] - ends[0]) / 2e-5 * 2 * spread[place] == pytest.approx(slopes[place], rel=1e-5)
+
+
+@pytest.mark.parametrize(("degrees", "real_degrees"), [(99, 99), (99, 990), (99, 20000), (20000, 99), (40, 10**5)])
+def test_few_nodes_are_as_good_as_many_however_far_apart_the_sizes_are(degrees: int, real_degrees: int) -> None:
+    """Against the arcsine law's own quadrature, Gauss's with Chebyshev nodes, which converges with √(n / m) only."""
+    spread = np.geomspace(1e-3, 3, 32)
+    squares, products = np.diag(np.square(spread)), np.outer(spread, spread)
+    angles = (np.arange(4000) + 0.5) * np.pi / 4000
+    sizes = (degrees + real_degrees + (degrees - real_degrees) * np.cos(angles)) / 2
+    roots = np.sqrt(np.linalg.eigvalsh(squares - products / sizes[:, None, None])).sum(axis=1)
+    expected = 2 * np.sqrt(degrees * real_degrees) * (spread.sum() - roots).mean()
+    assert _overlap(spread, degrees, real_degrees)[0] == pytest.approx(expected, rel=1e-7)
+    assert len(_sizes(degrees, real_degrees, 32)[0]) <= 15
+
+
+@pytest.mark.parametrize(("count", "real_count"), [(60, 12000), (12000, 60)])
+def test_equal_distributions_are_at_distance_zero_with_two_hundred_times_the_images(
+    count: int, real_count: int
+) -> None:
+    found = [estimate_frechet(drawn(count, 16, s), drawn(real_count, 16, 70 + s), seed=s) for s in range(6)]
+    error = np.sqrt(np.mean([np.square(one.standard_error) for one in found]) / len(found))
+    assert abs(np.mean([one.estimate for one in found])) < 2 * error
+    assert np.mean([one.bias for one in found]) > 5 * error
 
 
 def test_the_estimate_has_no_bias_where_the_distance_itself_is_mostly_bias() -> None:
