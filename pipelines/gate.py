@@ -7,15 +7,17 @@ A guard is the other way round. It stops a challenger whose figure is worse by m
 measured and surely worse at all, so that of equal generators it stops no more than the
 confidence leaves open, however small its limit. A drop past the limit goes through only where the images are too few
 to tell it from chance; the verdict then says so. Near copies of training images need no champion: what is sure is
-told by the p-value of so many, were they held-out images.
+told by the p-value of so many, were they held-out images. A challenger that cannot be asked for a class does not follow
+a champion that can, while a guard of what is within classes is on.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ganlib.config import GuardOptions, RegisterOptions
 from ganlib.errors import UserError
-from ganlib.evaluation.comparison import Compared, Comparison, Guard
+from ganlib.evaluation.comparison import Compared, Comparison, Guard, Unseen
 from ganlib.evaluation.record import Copying, Evaluation, Figure, Interval
 from ganlib.metrics import estimates
 from pipelines import paths
@@ -39,6 +41,19 @@ class Opponent:
     remeasured: bool
 
 
+class NotComparable(UserError):
+    """Why the champion is no measure for the challenger: it is damaged, gone, or makes other images."""
+
+
+@contextmanager
+def blaming_the_champion() -> Iterator[None]:
+    """A UserError in here is the champion's; what the challenger or the data lack is no verdict and fails the stage."""
+    try:
+        yield
+    except UserError as error:
+        raise NotComparable(str(error)) from None
+
+
 def decide(options: RegisterOptions, evaluation: Evaluation, opponent: Opponent | None) -> Verdict:
     """Judge the challenger that was evaluated, against the champion if there is one.
 
@@ -56,7 +71,7 @@ def decide(options: RegisterOptions, evaluation: Evaluation, opponent: Opponent 
     stopped = [row.name for row in guards if row.passed is False]
     opening = metric.note[0].upper() + metric.note[1:]
     if stopped:
-        opening += f", but past the limit: {', '.join(stopped)}"
+        opening += f", but stopped by the guards: {', '.join(stopped)}"
     sentences = [f"{opening}. {_told(metric)}"]
     if guards:
         sentences.append("Guards: " + "; ".join(f"{_told(row)}: {row.note}" for row in guards))
@@ -108,8 +123,9 @@ def _guards(options: GuardOptions, comparison: Comparison) -> list[Row]:
         if most is None:
             continue
         found, name = comparison.guards[guard], guard.replace("_", " ")
-        if isinstance(found, str):
-            rows.append(Row(name=name, note=f"not looked at ({found})"))
+        if isinstance(found, Unseen):
+            note = f"lost: {found.why}" if found.lost else f"not looked at ({found.why})"
+            rows.append(Row(name=name, note=note, passed=False if found.lost else None))
         else:
             rows.append(_guard(guard, name if found.of_class is None else f"{name} ({found.of_class})", most, found))
     return rows

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ganlib.config import DcganOptions, GuardOptions, ImageSpec, RegisterOptions
-from ganlib.evaluation.comparison import Compared, Comparison
+from ganlib.evaluation.comparison import Compared, Comparison, Unseen
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Copying, Evaluation, Figure, Interval
 from ganlib.metrics import estimates
 from ganlib.networks import build_generator
@@ -82,9 +82,9 @@ def compared(challenger: float, champion: float, half: float = 0.1, of_class: st
     return Compared(challenger, champion, estimates.Interval(apart, apart - half, apart + half, 0.9), of_class)
 
 
-def comparison(metric: Compared, **guards: Compared | str) -> Comparison:
+def comparison(metric: Compared, **guards: Compared | Unseen) -> Comparison:
     """With guards that have nothing against it, but for those given."""
-    harmless: dict[Any, Compared | str] = {
+    harmless: dict[Any, Compared | Unseen] = {
         "coverage": compared(0.9, 0.9, 0.01),
         "label_fidelity": compared(0.99, 0.99, 0.001),
         "worst_class": compared(4.0, 4.0, 0.5, "two"),

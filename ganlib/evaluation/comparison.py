@@ -34,11 +34,24 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """What could not be compared.
+
+    Attributes:
+        why: not.
+        lost: the champion has it and the challenger has not.
+    """
+
+    why: str
+    lost: bool
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """What the gate decides by; the guards that are on, each with what was found or why it was not looked at."""
+    """What the gate decides by; the guards that are on, each with what was found."""
 
     metric: Compared
-    guards: dict[Guard, Compared | str]
+    guards: dict[Guard, Compared | Unseen]
 
 
 def compare(
@@ -71,14 +84,23 @@ def compare(
         "label_fidelity": (limits.label_fidelity_drop, lambda: figure("label_fidelity")),
         "worst_class": (limits.worst_class_rise, lambda: _worst_class(pair, reference, confidence)),
     }
-    return Comparison(metric, {guard: _or_why_not(look) for guard, (limit, look) in looks.items() if limit is not None})
+    lost = challenger.labels is None and champion.labels is not None
+    guards: dict[Guard, Compared | Unseen] = {}
+    for guard, (limit, look) in looks.items():
+        if limit is None:
+            continue
+        if lost and guard != "coverage":
+            guards[guard] = Unseen("the champion can be asked for a class, the challenger cannot", lost=True)
+        else:
+            guards[guard] = _or_why_not(look)
+    return Comparison(metric, guards)
 
 
-def _or_why_not(look: Callable[[], Compared]) -> Compared | str:
+def _or_why_not(look: Callable[[], Compared]) -> Compared | Unseen:
     try:
         return look()
     except UserError as error:
-        return str(error)
+        return Unseen(str(error), lost=False)
 
 
 def _figure(

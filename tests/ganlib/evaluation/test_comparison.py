@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlib.config import GuardOptions, RegisterOptions
 from ganlib.errors import UserError
-from ganlib.evaluation.comparison import Compared, Comparison, compare
+from ganlib.evaluation.comparison import Compared, Comparison, Unseen, compare
 from ganlib.evaluation.drawing import Draw, Reference, open_reference
 from ganlib.metrics.estimates import difference_of_intervals
 from ganlib.metrics.frechet_parts import class_distances
@@ -118,12 +118,21 @@ def test_the_worst_class_is_surer_in_pairs_than_apart(reference: Reference) -> N
     assert apart.low < found.difference.low < 0 < found.difference.high < apart.high
 
 
+def test_a_challenger_without_the_classes_of_the_champion_has_lost_them(reference: Reference) -> None:
+    found = met(reference, drawn(reference, conditional=False), drawn(reference, faint)).guards
+    assert isinstance(found["coverage"], Compared)
+    for name in ("label_fidelity", "worst_class"):
+        unseen = dict(found)[name]  # type: ignore[index]
+        assert unseen == Unseen("the champion can be asked for a class, the challenger cannot", lost=True)
+
+
 def test_what_does_not_apply_is_a_note(reference: Reference, tmp_path: Path) -> None:
     plain = drawn(reference, conditional=False)
     mixed = met(reference, drawn(reference), plain)
     for name in ("label_fidelity", "worst_class"):
         assert "conditional generator" in str(dict(mixed.guards)[name])  # type: ignore[index]
     assert isinstance(dict(mixed.guards)["coverage"], Compared)
+    assert not any(found.lost for found in mixed.guards.values() if isinstance(found, Unseen))
     few = reference_of(packed(real_images(300, 0), real_images(90, 1)), tmp_path)
     found = met(few, drawn(few), drawn(few, seed=1))
     assert "at least 100 real images, found 90" in str(found.guards["coverage"])
