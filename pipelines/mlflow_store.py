@@ -113,6 +113,16 @@ def database_folder(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute().parent
 
 
+def address_all_of_mlflow() -> None:
+    """Name the store to what of MLflow takes no client; the variable, which MLflow sets then, stays the user's."""
+    import mlflow
+
+    before = os.environ.get(URI_VARIABLE)
+    mlflow.set_tracking_uri(store_uri())
+    if before is None:
+        os.environ.pop(URI_VARIABLE, None)
+
+
 def check_store() -> None:
     """Ask the store for something small.
 
@@ -170,6 +180,19 @@ def reason(error: BaseException) -> str:
         return f"no answer within {os.environ[environment.REQUEST_TIMEOUT]} s"
     known = {"refused": "connection refused", "resolve": "unknown host name", "not known": "unknown host name"}
     return f"no answer ({next((words for mark, words in known.items() if mark in str(contact)), 'connection broken')})"
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the network or the server has failed, rather than refused: the same may go well later."""
+    import requests
+
+    if _broken_contact(error) is not None:
+        return True
+    for cause in _causes(error):
+        answer = getattr(cause, "response", None)
+        if isinstance(cause, requests.exceptions.RetryError) or getattr(answer, "status_code", 0) >= 500:
+            return True
+    return False
 
 
 def _broken_contact(error: BaseException) -> BaseException | None:

@@ -22,10 +22,10 @@ from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import generator_sha256
 from pipelines import environment, paths
 from pipelines.champion import CHALLENGER, CHAMPION, REGISTRY_LOCK, Overtaken, Say, Wish, move, settle
-from pipelines.gate import Opponent, decide, metric_of
+from pipelines.gate import NotComparable, Opponent, blaming_the_champion, decide, metric_of
 from pipelines.history import GATE, UNKNOWN, Ledger, shortened
 from pipelines.mlflow_delivery import GENERATOR_SHA256
-from pipelines.mlflow_store import connect, reachable, reason
+from pipelines.mlflow_store import connect, is_passing, reachable, reason
 from pipelines.tracking import deliver_pending
 from pipelines.verdict import Registration, Verdict, table_from_tag
 from pipelines.versions import fetch_generator, find_or_create_version
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 _UPLOAD_TIMEOUT_S = 120
 
-# Measures a saved generator and compares the challenger with it. Raises `UserError` where that cannot be done.
+# Measures a saved generator and compares the challenger with it. Raises `NotComparable` where that is the saved one's
+# fault, another `UserError` where it cannot be done now.
 Contest = Callable[[Path], Comparison]
 
 
@@ -120,7 +121,7 @@ def _judge(
         if champion_number is not None:
             opponent = _meet(client.get_model_version(name, champion_number), evaluation, contest)
         verdict = _heed_people(decide(options, evaluation, opponent), ledger, version)
-    except UserError as error:
+    except NotComparable as error:
         told = f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}."
         verdict = Verdict(promoted=False, reason=told, table=())
     remeasured = opponent is not None and opponent.remeasured
@@ -186,7 +187,8 @@ def _already_champion(options: RegisterOptions, version: "ModelVersion", ledger:
     recorded = version.tags
     last = ledger.done[-1]
     promoted = recorded.get("gate.promoted") == "true"
-    told = recorded["gate.reason"] if promoted and last.who in {GATE, UNKNOWN} else f"By {last.who}: {last.why}"
+    by_the_gate = promoted and last.who in {GATE, UNKNOWN}
+    told = recorded.get("gate.reason", last.why) if by_the_gate else f"By {last.who}: {last.why}"
     table = table_from_tag(recorded.get("gate.table", "[]"), f"model {version.name}, version {version.version}")
     verdict = Verdict(promoted=promoted, reason=f"Already the champion. {told}", table=table)
     remeasured = recorded.get("gate.remeasured") == "true"
@@ -195,39 +197,53 @@ def _already_champion(options: RegisterOptions, version: "ModelVersion", ledger:
 
 
 def _meet(champion: "ModelVersion", evaluation: Evaluation, contest: Contest) -> Opponent:
-    """The champion beside the challenger, on today's data."""
+    """The champion beside the challenger, on today's data.
+
+    Raises:
+        NotComparable: its files are gone or damaged, or the contest finds it so.
+        mlflow.exceptions.MlflowException, OSError: the store does not answer just now.
+    """
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            generator = fetch_generator(f"models:/{champion.name}/{champion.version}", Path(folder))
+            with blaming_the_champion():
+                generator = fetch_generator(f"models:/{champion.name}/{champion.version}", Path(folder))
+                digest = generator_sha256(generator)
         except (MlflowException, OSError) as error:
-            raise UserError(f"its files cannot be had ({reason(error)})") from None
-        expected = champion.tags.get(GENERATOR_SHA256)
-        if expected is not None and generator_sha256(generator) != expected:
-            raise UserError("its stored generator is not the one that was registered")
+            if is_passing(error):
+                raise
+            raise NotComparable(f"its files cannot be had ({reason(error)})") from None
+        if digest != champion.tags.get(GENERATOR_SHA256, digest):
+            raise NotComparable("its stored generator is not the one that was registered")
         comparison = contest(generator)
     remeasured = champion.tags.get("measured_on") != evaluation.measured_on
     return Opponent(str(champion.version), comparison, remeasured)
 
 
 def logged_evaluation(name: str, version: str | None) -> Evaluation | None:
-    """The figures in the run of a version; None where there is no version, or no record of today's format.
+    """The figures in the run of a version; None where version or run are gone, or there is no record of today's format.
 
     Raises:
         UserError: the store does not answer.
     """
+    from mlflow.exceptions import MlflowException
+
     if version is None:
         return None
     record = f"{paths.EVALUATION_ARTIFACTS}/{paths.EVALUATION.name}"
     with reachable(), tempfile.TemporaryDirectory() as folder:
         client = connect()
-        run_id = client.get_model_version(name, version).run_id
-        if run_id is None or record not in {
-            each.path for each in client.list_artifacts(run_id, paths.EVALUATION_ARTIFACTS)
-        }:
-            return None
         try:
+            run_id = client.get_model_version(name, version).run_id
+            if run_id is None or record not in {
+                each.path for each in client.list_artifacts(run_id, paths.EVALUATION_ARTIFACTS)
+            }:
+                return None
             return Evaluation.read(Path(client.download_artifacts(run_id, record, folder)))
         except UserError:
             return None
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise

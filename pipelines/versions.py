@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import ganlib
 from ganlib.errors import UserError
 from pipelines.mlflow_delivery import GENERATOR_SHA256, attach, find_or_create_experiment
-from pipelines.mlflow_store import connect, reachable, store_uri
+from pipelines.mlflow_store import address_all_of_mlflow, connect, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,7 @@ def _find_or_log_model(
         tags={GENERATOR_SHA256: digest},
         params=client.get_run(run_id).data.params,
     )
-    mlflow.set_tracking_uri(store_uri())  # Model.log knows no client
+    address_all_of_mlflow()
     with warnings.catch_warnings():
         # MLflow's own types provoke this when mlflow.pyfunc is imported.
         warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
@@ -121,7 +121,7 @@ def fetch_generator(model_uri: str, folder: Path) -> Path:
     import mlflow
     from mlflow.models import Model
 
-    mlflow.set_tracking_uri(store_uri())
+    address_all_of_mlflow()
     local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
     artifacts = Model.load(str(local)).flavors["python_function"].get("artifacts", {})
     if "generator" not in artifacts:

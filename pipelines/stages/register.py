@@ -6,9 +6,10 @@ from pathlib import Path
 from ganlib.config import load_config
 from ganlib.datasets.packed import open_packed
 from ganlib.evaluation.comparison import Comparison, compare
-from ganlib.evaluation.drawing import draw
+from ganlib.evaluation.drawing import Draw, draw
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths, registry, tracking
+from pipelines.gate import blaming_the_champion
 from pipelines.lineage import version_tags
 from pipelines.report.card import write_card
 from pipelines.report.facts import gather
@@ -28,11 +29,14 @@ def main() -> None:
         """The challenger's features are those that the evaluate stage has kept."""
         say("register: comparing with the champion")
         reference = project_reference(config, data, device, notify=say)
-        one, other = (
-            draw(ImageGenerator.load(folder, str(device)), generator_sha256(folder), reference, config.evaluate)
-            for folder in (paths.GENERATOR, champion)
-        )
-        return compare(one, other, reference, config.register_, config.evaluate)
+
+        def drawn(folder: Path) -> Draw:
+            generator = ImageGenerator.load(folder, str(device))
+            return draw(generator, generator_sha256(folder), reference, config.evaluate)
+
+        challenger = drawn(paths.GENERATOR)
+        with blaming_the_champion():
+            return compare(challenger, drawn(champion), reference, config.register_, config.evaluate)
 
     facts = gather(Path(), tags)
     with tempfile.TemporaryDirectory() as folder:

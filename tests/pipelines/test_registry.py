@@ -24,6 +24,7 @@ from ganlib.evaluation.comparison import Comparison
 from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import mlflow_delivery, mlflow_store, paths
+from pipelines.gate import NotComparable
 from pipelines.registry import Contest, logged_evaluation, register
 from pipelines.tracking import attach_run, training_run
 from pipelines.verdict import Registration, Row, Verdict
@@ -114,7 +115,7 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     submit(one, 3.0)
 
     def refuse(folder: Path) -> Comparison:
-        raise UserError("generator makes images of size 16, the reference has 32; they do not compare")
+        raise NotComparable("generator makes images of size 16, the reference has 32; they do not compare")
 
     def stays(words: str, contest: Contest | None = None) -> None:
         found = submit(two, 0.1, contest=contest)
@@ -133,6 +134,37 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     stays("its stored generator is not the one that was registered")
     shutil.rmtree(stored.parents[2])
     stays("its files cannot be had (No such artifact: 'MLmodel')")
+
+
+def test_what_the_challenger_lacks_for_the_moment_is_no_verdict(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+
+    def lack_weights(folder: Path) -> Comparison:
+        raise UserError("weights-inception.pth: no network; bring the file")
+
+    with pytest.raises(UserError, match="no network; bring the file"):
+        submit(two, 0.1, contest=lack_weights)
+    assert "gate.promoted" not in mlflow_store.connect().get_model_version("digits", "2").tags
+    assert submit(two, 0.1).verdict.promoted
+
+
+def test_versions_and_runs_that_were_deleted_leave_no_figures(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+    second = submit(two, 2.0)
+    client = mlflow_store.connect()
+    client.delete_model_version("digits", "1")
+    again = submit(two, 2.0)
+    assert (again.verdict.promoted, again.champion_version) == (True, second.champion_version)
+    assert logged_evaluation("digits", "1") is None
+    client.delete_model_version_tag("digits", "2", "gate.reason")
+    assert submit(two, 2.0).verdict.reason.startswith("Already the champion. ")
+
+
+def test_the_local_store_is_not_called_one_of_the_users_choice(project: Path) -> None:
+    submit(make_generator(project / "generator", 1), 3.0)
+    assert not mlflow_store.configured()
 
 
 def weights(folder: Path) -> bytes:
@@ -189,6 +221,7 @@ class Proxy:
         self.writes: list[str] = []
         self.limit: int | None = None
         self.broken = False
+        self.without_files = False
         proxy = self
         self._client = httpx.Client(base_url=target, timeout=30)
 
@@ -217,6 +250,8 @@ class Proxy:
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
 
     def may_pass(self, method: str, path: str) -> bool:
+        if self.without_files and method == "GET" and "mlflow-artifacts" in path:
+            return False
         reads = method == "GET" or "search" in path
         if self.limit is not None and (self.broken or (not reads and len(self.writes) >= self.limit)):
             self.broken = True
@@ -244,6 +279,20 @@ def proxy(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pro
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     yield proxy
     proxy.stop()
+
+
+def test_a_store_that_has_no_files_for_the_moment_is_no_verdict(proxy: Proxy, project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0, name="passing")
+    proxy.without_files = True
+    with pytest.raises(
+        UserError, match=r"^MLFLOW_TRACKING_URI=http://127\.0\.0\.1:\d+: no answer \(connection broken\)"
+    ):
+        submit(two, 0.1, name="passing")
+    assert state("passing")["aliases"] == {"challenger": "2", "champion": "1"}
+    assert "gate.promoted" not in mlflow_store.connect().get_model_version("passing", "2").tags
+    proxy.without_files = False
+    assert submit(two, 0.1, name="passing").verdict.promoted
 
 
 @pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 3])
