@@ -38,6 +38,17 @@ def test_differing_people_widen_the_interval() -> None:
     assert differing.high - differing.low > 2 * (alike.high - alike.low)
 
 
+@pytest.mark.parametrize("people", [2, 3, 12])
+def test_people_who_happen_to_be_alike_are_no_surer_than_their_answers_are(people: int) -> None:
+    wrong, answers = np.full(people, 20.0), np.full(people, 100.0)
+    alike = share_over_people(wrong, answers, 0.95)
+    answers[-1] -= 1
+    found = share_over_people(wrong, answers, 0.95)
+    assert (found.low, found.high) == pytest.approx((alike.low, alike.high), abs=0.005)
+    independent = stats.binomtest(20 * people, 100 * people - 1).proportion_ci(0.95, method="wilson")
+    assert found.low < independent.low < independent.high < found.high
+
+
 @pytest.mark.parametrize("people", [2, 5, 20])
 def test_the_interval_holds_the_truth_as_often_as_it_says(people: int) -> None:
     draw, repetitions, truth = np.random.default_rng(people), 600, 0.3
