@@ -76,7 +76,7 @@ def closeness_ratio(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def close_from(held_out: NDArray[np.float64]) -> float:
-    """The ratio from which on downwards an image counts as close: so are `CLOSE_SHARE` of held-out ones, [M]."""
+    """The ratio from which on downwards an image counts as close: at least `CLOSE_SHARE` of held-out ones, [M], do."""
     return float(np.sort(held_out)[ceil(CLOSE_SHARE * len(held_out)) - 1])
 
 
@@ -130,10 +130,10 @@ def measure_memorisation(
     counts = {"generated": len(generated.ratio), "held-out": len(held_out.ratio)}
     require("memorisation", counts, LEAST, "a comparison of generated with held-out images")
     limit = close_from(held_out.ratio)
-    expected = ceil(CLOSE_SHARE * counts["held-out"]) / counts["held-out"]
+    # Of held-out images as well all those tied at the limit are counted, such as copies where the data has many.
+    shares = (float((side.ratio <= limit).mean()) for side in (generated, held_out))
     share = difference_of_intervals(
-        share_interval(float((generated.ratio <= limit).mean()), counts["generated"], level),
-        share_interval(expected, counts["held-out"], level),
+        *(share_interval(close, count, level) for close, count in zip(shares, counts.values(), strict=True))
     )
     order = np.lexsort((np.arange(len(generated.ratio)), generated.distance, generated.ratio))[:suspects]
     return Memorisation(

@@ -7,6 +7,7 @@ from scipy import stats
 
 from ganlib.errors import UserError
 from ganlib.metrics.memorisation import (
+    Closeness,
     Memorisation,
     TrainingSet,
     copying_statistic,
@@ -78,6 +79,25 @@ def test_copies_of_duplicated_training_images_and_uint8_pixels() -> None:
     assert seen.nearest[:2].tolist() == [0, 5]
     assert seen.ratio[2] > 0.7
     assert seen.authentic.tolist() == [False, False, seen.distance[2] > known.spacing[seen.nearest[2]]]
+
+
+@pytest.mark.parametrize("tied", [0.02, 0.1, 0.6])
+def test_exact_copies_in_the_data_are_no_memorisation(tied: float) -> None:
+    """As many on both sides: no share beyond; half as many again generated ones: that half."""
+
+    def seen(count: int, share: float) -> Closeness:
+        ratio = np.linspace(0.1, 1, count)
+        ratio[: round(share * count)] = 0
+        return Closeness(np.zeros(count, dtype=np.int64), ratio, ratio, ratio > 0.5)
+
+    equal, more = (
+        measure_memorisation(seen(4000, share), seen(500, tied), level=0.95, suspects=1, seed=0).share
+        for share in (tied, 1.5 * tied)
+    )
+    assert equal.estimate == pytest.approx(0)
+    assert equal.low < 0 < equal.high
+    assert more.estimate == pytest.approx(0.5 * tied)
+    assert more.low < 0.5 * tied < more.high
 
 
 def test_the_copying_statistic_is_mann_whitney_s_with_ties() -> None:
