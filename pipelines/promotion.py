@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,14 @@ from rich.text import Text
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.champion import CHALLENGER, REGISTRY_LOCK, Say, Wish, move, pairs, read, read_at_one_moment
-from pipelines.history import MAX_REASON_CHARACTERS, Transition, one_line
+from pipelines.history import MAX_REASON_CHARACTERS, Transition, one_line, shortened
 from pipelines.mlflow_store import LOCAL_DATABASE, URI_VARIABLE, configured, connect, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# MLflow keeps it in 32 bits.
+_VERSION = r"\d{1,9}"
 _UNEFFECTIVE = {"begun": "not finished", "abandoned": "did not take effect"}
 
 
@@ -42,8 +45,8 @@ def promote(name: str, version: str, reason: str, *, say: Say) -> str:
     Raises:
         UserError: no reason, no such model or version, or the store does not answer.
     """
-    if version != CHALLENGER and not (version.isascii() and version.isdecimal()):
-        raise UserError(f"VERSION={one_line(version)}: expected the number of a version, or {CHALLENGER}")
+    if version != CHALLENGER and not re.fullmatch(_VERSION, version, re.ASCII):
+        raise UserError(f"VERSION={shortened(version)}: expected the number of a version, or {CHALLENGER}")
     why = _checked(reason)
     with _registry(say) as client:
         target = str(int(version)) if version != CHALLENGER else read(client, name).challenger

@@ -100,6 +100,8 @@ def test_mistakes_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -
     refused(("promote", "1", " \n "), "--reason: empty")
     refused(("promote", "1", "x" * 1001), "--reason: 1001 characters, expected at most 1000")
     refused(("promote", "best", "x"), "VERSION=best: expected the number of a version, or challenger")
+    refused(("promote", "9" * 20, "x"), f"VERSION={'9' * 20}: expected the number of a version, or challenger")
+    refused(("promote", "9" * 5000, "x"), "…: expected the number of a version, or challenger")
     refused(("promote", "9", "x"), "version 9 is not in the registry, or deleted (the latest there: 1, 2, 3)")
     refused(("promote", "challenger", "x"), "no version has the alias challenger")
     refused(("rollback", "", "x"), "no version has the alias champion, so there is nothing to roll back; promote one")
