@@ -52,6 +52,7 @@ from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
     FEATURES,
     FID_IMAGES_PER_FEATURE,
+    LEAST_IMAGES,
     NEIGHBOURHOOD_IMAGES,
     NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR,
     EvaluateOptions,
@@ -71,6 +72,7 @@ __all__ = [
     "FEATURES",
     "FID_IMAGES_PER_FEATURE",
     "KINDS",
+    "LEAST_IMAGES",
     "NEIGHBOURHOOD_IMAGES",
     "NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR",
     "PRETRAINED",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from math import ceil
-from typing import Annotated, Self
+from typing import Annotated, Self, assert_never
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,9 @@ from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
     FEATURES,
     FID_IMAGES_PER_FEATURE,
+    INCEPTION_CLASSES,
     LABEL_FIGURES,
+    LEAST_IMAGES,
     NEIGHBOURHOOD_IMAGES,
     NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR,
     EvaluateOptions,
@@ -104,17 +106,21 @@ class RunConfig(Options):
                 f"register.metric={metric} is not measured with evaluate.extractor={extractor}; "
                 f"expected {measured_with}/{self.register_.figure}, or a metric of that extractor"
             )
+        if self.register_.figure == "is" and extractor not in ("domain", "inception"):
+            raise ValueError(
+                f"register.metric={metric}: {extractor} knows no classes, domain and inception do"
+            )
         if self.register_.figure in LABEL_FIGURES and not self.network.conditional:
             raise ValueError(f"register.metric={metric} needs network.conditional=true; choose another metric")
         return self
 
     @model_validator(mode="after")
     def _gate_has_enough_samples(self) -> Self:
-        if self.evaluate.samples < self._images_for_the_gate:
+        least, _ = self._images_for_the_gate
+        if self.evaluate.samples < least:
             raise ValueError(
                 f"evaluate.samples={self.evaluate.samples} is too few for register.metric={self.register_.metric}, "
-                f"whose interval needs {self._images_for_the_gate} generated and as many held-out images; "
-                "raise it, or choose kid"
+                f"whose interval needs {least} generated images; raise it{self._or_kid}"
             )
         return self
 
@@ -124,23 +130,38 @@ class RunConfig(Options):
         Raises:
             UserError: saying how many it needs.
         """
-        if count < self._images_for_the_gate:
+        _, least = self._images_for_the_gate
+        if count < least:
             raise UserError(
-                f"register.metric={self.register_.metric}: its interval needs {self._images_for_the_gate} held-out "
-                f"images, found {count}; provide more, hold out more of them (data.test_share), or choose kid"
+                f"register.metric={self.register_.metric}: its interval needs {least} held-out images, found {count}; "
+                f"provide more or hold out more of them (data.test_share){self._or_kid}"
             )
 
     @property
-    def _images_for_the_gate(self) -> int:
-        """Of each side, at least, for the interval of the gate's figure."""
+    def _or_kid(self) -> str:
+        return "" if self.register_.figure == "kid" else ", or choose kid"
+
+    @property
+    def _images_for_the_gate(self) -> tuple[int, int]:
+        """Generated and held-out ones, at least, for the interval of the gate's figure."""
         match self.register_.figure:
             case "fid":
                 features = FEATURES.get(self.evaluate.extractor, self.extractor.feature_dim)
-                return ceil(FID_IMAGES_PER_FEATURE * features)
+                least = ceil(FID_IMAGES_PER_FEATURE * features)
+                return least, least
             case "precision" | "recall" | "density" | "coverage":
-                return max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * self.evaluate.neighbours)
+                least = max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * self.evaluate.neighbours)
+                return least, least
+            case "kid":
+                return LEAST_IMAGES, LEAST_IMAGES
+            case "is":
+                return (2 * INCEPTION_CLASSES if self.evaluate.extractor == "inception" else LEAST_IMAGES), 0
+            case "label_fidelity":
+                return LEAST_IMAGES, 0
+            case "diversity":  # needs 4 of each class; how many classes there are is not known here
+                return 0, 0
             case _:
-                return 0
+                assert_never(self.register_.figure)
 
     @model_validator(mode="after")
     def _weights_are_known(self) -> Self:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from ganlib.config.base import EXTRACTORS, DeviceName, ExtractorName, Options, PositiveInt, PretrainedName, Seed, Share
 
 Sha256Start = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
-Level = Annotated[float, Field(gt=0.5, lt=1)]
+Level = Annotated[float, Field(gt=0.5, le=0.9999)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -35,13 +35,13 @@ class LatentOptions(Options):
     Attributes:
         truncations: psi of the curve of quality against diversity; none: it is not measured.
         path_pairs: pairs of latents of the perceptual path length.
-        path_step: of it, as a share of the arc.
+        path_step: of it, as a share of the arc; a smaller one drowns in the rounding of float32 images.
         kept_share: of images that rejection by the critic keeps; None: it is not measured.
     """
 
     truncations: tuple[Annotated[float, Field(gt=0, le=1)], ...]
     path_pairs: Annotated[int, Field(ge=100, strict=True)]
-    path_step: Annotated[float, Field(gt=0, lt=1)]
+    path_step: Annotated[float, Field(ge=1e-4, lt=1)]
     kept_share: Annotated[float, Field(gt=0, lt=1)] | None
 
 
@@ -77,7 +77,7 @@ class EvaluateOptions(Options):
     def _enough_samples(self) -> Self:
         needs = {
             "kid_subset_size": self.kid_subset_size,
-            "is_splits": self.is_splits,
+            "is_splits": 2 * self.is_splits,
             "neighbours": self.neighbours + 1,
         }
         for name, least in needs.items():
@@ -88,6 +88,8 @@ class EvaluateOptions(Options):
 
 # With fewer images for each feature the bias of FID cannot be told from the distance.
 FID_IMAGES_PER_FEATURE = 1.25
+# With fewer no figure but those of neighbours and FID, which need more, has an interval.
+LEAST_IMAGES = 20
 # With fewer the random halves behind an interval are noise.
 NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR = 100, 8
 # How many features networks have whose size is no parameter.
@@ -97,6 +99,9 @@ FEATURES: dict[ExtractorName, int] = {
     "clip-vit-b-32": 512, "clip-vit-b-16": 512, "clip-vit-l-14": 768, "clip-vit-l-14-336px": 768,
     "dinov2-vit-s-14": 384, "dinov2-vit-b-14": 768, "dinov2-vit-l-14": 1024, "dinov2-vit-g-14": 1536,
 }  # fmt: skip
+
+# That the published Inception tells apart, a background among them.
+INCEPTION_CLASSES = 1008
 
 # What two generators are compared by; each has an interval.
 GateFigure = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity", "label_fidelity"]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.config import LEAST_IMAGES
 from ganlib.errors import UserError
 from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, require
 
@@ -53,7 +54,7 @@ def estimate_inception_score(logits: torch.Tensor, *, strata: torch.Tensor | Non
         UserError: fewer than 20 images, or fewer than 2 for each class, or no classes.
     """
     _require_classes(logits)
-    least = max(20, 2 * logits.shape[1])
+    least = max(LEAST_IMAGES, 2 * logits.shape[1])
     require("inception score", {"generated": len(logits)}, least, f"its interval with {logits.shape[1]} classes")
     value, divergences, marginal = _log_score(logits)
     influence = centred(divergences, strata)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.config import LEAST_IMAGES
 from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, partners, require
 
 # Side of a tile of the kernel matrix: 32 MiB, and 64 MiB for the two tiles of 2,048 features that make it.
@@ -75,7 +76,7 @@ def estimate_kernel_distance(
         UserError: fewer than 20 images on a side.
     """
     n, m = len(generated), len(real)
-    require("kid", {"generated": n, "real": m}, 20, "its confidence interval")
+    require("kid", {"generated": n, "real": m}, LEAST_IMAGES, "its confidence interval")
     own, other, cross, cross_real = _means(generated, real)
     biases = (_mean_diagonal(generated) - own.mean()) / n, (_mean_diagonal(real) - other.mean()) / m
     missing = _missing_pairs(generated, own, strata), _missing_pairs(real, other, real_strata)

@@ -80,6 +80,9 @@ BROKEN = [
     ("register.guards.coverage_drop", 2, r"register\.guards\.coverage_drop: found 2; expected less than or equal to 1"),
     ("evaluate.latent.truncations", [0.0], r"evaluate\.latent\.truncations\.0: found 0\.0; expected greater than 0"),
     ("extractor.feature_dim", 5000, r"evaluate\.samples=5000 is too few for register\.metric=domain/fid.* needs 6250"),
+    ("evaluate.confidence", 0.99999, r"evaluate\.confidence: found 0\.99999; expected less than or equal to 0\.9999"),
+    ("evaluate.latent.path_step", 1e-6, r"evaluate\.latent\.path_step: found 1e-06; expected greater than or equal to"),
+    ("evaluate.is_splits", 2501, r"evaluate: samples=5000 is fewer than is_splits needs \(5002\)"),
     ("register.metric", "inception/fid", r"register\.metric=inception/fid is not measured with evaluate\.extractor"),
     ("register.model_name", "my model", r"register\.model_name: found 'my model'; "),
     ("extractor.weights_sha256", {"inception": "xyz"}, r"extractor\.weights_sha256\.inception: found 'xyz'; "),
@@ -184,13 +187,32 @@ def test_the_object_is_frozen() -> None:
         ({"evaluate.extractor": "inception", "register.metric": "inception/fid"}, 2560),
         ({"register.metric": "domain/coverage"}, 100),
         ({"register.metric": "domain/precision", "evaluate.neighbours": 20}, 160),
-        ({"register.metric": "domain/kid"}, 0),
+        ({"register.metric": "domain/kid"}, 20),
+        ({"register.metric": "domain/is"}, 0),
+        ({"register.metric": "domain/label_fidelity"}, 0),
     ],
 )
 def test_too_few_held_out_images_for_the_gate_are_refused(changes: dict, least: int) -> None:
     config = tiny_config({"evaluate.samples": 5000, "extractor.feature_dim": 64, **changes})
     config.check_held_out(least)
     if least:
-        line = f"its interval needs {least} held-out images, found {least - 1}; provide more, .*data.test_share"
+        line = f"its interval needs {least} held-out images, found {least - 1}; provide more .*data.test_share"
         with pytest.raises(UserError, match=line):
             config.check_held_out(least - 1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "samples"),
+    [("domain/is", 20), ("domain/kid", 20), ("domain/label_fidelity", 20), ("inception/is", 2016)],
+)
+def test_too_few_samples_for_the_gate_are_refused_before_the_training(metric: str, samples: int) -> None:
+    changes = {"evaluate.is_splits": 2, "evaluate.kid_subset_size": 5, "evaluate.neighbours": 2}
+    changes |= {"register.metric": metric, "evaluate.extractor": metric.split("/")[0]}
+    tiny_config({**changes, "evaluate.samples": samples})
+    with pytest.raises(ValidationError, match=rf"whose interval needs {samples} generated images; raise it"):
+        tiny_config({**changes, "evaluate.samples": samples - 1})
+
+
+def test_an_inception_score_needs_classes() -> None:
+    with pytest.raises(ValidationError, match=r"random knows no classes, domain and inception do"):
+        tiny_config({"evaluate.extractor": "random", "register.metric": "random/is"})
