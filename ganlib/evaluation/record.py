@@ -37,7 +37,7 @@ class Conditions(Options):
 
     Attributes:
         extractor: whose features.
-        weights_sha256: of the extractor.
+        weights_sha256: of the extractor; None where it was trained for this figure only and not kept.
         alpha: what became of a fourth channel; None without one.
         reference: the split compared with.
         reference_digest: of its content.
@@ -47,7 +47,7 @@ class Conditions(Options):
     """
 
     extractor: str
-    weights_sha256: str
+    weights_sha256: str | None
     alpha: str | None
     reference: str
     reference_digest: str

@@ -65,6 +65,8 @@ def test_every_figure_of_a_perfect_generator_is_where_it_should_be(perfect: Eval
     assert figures["domain/fid"].value > figures["domain/fid_infinity"].value
     assert figures["domain/fid"].value == pytest.approx(figures["domain/fid_floor"].value, rel=0.25)
     assert figures["domain/accuracy_score"].value > 0.9
+    assert figures["domain/accuracy_score"].conditions.weights_sha256 is None, "no kept classifier made it"
+    assert figures["domain/fid"].conditions.weights_sha256
     assert [row.name for row in perfect.classes] != []
     assert {row.name for row in perfect.classes} == {"ant", "bee", "cat"}
     assert [point.psi for point in perfect.truncation] == [0.5, 1.0]
