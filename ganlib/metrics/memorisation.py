@@ -131,14 +131,13 @@ def measure_memorisation(
     require("memorisation", counts, LEAST, "a comparison of generated with held-out images")
     limit = close_from(held_out.ratio)
     # Of held-out images as well all those tied at the limit are counted, such as copies where the data has many.
-    shares = (float((side.ratio <= limit).mean()) for side in (generated, held_out))
-    share = difference_of_intervals(
-        *(share_interval(close, count, level) for close, count in zip(shares, counts.values(), strict=True))
+    close, expected = (
+        share_interval(float((side.ratio <= limit).mean()), len(side.ratio), level) for side in (generated, held_out)
     )
     order = np.lexsort((np.arange(len(generated.ratio)), generated.distance, generated.ratio))[:suspects]
     return Memorisation(
         p_value=tail_p_value(generated.ratio, held_out.ratio, seed=seed),
-        share=share,
+        share=difference_of_intervals(close, expected),
         authenticity=share_interval(float(generated.authentic.mean()), counts["generated"], level),
         held_out_authenticity=float(held_out.authentic.mean()),
         copying=copying_statistic(generated.distance, held_out.distance),
