@@ -143,7 +143,7 @@ def _mean_spread(
     spreads = []
     for label in classes:
         members = np.flatnonzero(labels.numpy() == label)
-        require("diversity", {f"{side} (class {label})": len(members)}, 4, "the distance within a class")
+        require("diversity", {side: len(members)}, 4, f"the distance within class {label}")
         spread, means = _spread(features, members)
         # A class of n images among N: influences are scaled so that their mean square over N gives its variance.
         influence[members] = 2 * (means - spread) * len(features) / (len(members) * len(classes))

@@ -72,7 +72,7 @@ def test_collapsed_classes_have_no_diversity() -> None:
         estimate_diversity(features(1.0, 1), LABELS, collapsed, LABELS)
     with pytest.raises(UserError, match="found no class that both"):
         estimate_diversity(collapsed, LABELS, collapsed, LABELS + 9)
-    with pytest.raises(UserError, match=r"at least 4 generated \(class 0\) images, found 1"):
+    with pytest.raises(UserError, match=r"class 0 needs at least 4 generated images, found 1; raise evaluate\.samples"):
         estimate_diversity(collapsed[:3], LABELS[:3], features(1.0, 1), LABELS)
 
 
