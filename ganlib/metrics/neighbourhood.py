@@ -1,20 +1,23 @@
 """Fidelity and diversity by nearest neighbours: precision, recall, density, coverage."""
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import nbdtrik
 
 from ganlib.config import NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR, GateFigure
 from ganlib.metrics.distances import COLUMNS, ROWS, TIE, nearest, square_tiles
 from ganlib.metrics.estimates import require
 
 NAMES: tuple[GateFigure, ...] = ("precision", "recall", "density", "coverage")
-# Images of each side among which the variance is measured: a matrix of distances of 128 MiB.
+# Images of the larger side among which the variance is measured: a matrix of distances of at most 128 MiB, unless the
+# smaller side needs a larger share of both.
 LARGEST = 4000
-# Neighbours noted for each image, so that the k-th of a random half is among them but for one time in 10^7.
-NOTED_PER_NEIGHBOUR, NOTED = 4, 24
+# How often the k-th neighbour within a random quarter may be farther than all that are noted.
+MISSED = 1e-4
 # How much images × variance may grow with twice the images; 2: more images do not help at all. Beyond, it is noise.
 GROWTH = (1.0, 2.0)
 
@@ -112,7 +115,8 @@ def half_differences(
     carried on to the full size: half as much with each doubling, as of what tends to a limit like 1/N.
     The variance of shares is taken in multiples of p (1 - p), their design effect, as p itself depends on N.
 
-    Above 4,000 images of a side the first ones of a random order stand for all.
+    Above 4,000 images of a side random parts stand for all: the same share of each side, and of the smallest no fewer
+    images than are required below.
 
     Args:
         models: generated features of each model, [N, D], with their classes [N] where so many of each were asked for
@@ -125,14 +129,7 @@ def half_differences(
     Raises:
         UserError: fewer than 100 images, or 8 for each neighbour, on a side.
     """
-    counts = {f"generated ({index})": len(model[0]) for index, model in enumerate(models)} | {"real": len(real[0])}
-    require(
-        "neighbours",
-        counts,
-        max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * neighbours),
-        "the interval of precision or coverage",
-    )
-    share = min(1.0, LARGEST / max(counts.values()))
+    share = _part_share([len(model[0]) for model in models], len(real[0]), neighbours)
     real_part = _Part(real, share, neighbours, np.random.default_rng([seed, 0]))
     found, middles = np.empty((splits, len(models), 4)), np.empty((len(models), 4))
     for index, model in enumerate(models):
@@ -158,6 +155,26 @@ def half_differences(
     return found, middles
 
 
+def _part_share(generated: list[int], real: int, neighbours: int) -> float:
+    """The share of each side, one for all, of which halves are taken.
+
+    With one share for all the figures of the parts vary for the same reasons as those of all images, and more by
+    1 / share; with 8 k images a quarter has 2 k, so each image has its k-th neighbour there.
+
+    Raises:
+        UserError: see `half_differences`.
+    """
+    least = max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * neighbours)
+    why = "the interval of precision or coverage"
+    if least > NEIGHBOURHOOD_IMAGES:
+        why += f" with evaluate.neighbours={neighbours} (fewer need fewer images)"
+    for count in generated:
+        require("neighbours", {"generated": count}, least, why)
+    require("neighbours", {"real": real}, least, why)
+    counts = (*generated, real)
+    return min(1.0, max(LARGEST / max(counts), least / min(counts)))
+
+
 def _design_effect(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     """Variance of figures of disjoint parts, [splits, parts, 4] with parts in pairs, of shares over p (1 - p): [4]."""
     middle = figures.mean(axis=(0, 1))
@@ -177,12 +194,13 @@ class _Part:
 
     def __init__(self, side: Stratified, share: float, neighbours: int, order: np.random.Generator) -> None:
         features, strata = side
-        chosen = order.permutation(len(features))[: max(round(share * len(features)), NEIGHBOURHOOD_IMAGES)]
+        chosen = order.permutation(len(features))[: round(share * len(features))]
         rows = torch.from_numpy(np.sort(chosen))
         self.features, self.strata = features[rows], None if strata is None else strata[rows]
         self.count = len(chosen)
         self.neighbours = neighbours
-        noted = min(NOTED_PER_NEIGHBOUR * neighbours + NOTED, self.count - 1)
+        # Before its k-th member the images of other quarters come in between by a negative binomial law.
+        noted = min(neighbours + ceil(nbdtrik(1 - MISSED, neighbours, 0.25)), self.count - 1)
         self.distances, self.indices = nearest(self.features, self.features, noted, own=True)
 
     def halves(self, order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -101,7 +101,7 @@ def test_what_a_metric_needs_is_said_in_one_line() -> None:
     for metric in ("label_fidelity", "diversity"):
         with pytest.raises(UserError, match=f"{metric}: needs the class of each image, found none"):
             intervals(unlabelled, sample(200, 1), [metric], CONFIDENCE)
-    with pytest.raises(UserError, match=r"at least 100 generated \(0\) images, found 50"):
+    with pytest.raises(UserError, match=r"at least 100 generated images, found 50; raise evaluate.samples"):
         intervals(sample(50, 0), sample(200, 1), ["coverage"], CONFIDENCE)
     with pytest.raises(UserError, match="needs at least 20 real images, found 10"):
         intervals(sample(50, 0), sample(10, 1), ["kid"], CONFIDENCE)

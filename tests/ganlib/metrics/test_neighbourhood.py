@@ -13,6 +13,7 @@ from ganlib.metrics.neighbourhood import (
     Balls,
     Neighbourhood,
     _design_effect,
+    _Part,
     half_differences,
     measure_neighbourhood,
     remoteness,
@@ -115,6 +116,46 @@ def test_half_differences_of_a_part_are_scaled_to_all(monkeypatch: pytest.Monkey
     assert bool(((ratio > 0.4) & (ratio < 2.5)).all())
 
 
+def test_a_few_real_images_vary_as_much_beside_a_part_of_many_generated_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifteen times as many generated images, of which a part is taken: both sides' parts are the same share of all."""
+    monkeypatch.setattr("ganlib.metrics.neighbourhood.LARGEST", 150)
+
+    def sides(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return drawn(3000, seed, dimensions=4, scale=1.2), drawn(200, 900 + seed, dimensions=4)
+
+    fresh = []
+    for seed in range(100):
+        generated, real = sides(seed)
+        no_balls = Balls(generated, torch.zeros(3000, dtype=torch.float64), 5)
+        one = measure_neighbourhood(no_balls, Balls.of(real, 5, side="real"))
+        fresh.append([one.precision, one.density])
+    halves = []
+    for seed in range(8):
+        generated, real = sides(seed)
+        halves.append(half_differences([(generated, None)], (real, None), 5, splits=20, seed=seed)[0][:, 0, ::2])
+    seen = np.sqrt(np.square(np.concatenate(halves)).mean(axis=0))
+    assert seen / np.std(fresh, axis=0, ddof=1) == pytest.approx(np.ones(2), abs=0.3)
+
+
+def test_many_neighbours_of_a_part_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nearly the most neighbours allowed a part has enough images for them: its halves' figures are the same."""
+    generated, real = drawn(1500, 0, scale=1.2), drawn(300, 1)
+    whole = half_differences([(generated, None)], (real, None), 36, splits=20, seed=0)[1]
+    monkeypatch.setattr("ganlib.metrics.neighbourhood.LARGEST", 100)
+    part = half_differences([(generated, None)], (real, None), 36, splits=20, seed=0)[1]
+    assert part == pytest.approx(whole, abs=0.02)
+
+
+@pytest.mark.parametrize(("count", "neighbours"), [(100, 12), (480, 60), (1500, 60), (1500, 1)])
+def test_radii_in_a_quarter_are_those_of_its_images_by_themselves(count: int, neighbours: int) -> None:
+    features = drawn(count, 0)
+    part = _Part((features, None), 1.0, neighbours, np.random.default_rng(0))
+    half, _ = part.halves(torch.randperm(count, generator=torch.Generator().manual_seed(0)))
+    for place in part.halves(half):
+        alone = nearest(part.features[place], part.features[place], neighbours, own=True)[0][:, -1]
+        torch.testing.assert_close(part.square_radii(place).sqrt(), alone)
+
+
 def test_a_design_effect_compares_with_independent_images() -> None:
     """Shares of independent images have the variance p (1 - p) / n, and the figures' halves come with their means."""
     draw = np.random.default_rng(0)
@@ -150,6 +191,11 @@ def test_too_few_images_are_one_line() -> None:
         Balls.of(drawn(5, 0), 5, side="real")
     with pytest.raises(UserError, match="needs at least 100 real images, found 60"):
         half_differences([(drawn(200, 0), None)], (drawn(60, 1), None), 3, splits=20, seed=0)
+    few = [(drawn(count, 0), None) for count in (200, 60)]
+    with pytest.raises(UserError, match=r"needs at least 100 generated images, found 60; raise evaluate\.samples"):
+        half_differences(few, (drawn(200, 1), None), 3, splits=20, seed=0)
+    with pytest.raises(UserError, match=r"evaluate\.neighbours=26 \(fewer need fewer images\) needs at least 208 real"):
+        half_differences([(drawn(300, 0), None)], (drawn(207, 1), None), 26, splits=20, seed=0)
 
 
 def test_remoteness_is_the_inverse_of_realism() -> None:
