@@ -107,9 +107,7 @@ class RunConfig(Options):
                 f"expected {measured_with}/{self.register_.figure}, or a metric of that extractor"
             )
         if self.register_.figure == "is" and extractor not in ("domain", "inception"):
-            raise ValueError(
-                f"register.metric={metric}: {extractor} knows no classes, domain and inception do"
-            )
+            raise ValueError(f"register.metric={metric}: {extractor} knows no classes, domain and inception do")
         if self.register_.figure in LABEL_FIGURES and not self.network.conditional:
             raise ValueError(f"register.metric={metric} needs network.conditional=true; choose another metric")
         return self

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.config import LEAST_IMAGES
 from ganlib.errors import UserError
 from ganlib.metrics.distances import square_tiles
 from ganlib.metrics.estimates import (
@@ -58,7 +59,7 @@ def label_fidelity_interval(logits: torch.Tensor, labels: torch.Tensor, level: f
         UserError: fewer than 20 images.
     """
     right = _right(logits, labels)
-    require("label fidelity", {"generated": len(right)}, 20, "its interval")
+    require("label fidelity", {"generated": len(right)}, LEAST_IMAGES, "its interval")
     variance = 0.0
     for _, members in members_of(labels):
         chance = (right[members].sum() + 0.5) / (len(members) + 1)
