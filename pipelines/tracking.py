@@ -181,7 +181,9 @@ def surroundings() -> dict[str, str]:
     if commit:
         found["mlflow.source.git.commit"] = commit
         found["mlflow.source.git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
-        found["ganlib.git_dirty"] = "true" if _git("status", "--porcelain", "--untracked-files=no") else "false"
+        # What runs themselves write, and what is to be committed after them, is no change of theirs.
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", f":!{paths.REPORTS}")
+        found["ganlib.git_dirty"] = "true" if changed else "false"
     flow_run = next((os.environ[name] for name in FLOW_RUN_VARIABLES if os.environ.get(name)), None)
     if flow_run:
         found["prefect.flow_run_id"] = flow_run

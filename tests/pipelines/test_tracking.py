@@ -260,6 +260,15 @@ def test_surroundings_tell_commit_and_changes(project: Path) -> None:
     assert found["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert found["mlflow.source.git.branch"] == "main"
     assert found["ganlib.git_dirty"] == "false"
+    Path("reports").mkdir()
+    written = [Path("dvc.lock"), Path("reports/metrics.json")]
+    for each in written:
+        each.write_text("1")
+    git("add", "dvc.lock", "reports")
+    git("commit", "-qm", "two")
+    for each in written:
+        each.write_text("2")
+    assert surroundings()["ganlib.git_dirty"] == "false", "what runs write is no change of theirs"
     Path("a").write_text("2")
     assert surroundings()["ganlib.git_dirty"] == "true"
 
