@@ -121,9 +121,14 @@ def _open_training(client: "MlflowClient", op: Op) -> str:
 
 
 def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags: Mapping[str, str]) -> str:
-    """The newest run that made this generator; where the store has none, a new one marked as restored."""
+    """The run of the version that holds this generator, else the newest one that made it.
+
+    So what is found of a registered generator later stands where its version points. A store without such a run gets
+    one that is marked as restored.
+    """
     experiment_id = find_or_create_experiment(client, experiment)
-    run = _newest(client, experiment_id, GENERATOR_SHA256, generator_sha256)
+    run = _registered(client, experiment_id, generator_sha256)
+    run = run or _newest(client, experiment_id, GENERATOR_SHA256, generator_sha256)
     if run is not None:
         _set_tags(client, run.info.run_id, tags)
         return str(run.info.run_id)
@@ -131,6 +136,24 @@ def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags:
     created = client.create_run(experiment_id, tags=identity, run_name=f"restored-{generator_sha256[:8]}")
     client.set_terminated(created.info.run_id, "FINISHED")
     return str(created.info.run_id)
+
+
+def _registered(client: "MlflowClient", experiment_id: str, generator_sha256: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    found = client.search_model_versions(f"tags.{GENERATOR_SHA256} = '{generator_sha256}'")
+    for version in sorted(found, key=lambda each: int(each.version)):
+        if version.run_id is None:
+            continue
+        try:
+            run = client.get_run(version.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            continue
+        if run.info.experiment_id == experiment_id and run.info.lifecycle_stage == "active":
+            return run
+    return None
 
 
 def find_or_create_experiment(client: "MlflowClient", name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
+from pydantic import ValidationError
 
 from ganlib.config import RegisterOptions
 from ganlib.errors import UserError
@@ -115,7 +116,7 @@ def _judge(
     ledger, _ = settle(client, name, say=say)
     champion_number = ledger.champion
     if champion_number == number:
-        return _already_champion(options, version, ledger)
+        return _already_champion(options, version, evaluation, ledger)
     opponent = None
     try:
         if champion_number is not None:
@@ -126,6 +127,10 @@ def _judge(
         verdict = Verdict(promoted=False, reason=told, table=())
     remeasured = opponent is not None and opponent.remeasured
     gate = {
+        "gate.metric": options.metric,
+        "gate.margin": repr(options.margin),
+        "gate.confidence": repr(options.confidence),
+        "gate.measured_on": evaluation.measured_on,
         "gate.champion_version": champion_number or "",
         "gate.remeasured": json.dumps(remeasured),
         "gate.promoted": json.dumps(verdict.promoted),
@@ -182,18 +187,40 @@ def _by_hand(number: str) -> str:
     return f"to promote it all the same: `gan promote {number} --reason …`"
 
 
-def _already_champion(options: RegisterOptions, version: "ModelVersion", ledger: Ledger) -> Registration:
-    """Nothing moves; the decision that made it champion is told again."""
+def _already_champion(
+    options: RegisterOptions, version: "ModelVersion", evaluation: Evaluation, ledger: Ledger
+) -> Registration:
+    """Nothing moves; the decision that made it champion is told again, in the terms of its time."""
     recorded = version.tags
     last = ledger.done[-1]
+    then = _terms(options, version)
+    changed = then != options or recorded.get("gate.measured_on") != evaluation.measured_on
+    since = "Settings, data or code have changed since the decision. " if changed else ""
     promoted = recorded.get("gate.promoted") == "true"
     by_the_gate = promoted and last.who in {GATE, UNKNOWN}
     told = recorded.get("gate.reason", last.why) if by_the_gate else f"By {last.who}: {last.why}"
     table = table_from_tag(recorded.get("gate.table", "[]"), f"model {version.name}, version {version.version}")
-    verdict = Verdict(promoted=promoted, reason=f"Already the champion. {told}", table=table)
+    verdict = Verdict(promoted=promoted, reason=f"Already the champion. {since}{told}", table=table)
     remeasured = recorded.get("gate.remeasured") == "true"
     opponent = recorded.get("gate.champion_version") or None
-    return _registration(options, version, (CHALLENGER, CHAMPION), opponent, remeasured, verdict)
+    return _registration(then, version, (CHALLENGER, CHAMPION), opponent, remeasured, verdict)
+
+
+def _terms(options: RegisterOptions, version: "ModelVersion") -> RegisterOptions:
+    """What the decision about a version was made by; as now where nothing is recorded.
+
+    Raises:
+        UserError: the tags are damaged.
+    """
+    terms = {
+        name: version.tags.get(f"gate.{name}", getattr(options, name)) for name in ("metric", "margin", "confidence")
+    }
+    try:
+        return RegisterOptions.model_validate(options.model_dump() | terms)
+    except ValidationError as error:
+        name, found = error.errors()[0]["loc"][0], error.errors()[0]["msg"]
+        whose = f"model {version.name}, version {version.version}"
+        raise UserError(f"{whose}: the tag gate.{name} is damaged ({found}); delete it on MLflow's page") from None
 
 
 def _meet(champion: "ModelVersion", evaluation: Evaluation, contest: Contest) -> Opponent:

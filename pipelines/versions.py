@@ -25,13 +25,13 @@ _INPUT_EXAMPLE = [{"count": 1, "seed": 0}]
 def find_or_create_version(
     client: "MlflowClient", name: str, experiment: str, artifacts: Mapping[str, Path], identity: Mapping[str, str]
 ) -> "ModelVersion":
-    """The version that already holds this generator, with its tags brought up to date, or a new one.
+    """The version that already holds this generator, its tags and its card brought up to date, or a new one.
 
     Args:
         client: of the store.
         name: of the registered model, which is made if need be.
         experiment: where the run that made the generator is.
-        artifacts: kept with the model; `generator` is its folder.
+        artifacts: kept with the model; `generator` is its folder, `model_card` what is said of it.
         identity: tags of the version, among them the generator's SHA-256.
     """
     from mlflow.exceptions import MlflowException
@@ -40,9 +40,11 @@ def find_or_create_version(
     found = client.search_model_versions(f"name = '{name}' and tags.{GENERATOR_SHA256} = '{digest}'")
     if found:
         version = min(found, key=lambda each: int(each.version))
-        for key, value in identity.items():
-            if version.tags.get(key) != value:
-                client.set_model_version_tag(name, version.version, key, value)
+        changed = {key: value for key, value in identity.items() if version.tags.get(key) != value}
+        if changed:
+            _renew_card(client, version, artifacts["model_card"])
+        for key, value in changed.items():
+            client.set_model_version_tag(name, version.version, key, value)
         return client.get_model_version(name, version.version)
     run_id = attach(client, experiment, digest, {})
     experiment_id = find_or_create_experiment(client, experiment)
@@ -55,6 +57,17 @@ def find_or_create_version(
     return client.create_model_version(
         name, source=f"models:/{model.model_id}", run_id=run_id, tags=dict(identity), model_id=model.model_id
     )
+
+
+def _renew_card(client: "MlflowClient", version: "ModelVersion", card: Path) -> None:
+    """Before the tags are: whoever is stopped in between does it again."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_model_artifact((version.source or "").removeprefix("models:/"), str(card), "artifacts")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a person has deleted the model, and its card with it
+            raise
 
 
 def _find_or_log_model(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mlflow.artifacts
 import numpy as np
 import pytest
 from PIL import Image
@@ -160,6 +161,55 @@ def test_versions_and_runs_that_were_deleted_leave_no_figures(project: Path) -> 
     assert logged_evaluation("digits", "1") is None
     client.delete_model_version_tag("digits", "2", "gate.reason")
     assert submit(two, 2.0).verdict.reason.startswith("Already the champion. ")
+
+
+def test_a_decision_is_told_in_the_terms_of_its_time(project: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    first = submit(folder, 3.0)
+    stricter = gate_options(margin=2.5).model_copy(update={"confidence": 0.8})
+    again = submit(folder, 3.5, measured_on="ref2", options=stricter)
+    assert (again.metric, again.margin, again.confidence) == ("domain/fid", 0.05, 0.95)
+    assert again.verdict.table == first.verdict.table
+    assert again.verdict.reason == (
+        "Already the champion. Settings, data or code have changed since the decision. " + first.verdict.reason
+    )
+    assert "have changed" not in submit(folder, 3.0).verdict.reason
+    mlflow_store.connect().set_model_version_tag("digits", "1", "gate.margin", "wide")
+    with pytest.raises(UserError, match=r"^model digits, version 1: the tag gate\.margin is damaged .*delete it on"):
+        submit(folder, 3.0)
+
+
+@pytest.mark.parametrize("store", ["a file", "a server"])
+def test_the_card_of_a_version_is_brought_up_to_date(store: str, project: Path, request: pytest.FixtureRequest) -> None:
+    if store == "a server":
+        request.getfixturevalue("server")
+    name = f"card-{store[-1]}"
+    folder = make_generator(project / "generator", 1)
+    submit(folder, 3.0, name=name)
+    submit(folder, 4.0, name=name, measured_on="ref2")
+    model = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/1", dst_path=str(project / "got")))
+    (card,) = model.rglob("MODEL_CARD.md")
+    assert card.read_text(encoding="utf-8") == f"# {name}, 4\n"
+    assert generator_sha256(download_generator(f"models:/{name}/1", project / "again")) == generator_sha256(folder)
+
+
+def test_what_is_found_later_stands_with_the_run_of_the_version(project: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    digest = generator_sha256(folder)
+
+    def train(key: str) -> None:
+        with training_run(experiment="digits", run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
+            log.tags({"generator_sha256": digest})
+
+    train("first")
+    submit(folder, 3.0)
+    train("forced")
+    with attach_run(experiment="digits", generator_sha256=digest, tags={}) as log:
+        log.metrics({"people/error_rate": 0.4}, 0)
+    client = mlflow_store.connect()
+    run = client.get_run(client.get_model_version("digits", "1").run_id)
+    assert run.info.run_name == "first"
+    assert run.data.metrics == {"people/error_rate": 0.4}
 
 
 def test_the_local_store_is_not_called_one_of_the_users_choice(project: Path) -> None:
