@@ -63,6 +63,7 @@ from ganlib.config.stages import (
     LatentOptions,
     RegisterOptions,
     TrackingOptions,
+    least_images,
 )
 from ganlib.config.training import AlarmOptions, InitialisationOptions, OptimizerOptions, TrainOptions, check_batch
 
@@ -122,6 +123,7 @@ __all__ = [
     "TrainOptions",
     "check_batch",
     "ever_positive",
+    "least_images",
     "load_config",
     "read_record",
 ]

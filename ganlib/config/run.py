@@ -1,8 +1,7 @@
 """One run, whole: the sections and what must hold between them."""
 
 from collections.abc import Iterator
-from math import ceil
-from typing import Annotated, Self, assert_never
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -13,17 +12,13 @@ from ganlib.config.losses import LossOptions
 from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
 from ganlib.config.stages import (
     FEATURES,
-    FID_IMAGES_PER_FEATURE,
     INCEPTION_CLASSES,
-    LABEL_FIGURES,
-    LEAST_IMAGES,
-    NEIGHBOURHOOD_IMAGES,
-    NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR,
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
     RegisterOptions,
     TrackingOptions,
+    least_images,
 )
 from ganlib.config.training import OptimizerOptions, TrainOptions
 from ganlib.errors import UserError
@@ -108,7 +103,11 @@ class RunConfig(Options):
             )
         if self.register_.figure == "is" and extractor not in ("domain", "inception"):
             raise ValueError(f"register.metric={metric}: {extractor} knows no classes, domain and inception do")
-        if self.register_.figure in LABEL_FIGURES and not self.network.conditional:
+        if self.register_.figure == "diversity":
+            raise ValueError(
+                f"register.metric={metric}: 1 is best, so neither more nor less wins; choose another metric"
+            )
+        if self.register_.figure == "label_fidelity" and not self.network.conditional:
             raise ValueError(f"register.metric={metric} needs network.conditional=true; choose another metric")
         return self
 
@@ -142,24 +141,12 @@ class RunConfig(Options):
     @property
     def _images_for_the_gate(self) -> tuple[int, int]:
         """Generated and held-out ones, at least, for the interval of the gate's figure."""
-        match self.register_.figure:
-            case "fid":
-                features = FEATURES.get(self.evaluate.extractor, self.extractor.feature_dim)
-                least = ceil(FID_IMAGES_PER_FEATURE * features)
-                return least, least
-            case "precision" | "recall" | "density" | "coverage":
-                least = max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * self.evaluate.neighbours)
-                return least, least
-            case "kid":
-                return LEAST_IMAGES, LEAST_IMAGES
-            case "is":
-                return (2 * INCEPTION_CLASSES if self.evaluate.extractor == "inception" else LEAST_IMAGES), 0
-            case "label_fidelity":
-                return LEAST_IMAGES, 0
-            case "diversity":  # needs 4 of each class; how many classes there are is not known here
-                return 0, 0
-            case _:
-                assert_never(self.register_.figure)
+        figure = self.register_.figure
+        features = FEATURES.get(self.evaluate.extractor, self.extractor.feature_dim)
+        least = least_images(figure, features=features, neighbours=self.evaluate.neighbours)
+        if figure == "is" and self.evaluate.extractor == "inception":
+            least = 2 * INCEPTION_CLASSES
+        return least, 0 if figure in ("is", "label_fidelity") else least
 
     @model_validator(mode="after")
     def _weights_are_known(self) -> Self:

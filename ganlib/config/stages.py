@@ -1,5 +1,6 @@
 """The stages around the training: extractor, evaluation, registry, flow."""
 
+from math import ceil
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -61,7 +62,7 @@ class EvaluateOptions(Options):
     device: DeviceName
     threads: PositiveInt
     batch_size: PositiveInt
-    samples: Annotated[int, Field(ge=2, strict=True)]
+    samples: Annotated[int, Field(ge=2, le=10_000_000, strict=True)]
     confidence: Level
     interval_splits: Annotated[int, Field(ge=20, strict=True)]
     kid_subsets: PositiveInt
@@ -105,7 +106,17 @@ INCEPTION_CLASSES = 1008
 
 # What two generators are compared by; each has an interval.
 GateFigure = Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "diversity", "label_fidelity"]
-LABEL_FIGURES: tuple[GateFigure, ...] = ("label_fidelity", "diversity")
+
+
+def least_images(figure: GateFigure, *, features: int, neighbours: int) -> int:
+    """Of each side that a figure looks at, at least, for it to mean anything."""
+    match figure:
+        case "fid":
+            return max(LEAST_IMAGES, ceil(FID_IMAGES_PER_FEATURE * features))
+        case "precision" | "recall" | "density" | "coverage":
+            return max(NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR * neighbours)
+        case _:
+            return LEAST_IMAGES
 
 
 class GuardOptions(Options):

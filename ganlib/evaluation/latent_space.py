@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.config import EvaluateOptions, GateFigure
+from ganlib.config import EvaluateOptions, GateFigure, least_images
+from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Draw, Reference, draw
 from ganlib.evaluation.record import TruncationPoint
 from ganlib.evaluation.seeds import seed_for
@@ -43,14 +44,24 @@ def figures_of(
 ) -> dict[str, float]:
     """FID, precision, recall, density and coverage of some images of a draw, and label fidelity where there are labels.
 
+    Those with too few images to mean anything are left out.
+
     Raises:
-        UserError: too few images for a figure.
+        UserError: so are all of them.
     """
     figures: list[GateFigure] = ["fid", *NAMES]
     labels, features = drawn.labels, drawn.features
     if labels is not None and drawn.class_logits is not None:
         figures.append("label_fidelity")
         features = features.with_logits(drawn.class_logits)
+    count, dimensions = min(len(rows), len(reference.test)), features.values.shape[1]
+    least = {name: least_images(name, features=dimensions, neighbours=options.neighbours) for name in figures}
+    figures = [name for name in figures if count >= least[name]]
+    if not figures:
+        raise UserError(
+            f"figures of {count} images mean nothing, at least {min(least.values())} are needed; "
+            "raise evaluate.samples or provide more held-out images"
+        )
     chosen = Features(features.values[rows], features.logits[rows])
     sample = Sample(chosen, None if labels is None else labels[rows], stratified=labels is not None)
     return measure(sample, reference.test_sample, figures, options)

@@ -85,9 +85,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "diversity": Meaning(
         "Diversity within classes",
-        "higher",
-        "Mean distance between generated images of one class over that between real ones; 1 for as varied as the real "
-        "images.",
+        "neither",
+        "Mean distance between generated images of one class over that between real ones: 1 is as varied as the real "
+        "images, less is too alike, more is noise or another class.",
     ),
     "label_fidelity": Meaning(
         "Label fidelity",

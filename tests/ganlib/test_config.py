@@ -83,6 +83,8 @@ BROKEN = [
     ("evaluate.confidence", 0.99999, r"evaluate\.confidence: found 0\.99999; expected less than or equal to 0\.9999"),
     ("evaluate.latent.path_step", 1e-6, r"evaluate\.latent\.path_step: found 1e-06; expected greater than or equal to"),
     ("evaluate.is_splits", 2501, r"evaluate: samples=5000 is fewer than is_splits needs \(5002\)"),
+    ("register.metric", "domain/diversity", r"register\.metric=domain/diversity: 1 is best, so neither more nor less"),
+    ("evaluate.samples", 10**11, r"evaluate\.samples: found 100000000000; expected less than or equal to 10000000"),
     ("register.metric", "inception/fid", r"register\.metric=inception/fid is not measured with evaluate\.extractor"),
     ("register.model_name", "my model", r"register\.model_name: found 'my model'; "),
     ("extractor.weights_sha256", {"inception": "xyz"}, r"extractor\.weights_sha256\.inception: found 'xyz'; "),

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Reference
-from ganlib.evaluation.latent_space import measure_path_length, measure_truncation
+from ganlib.evaluation.latent_space import figures_of, measure_path_length, measure_truncation
 from ganlib.metrics.fidelity import measure
 from tests.toy_evaluation import (
     CENTRES,
@@ -52,6 +53,14 @@ def test_an_unconditional_generator_has_no_label_fidelity(reference: Reference) 
     options = options_of(latent__truncations=[1.0], samples=200)
     (point,) = measure_truncation(draw_of(image_generator(conditional=False), reference, options), reference, options)
     assert set(point.figures) == {"fid", "precision", "recall", "density", "coverage"}
+
+
+def test_figures_of_too_few_images_are_left_out(reference: Reference) -> None:
+    options = options_of(latent__truncations=[1.0], samples=90)
+    drawn = draw_of(image_generator(conditional=False), reference, options)
+    assert set(figures_of(drawn, np.arange(90), reference, options)) == {"fid"}
+    with pytest.raises(UserError, match=r"^figures of 10 images mean nothing, at least \d+ are needed; raise"):
+        figures_of(drawn, np.arange(10), reference, options)
 
 
 def linear(latents: Tensor, labels: Tensor) -> Tensor:
