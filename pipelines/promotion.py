@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from pipelines.mlflow_store import LOCAL_DATABASE, URI_VARIABLE, configured, con
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# The gate writes whole paragraphs, which `--json` has.
+MOST_CHARACTERS_OF_WHY = 200
 # MLflow keeps it in 32 bits.
 _VERSION = r"\d{1,9}"
 _UNEFFECTIVE = {"begun": "not finished", "abandoned": "did not take effect"}
@@ -102,7 +105,7 @@ def show(name: str, transitions: Sequence[Transition]) -> None:
         action = each.action if each.state == "done" else f"{each.action}: {_UNEFFECTIVE[each.state]}"
         versions = f"{each.origin or 'none'} → {each.target or 'none'}"
         when, who = each.when.replace("T", " ").removesuffix("Z"), each.who.partition(" <")[0]
-        cells = (when, action, versions, who, each.why)
+        cells = (when, action, versions, who, textwrap.shorten(each.why, MOST_CHARACTERS_OF_WHY, placeholder=" …"))
         # What others wrote is neither markup nor control characters for this terminal.
         table.add_row(*(Text(one_line(cell)) for cell in cells), style="" if each.state == "done" else "dim")
     Console().print(table)
