@@ -33,7 +33,7 @@ class Opponent:
     Attributes:
         version: its number.
         comparison: of the challenger with it, on today's data.
-        remeasured: it had been measured on other data, features or code before.
+        remeasured: it had been measured with other data, settings or code before.
     """
 
     version: str
@@ -211,4 +211,4 @@ def _ground(options: RegisterOptions, measured: Figure, opponent: Opponent | Non
         f"{options.confidence:g}"
     )
     if opponent.remeasured:
-        yield f"Version {opponent.version} was measured again, as data, features or code have changed since"
+        yield f"Version {opponent.version} was measured again, as data, settings or code have changed since"

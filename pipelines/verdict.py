@@ -69,7 +69,7 @@ class Registration(Options):
         aliases: that it has now.
         metric, margin, confidence: what was decided by.
         champion_version: compared with; None where there was none.
-        remeasured: the champion had been measured on other data, features or code before.
+        remeasured: the champion had been measured with other data, settings or code before.
         verdict: the decision.
         generator_sha256: of the version.
     """

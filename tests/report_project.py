@@ -171,7 +171,7 @@ def registration(sha256: str, *, promoted: bool, reason: str = "Better by 0.91."
             note="At least 0.05 lower with 95% confidence.",
         ),
         Row(
-            name="domain/coverage",
+            name="coverage",
             challenger=0.9963,
             champion=0.9951,
             difference=interval(0.0012, 0.0063, 0.9),

@@ -118,6 +118,12 @@ def _or_dash(found: float | Interval | None, decimals: int | None = None) -> str
     return number(found, decimals)
 
 
+def _guarded(row: str, extractor: str) -> str:
+    """The metric behind a row of the verdict, by the name that the evaluation gives it; rows of metrics have it."""
+    name = row.replace(" ", "_")
+    return f"{'domain' if name == 'label_fidelity' else extractor}/{name}" if "/" not in row else row
+
+
 @dataclass(frozen=True)
 class _MetricRow:
     name: str
@@ -132,7 +138,8 @@ def _metric_rows(
     evaluation: Evaluation, registration: Registration, champion: Evaluation | None
 ) -> Iterator[_MetricRow]:
     theirs: Mapping[str, Figure] = {} if champion is None else champion.metrics
-    met = {row.name: row.champion for row in registration.verdict.table}
+    extractor = registration.metric.partition("/")[0]
+    met = {_guarded(row.name, extractor): row.champion for row in registration.verdict.table}
     for name in in_order(evaluation.metrics):
         figure = evaluation.metrics[name]
         other = theirs.get(name)

@@ -107,7 +107,7 @@ def test_the_contest_is_with_the_champion_that_was_registered(project: Path) -> 
     assert met == [generator_sha256(one)]
     assert second.verdict.promoted
     assert second.remeasured
-    assert second.verdict.reason.endswith("Version 1 was measured again, as data, features or code have changed since.")
+    assert second.verdict.reason.endswith("Version 1 was measured again, as data, settings or code have changed since.")
     assert submit(two, 4.0, measured_on="ref2", contest=contest).remeasured
 
 

@@ -77,6 +77,8 @@ def test_a_champion_by_hand_and_one_that_could_not_be_compared(facts: Facts, tmp
     root = read_html(page(facts, tmp_path, decision.model_copy(update={"verdict": verdict})))
     assert "Champion, but not by the gate" in root.all("header")[0].text
     assert "Not comparable." in root.text
+    assert "Compared with version" not in root.text
+    assert "There was no champion" not in root.text
 
 
 def test_every_metric_with_its_interval_beside_the_champions(root: Element, facts: Facts) -> None:
