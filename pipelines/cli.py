@@ -107,10 +107,11 @@ def sample(
     count: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
     label: Annotated[str | None, typer.Option(help="A class name; default: classes take turns.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    truncation: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower: more typical, less varied.")] = 1.0,
+    truncation: Annotated[float, typer.Option(help="Above 0, at most 1; lower: more typical, less varied.")] = 1.0,
     folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
 ) -> None:
     """Draw a grid of images from a trained generator."""
+    _check_png("--output", output)
     from ganlib.packaging import ImageGenerator
     from ganlib.sampling import image_grid
     from pipelines.stages.shell import write_png
@@ -132,6 +133,8 @@ def judge(
     picture: Annotated[Path | None, typer.Option(help="PNG file: each beside its nearest training images.")] = None,
 ) -> None:
     """Say how real images look to the critic and the features, and how near they are to training images."""
+    if picture is not None:
+        _check_png("--picture", picture)
     from pipelines.judging import judge_files
     from pipelines.stages.shell import write_png
 
@@ -198,6 +201,11 @@ def history(
         typer.echo(promotion.as_json(transitions))
     else:
         promotion.show(name, transitions)
+
+
+def _check_png(option: str, path: Path) -> None:
+    if path.suffix.lower() not in {"", ".png"}:
+        raise UserError(f"{option} {path}: a PNG file is written; expected a name that ends in .png")
 
 
 def _model_name(given: str | None) -> str:

@@ -133,6 +133,17 @@ def test_samples_are_drawn_and_a_folder_in_their_place_is_one_line(project: ToyP
     assert err == "error: gan sample: Is a directory (taken)\n"
 
 
+def test_pictures_are_png_files_and_latents_are_not_scaled_to_nothing(project: ToyProject, gan: Gan) -> None:
+    make_generator(project.root / paths.GENERATOR)
+    told = "a PNG file is written; expected a name that ends in .png"
+    assert gan("sample", "--output", "some.jpg") == (2, "", f"error: --output some.jpg: {told}\n")
+    assert gan("judge", "a.png", "--picture", "some.jpg") == (2, "", f"error: --picture some.jpg: {told}\n")
+    assert gan("sample", "--truncation", "0")[2] == (
+        "error: truncation: found 0.0, expected a number above 0 and at most 1\n"
+    )
+    assert not list(project.root.glob("some*"))
+
+
 def test_a_label_of_no_class_is_one_line(project: ToyProject, gan: Gan) -> None:
     make_generator(project.root / paths.GENERATOR)
     assert gan("sample", "--label", "seven") == (2, "", "error: --label seven: unknown, expected one of none\n")
