@@ -254,6 +254,8 @@ def scenarios() -> list[Scenario]:
         Scenario("held out: uneven modes", modes(300, near, weights=skew), modes(300, near, weights=skew)),
         Scenario("held out: fixed v chance", modes(600, far, stratified=True, scale=0.9), modes(400, far)),
         Scenario("held out: a lost mode", modes(300, far, weights=(0.3, 0.3, 0.4, 0.0)), modes(400, far)),
+        Scenario("held out: few real", gaussian(6000, 6, shift=0.2, scale=1.1), gaussian(200, 6)),
+        Scenario("held out: few generated", gaussian(200, 6, shift=0.2, scale=1.1), gaussian(6000, 6)),
     ]
 
 

@@ -392,7 +392,7 @@ def test_the_model_alone_draws_the_same_images(project: Path, tmp_path: Path) ->
     generator = download_generator("models:/digits@champion", tmp_path)
     assert generator_sha256(generator) == generator_sha256(folder)
     model_folder = next(path for path in (generator, *generator.parents) if (path / "MLmodel").exists())
-    assert (model_folder / "artifacts/MODEL_CARD.md").read_text() == "# digits\n"
+    assert (model_folder / "artifacts/MODEL_CARD.md").read_text() == "# digits, 3\n"
     for path in project.iterdir():
         if path.name.startswith(("generator", "mlruns", "mlflow")):
             path.rename(tmp_path / f"away-{path.name}")
