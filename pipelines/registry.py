@@ -218,9 +218,10 @@ def _terms(options: RegisterOptions, version: "ModelVersion") -> RegisterOptions
     try:
         return RegisterOptions.model_validate(options.model_dump() | terms)
     except ValidationError as error:
-        name, found = error.errors()[0]["loc"][0], error.errors()[0]["msg"]
+        names = ", ".join(f"gate.{name}" for name in terms)
+        found = error.errors()[0]["msg"]
         whose = f"model {version.name}, version {version.version}"
-        raise UserError(f"{whose}: the tag gate.{name} is damaged ({found}); delete it on MLflow's page") from None
+        raise UserError(f"{whose}: one of the tags {names} is damaged ({found}); delete it") from None
 
 
 def _meet(champion: "ModelVersion", evaluation: Evaluation, contest: Contest) -> Opponent:
