@@ -10,7 +10,7 @@ import torch
 from benchmarks.plain import PlainLoop, Switches, folder_batches, memory_batches
 from benchmarks.recipes import FAMILIES, Scale, configuration, lazily
 from ganlib.config import RunConfig
-from ganlib.datasets.packed import PackedData, open_packed
+from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.graph import steps_of

@@ -27,8 +27,8 @@ from benchmarks.machine import machine_facts
 from benchmarks.measuring import Slot
 from benchmarks.pictures import data_options, draw, image_files, pack_folder
 from benchmarks.scorers import NAMES, Kind, preset_extractor
-from ganlib.datasets.order import batch_indices
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.order import batch_indices
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.metrics.classifier import train_classifier
 from ganlib.metrics.extractors import save_extractor
 from ganlib.metrics.extractors.inception import untrained_network

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from benchmarks.measuring import paces, race, ratios
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.metrics.extractors.inception import load_inception
 from ganlib.sampling import Images
 

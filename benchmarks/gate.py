@@ -25,7 +25,7 @@ from benchmarks.machine import machine_facts
 from ganlib.evaluation.record import Copying
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.metrics.memorisation import TrainingSet, measure_memorisation
-from pipelines.gate import near_copies
+from pipelines.registry.gate import near_copies
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES, GUARD_SAMPLES, STAND_INS = 5000, 2000, 5000

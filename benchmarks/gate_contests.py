@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganlib.config import EvaluateOptions, RegisterOptions, RunConfig, load_config
-from ganlib.datasets.packed import Split, open_packed
+from ganlib.datasets.packed.reading import Split, open_packed
 from ganlib.evaluation.comparison import Compared, compare
 from ganlib.evaluation.drawing import Draw, Reference, draw, draw_images, open_reference
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Evaluation, Figure
 from ganlib.metrics.extractors import DomainExtractor, Features, load_domain_extractor
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
-from pipelines.gate import Opponent, decide
-from pipelines.verdict import Verdict
+from pipelines.registry.gate import Opponent, decide
+from pipelines.registry.verdict import Verdict
 
 POOL, SPLITS = 60_000, 20
 

@@ -9,7 +9,7 @@ from benchmarks.report import times
 EXPLANATION = """\
 `pil` is the loop that people write: open, convert to RGB, crop the centre square, resize, `np.asarray`, one `np.save`
 at the end. `folder` is `torchvision.datasets.ImageFolder` with `Resize` and `CenterCrop` under a `DataLoader`, into
-one array; `+N`: with N workers. `ours` is `ganlib.datasets.packing.pack` with all the checks of
+one array; `+N`: with N workers. `ours` is `ganlib.datasets.packing.pack.pack` with all the checks of
 `presets/cifar10-dcgan.yaml`, from the empty scratch folder to the renamed result, flushed to the disk. All use the same
 resizer, no more than one thread a process, and read files that lie in the page cache. Imports do not count.
 

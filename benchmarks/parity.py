@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.scorers import Case, rgb_batches, torch_fidelity_extractor
-from ganlib.datasets.packed import Split
+from ganlib.datasets.packed.reading import Split
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.frechet import FrechetReference
 from ganlib.metrics.inception_score import inception_scores

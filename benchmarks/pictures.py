@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlib.config import DataOptions, PreprocessOptions
-from ganlib.datasets.manifest import Manifest
-from ganlib.datasets.packing import pack
+from ganlib.datasets.packed.manifest import Manifest
+from ganlib.datasets.packing.pack import pack
 
 IMAGE_SIZE: Final = 32
 CLASSES = 10

@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from ganlib.config import ImageSpec, RunConfig, load_config
-from ganlib.datasets.packed import PackedData, Split, open_packed
+from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.metrics.extractors import Extractor, load_domain_extractor
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.sampling import balanced_labels, render, seeded_latents

@@ -15,7 +15,7 @@ from torchvision import datasets, transforms
 
 from benchmarks.contenders import Setting
 from benchmarks.pictures import split_folders
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.recipe import Recipe

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pictures import data_options, pack_folder
-from ganlib.datasets.duplicates import HASH_BITS, near_pairs
-from ganlib.datasets.index import ORDER, Index
-from ganlib.datasets.parts import DecodedPart, Row
-from ganlib.datasets.whole_set import find_duplicates
+from ganlib.datasets.packing.duplicates import HASH_BITS, near_pairs
+from ganlib.datasets.packing.index import ORDER, Index
+from ganlib.datasets.packing.parts import DecodedPart, Row
+from ganlib.datasets.packing.whole_set import find_duplicates
 
 PART_IMAGES = 256
 HASH_BYTES = HASH_BITS // 8
@@ -72,14 +72,14 @@ def near_search(count: int, most_bits: int) -> dict[str, float]:
 
 def permutation(count: int) -> dict[str, float]:
     """Seconds to make the order of one epoch."""
-    from ganlib.datasets.order import batch_indices
+    from ganlib.datasets.packed.order import batch_indices
 
     return {"seconds": _timed(lambda: batch_indices(seed=0, seen_images=0, batch_size=1, size=count))}
 
 
 def many_shards(images: Path, packed: Path) -> dict[str, float]:
     """A pack with one image a shard: seconds to open it, and for a random batch."""
-    from ganlib.datasets.packed import open_packed
+    from ganlib.datasets.packed.reading import open_packed
 
     manifest = pack_folder(images, packed, shard_images=1)
     shards = sum(len(split.shards) for split in manifest.splits.values())

@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor, nn
 
 from ganlib.config import ExtractorOptions
-from ganlib.datasets.packed import PackedData, Split, open_packed
+from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.extractors import Extractor, Features, load_domain_extractor, load_extractor
 from ganlib.metrics.extractors.weights import sha256_of

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.config import EvaluateOptions, Options
-from ganlib.datasets.packed import Split
+from ganlib.datasets.packed.reading import Split
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.rejection import critic_logits
 from ganlib.metrics.distances import nearest

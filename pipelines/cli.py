@@ -39,7 +39,7 @@ def check(
 @app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Bring everything up to date with `dvc repro`, then summarise."""
-    from pipelines import dag
+    from pipelines.graph import dag
     from pipelines.preflight import check_project, forget_lost_registry
     from pipelines.summary import show
 
@@ -175,7 +175,7 @@ def promote(
     model: _Model = None,
 ) -> None:
     """Make a registered version the champion, whatever the gate says of it."""
-    from pipelines import promotion
+    from pipelines.registry import promotion
 
     typer.echo(promotion.promote(_model_name(model), version, reason, say=typer.echo))
 
@@ -183,7 +183,7 @@ def promote(
 @app.command()
 def rollback(reason: _Reason, model: _Model = None) -> None:
     """Give the alias champion back to the version that held it before."""
-    from pipelines import promotion
+    from pipelines.registry import promotion
 
     typer.echo(promotion.roll_back(_model_name(model), reason, say=typer.echo))
 
@@ -193,7 +193,7 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False, model: _Model = None
 ) -> None:
     """Tell who was made champion when, by whom and why, newest first."""
-    from pipelines import promotion
+    from pipelines.registry import promotion
 
     name = _model_name(model)
     transitions = promotion.history(name)

@@ -13,16 +13,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ganlib.config import ImageSpec, RunConfig, load_config
-from ganlib.datasets.cleaning import clean
+from ganlib.datasets.cleaning.policy import clean
 from ganlib.datasets.items import Item
-from ganlib.datasets.packed import PackedData, open_packed
+from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import draw
 from ganlib.judging import Judge, Judgement
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images, beside, image_grid
 from pipelines import paths
-from pipelines.history import one_line
+from pipelines.registry.history import one_line
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 
 PICTURE_SIDE_PX = 64

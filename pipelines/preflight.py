@@ -9,11 +9,11 @@ import yaml
 from ganlib.config import DataOptions, ImageSpec, InitialisationOptions, RunConfig, load_config
 from ganlib.datasets.files.places import check_driver, is_url, local_path
 from ganlib.datasets.items import printable
-from ganlib.datasets.sources import is_labelled
+from ganlib.datasets.sources.opening import is_labelled
 from ganlib.errors import UserError
 from ganlib.training.requirements import check_devices
 from pipelines import paths
-from pipelines.mlflow_store import LOCAL_DATABASE, configured
+from pipelines.tracking.store import LOCAL_DATABASE, configured
 
 # What the pipeline writes. Data that overlap it would be read back, or be replaced.
 _OURS = (paths.PROCESSED, paths.EXTRACTOR, paths.GENERATOR, paths.REPORTS, paths.SCRATCH)
@@ -96,7 +96,7 @@ def _check_starting_point(project: Path, config: RunConfig, options: Initialisat
     """See that a local generator to start from is there and fits; only the data know the number of classes."""
     # Imported here: torch takes seconds that other parameters do not need.
     from ganlib.training.warm_start import check_starting_point
-    from pipelines.starting_point import is_registered, local_starting_point
+    from pipelines.registry.starting_point import is_registered, local_starting_point
 
     if is_registered(options.source):
         return

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import paths
-from pipelines.dag import StageOutcome
+from pipelines.graph.dag import StageOutcome
 
 if TYPE_CHECKING:
     from ganlib.evaluation.record import Evaluation, Interval
-    from pipelines.verdict import Registration, Verdict
+    from pipelines.registry.verdict import Registration, Verdict
 
 METRIC_COLUMNS = ("metric", "value", "interval")
 VERDICT_COLUMNS = ("gate", "challenger", "champion", "difference", "limit", "")
@@ -22,7 +22,7 @@ STATUS_TEXT = {"ran": "ran", "cached": "restored from cache", "unchanged": "up t
 def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
     """Print the summary of a finished run."""
     from ganlib.evaluation.record import Evaluation
-    from pipelines.verdict import Registration
+    from pipelines.registry.verdict import Registration
 
     console = Console(width=None if Console().is_terminal else 100)
     console.print()

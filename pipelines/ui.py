@@ -6,9 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ganlib.errors import UserError
-from pipelines import supervisor
 from pipelines.environment import quiet_environment
-from pipelines.mlflow_store import LOCAL_ARTIFACTS, check_store, store_uri
+from pipelines.graph import supervisor
+from pipelines.tracking.store import LOCAL_ARTIFACTS, check_store, store_uri
 
 
 def serve_ui(port: int) -> int:

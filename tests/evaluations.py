@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Evaluation, Figure, Interval
 from pipelines import paths
-from pipelines.verdict import Registration, Row, Verdict
+from pipelines.registry.verdict import Registration, Row, Verdict
 
 CONDITIONS = Conditions(
     extractor="domain",

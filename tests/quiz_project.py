@@ -6,8 +6,8 @@ import torch
 import yaml
 
 from ganlib.config import RunConfig
-from ganlib.datasets.packed import open_packed
-from ganlib.datasets.packing import pack
+from ganlib.datasets.packed.reading import open_packed
+from ganlib.datasets.packing.pack import pack
 from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator
 from pipelines import paths

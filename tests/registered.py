@@ -13,10 +13,10 @@ from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Copying, Evalua
 from ganlib.metrics import estimates
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
-from pipelines import mlflow_store
-from pipelines.champion import read
-from pipelines.registry import Contest, register
-from pipelines.verdict import Registration
+from pipelines.registry.champion import read
+from pipelines.registry.register import Contest, register
+from pipelines.registry.verdict import Registration
+from pipelines.tracking import store
 
 ADA = "Ada <ada@example.org>"
 TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
@@ -132,13 +132,13 @@ def submit(
 def told_history(name: str) -> list[tuple[object, ...]]:
     """The transitions of a model, oldest first, without dates, tokens and places."""
     kept = ("action", "origin", "target", "who", "why", "state")
-    transitions = read(mlflow_store.connect(), name).transitions
+    transitions = read(store.connect(), name).transitions
     return [tuple(asdict(each)[key] for key in kept) for each in transitions]
 
 
 def state(name: str) -> dict[str, Any]:
     """All that the registry holds about a model, without random ids and dates."""
-    client = mlflow_store.connect()
+    client = store.connect()
     experiment = client.get_experiment_by_name(name)
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
     models = client.search_logged_models([experiment.experiment_id]) if experiment else []

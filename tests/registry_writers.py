@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ganlib.errors import UserError
-from pipelines import promotion
+from pipelines.registry import promotion
 
 Command = tuple[str, str, str]  # promote or rollback, the version, the reason
-PRELOADED = ["mlflow.tracking.client", "pipelines.promotion", "sqlalchemy"]
+PRELOADED = ["mlflow.tracking.client", "pipelines.registry.promotion", "sqlalchemy"]
 
 
 def run_command(model: str, command: Command) -> str:

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from ganlib.config import ImageSpec, RunConfig
-from ganlib.datasets.manifest import Manifest, SplitSummary
+from ganlib.datasets.packed.manifest import Manifest, SplitSummary
 from ganlib.evaluation.record import (
     ClassFigures,
     Copying,
@@ -27,7 +27,7 @@ from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import image_grid
 from pipelines import paths
-from pipelines.verdict import Registration, Row, Verdict
+from pipelines.registry.verdict import Registration, Row, Verdict
 from tests import evaluations
 from tests.configs import tiny_values
 

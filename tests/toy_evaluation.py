@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.config import EvaluateOptions, ImageSpec, MlpOptions
-from ganlib.datasets.manifest import Manifest
-from ganlib.datasets.packed import PackedData, Split
+from ganlib.datasets.packed.manifest import Manifest
+from ganlib.datasets.packed.reading import PackedData, Split
 from ganlib.evaluation.drawing import Draw, Reference, draw, open_reference
 from ganlib.metrics.extractors import Extractor, Features
 from ganlib.networks.base import Generator

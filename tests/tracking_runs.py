@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import mlflow_delivery, mlflow_store, paths
-from pipelines.journal import Patience
-from pipelines.tracking import DatasetInfo, training_run
+from pipelines import paths
+from pipelines.tracking import delivery, store
+from pipelines.tracking.journal import Patience
+from pipelines.tracking.runs import DatasetInfo, training_run
 
 DATASET = DatasetInfo("digits", "data/raw/digits.zip", "0123456789abcdef" * 4, {"train": 1000, "test": 400})
 PARAMS = {"network": {"family": "dcgan", "width": 16, "widths": (1, 2)}, "inception": None, "deterministic": True}
@@ -28,11 +29,11 @@ def training(key: str, experiment: str = "tests", **changes: Any) -> Any:
 
 
 def client() -> Any:
-    return mlflow_store.connect()
+    return store.connect()
 
 
 def runs_of(key: str, experiment: str = "tests") -> list[Any]:
-    experiment_id = mlflow_delivery.find_or_create_experiment(client(), experiment)
+    experiment_id = delivery.find_or_create_experiment(client(), experiment)
     return list(client().search_runs([experiment_id], filter_string=f"tags.`ganlib.run_key` = '{key}'"))
 
 

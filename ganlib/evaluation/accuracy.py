@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganlib.config import EvaluateOptions, ExtractorOptions
-from ganlib.datasets.order import batch_indices
+from ganlib.datasets.packed.order import batch_indices
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Draw, Reference, draw_images
 from ganlib.evaluation.seeds import seed_for

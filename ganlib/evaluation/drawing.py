@@ -13,7 +13,7 @@ import ganlib.networks
 import ganlib.packaging
 import ganlib.sampling
 from ganlib.config import EvaluateOptions
-from ganlib.datasets.packed import PackedData, Split
+from ganlib.datasets.packed.reading import PackedData, Split
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_generated, check_real

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlib.datasets.packed import PackedData, Split
+from ganlib.datasets.packed.reading import PackedData, Split
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
 from ganlib.metrics.latent import spherical

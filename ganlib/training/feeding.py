@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.datasets.order import BalancedOrder, batch_indices
-from ganlib.datasets.packed import Split
+from ganlib.datasets.packed.order import BalancedOrder, batch_indices
+from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
 from ganlib.training.distributed import Ranks
 from ganlib.training.inputs import RealBatch

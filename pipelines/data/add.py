@@ -17,7 +17,7 @@ from pipelines.data.named import NamedSet, named_sets
 from pipelines.data.official import forget_downloads, official_files
 from pipelines.data.parameters import point_at
 from pipelines.data.placing import check_free, copy_in, kept_in_git, replacing_file, size_text, version
-from pipelines.locking import hold_pipeline
+from pipelines.graph.locking import hold_pipeline
 
 Say = Callable[[str], None]
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from ganlib.config import DataOptions, load_config
 from ganlib.datasets.items import printable
-from ganlib.datasets.packing import check_usable
-from ganlib.datasets.survey import Survey
+from ganlib.datasets.packing.pack import check_usable
+from ganlib.datasets.packing.survey import Survey
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.data.surveying import narrow_console, surveyed

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ganlib.config import RunConfig, load_config
 from ganlib.datasets.items import printable
-from ganlib.datasets.survey import Survey
+from ganlib.datasets.packing.survey import Survey
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.data.surveying import narrow_console, surveyed

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ganlib.config import DataOptions, PreprocessOptions
-from ganlib.datasets.survey import Survey, survey
+from ganlib.datasets.packing.survey import Survey, survey
 from pipelines import paths
-from pipelines.locking import hold
+from pipelines.graph.locking import hold
 from pipelines.stages.shell import ProgressDisplay, say
 
 _WIDTH = 100

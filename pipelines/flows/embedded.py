@@ -16,9 +16,10 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 from ganlib.errors import UserError
-from pipelines import paths, supervisor
+from pipelines import paths
 from pipelines.environment import quiet_environment
-from pipelines.locking import hold
+from pipelines.graph import supervisor
+from pipelines.graph.locking import hold
 
 START_TIMEOUT_S = 180.0
 PATIENCE_S = 15.0

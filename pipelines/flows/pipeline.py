@@ -15,9 +15,10 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from ganlib.config import FlowOptions
 from ganlib.errors import UserError
-from pipelines import dag, paths
+from pipelines import paths
 from pipelines.flows.report import data_quality, result_markdown
-from pipelines.locking import Lock, hold_pipeline
+from pipelines.graph import dag
+from pipelines.graph.locking import Lock, hold_pipeline
 from pipelines.preflight import check_project, forget_lost_registry
 
 FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"

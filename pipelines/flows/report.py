@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ganlib.datasets.manifest import QUARANTINE
+from ganlib.datasets.packed.manifest import QUARANTINE
 from ganlib.evaluation.record import Evaluation
 from pipelines import paths
-from pipelines.dag import StageOutcome
-from pipelines.mlflow_store import redact, store_uri
+from pipelines.graph.dag import StageOutcome
+from pipelines.registry.verdict import Registration
 from pipelines.summary import METRIC_COLUMNS, VERDICT_COLUMNS, metric_rows, verdict_rows, verdict_title
-from pipelines.verdict import Registration
+from pipelines.tracking.store import redact, store_uri
 
 
 def data_quality(report: Path) -> tuple[list[dict[str, object]], str]:

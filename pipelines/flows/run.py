@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from ganlib.errors import UserError
-from pipelines import dag, summary
+from pipelines import summary
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 from pipelines.flows.embedded import ServerDidNotStart, prefect_api
 from pipelines.flows.pipeline import FOR_PEOPLE, pipeline
-from pipelines.supervisor import signals_unwind
+from pipelines.graph import dag
+from pipelines.graph.supervisor import signals_unwind
 
 INTERRUPTED = 128 + signal.SIGINT
 

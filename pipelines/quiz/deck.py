@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ganlib.datasets.packed import Split
+from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ganlib.people import ErrorRates, error_rates
-from pipelines.history import one_line
 from pipelines.quiz.answers import Answer, Joined, Journal, Opening, Person
 from pipelines.quiz.deck import Card, Deck
+from pipelines.registry.history import one_line
 
 MOST_PEOPLE = 10_000
 LONGEST_NAME = 60

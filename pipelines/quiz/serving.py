@@ -16,18 +16,20 @@ from rich.text import Text
 from starlette.applications import Starlette
 
 from ganlib.config import load_config
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import check_comparable
 from ganlib.metrics.estimates import Interval
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.people import ErrorRates
-from pipelines import paths, supervisor, tracking
+from pipelines import paths
+from pipelines.graph import supervisor
 from pipelines.quiz.answers import Journal, Opening, Person, Sheet
 from pipelines.quiz.deck import Deck
 from pipelines.quiz.game import Game
 from pipelines.quiz.server import make_app
 from pipelines.stages.shell import say, write_json
+from pipelines.tracking import runs
 
 HOST = "127.0.0.1"
 _LAST_REQUESTS_S = 2
@@ -77,7 +79,7 @@ def conclude(journal: Journal) -> None:
     _show(sheet)
     opening, rates = sheet.opening, sheet.rates
     with (
-        tracking.attach_run(experiment=opening.experiment, generator_sha256=opening.generator_sha256) as log,
+        runs.attach_run(experiment=opening.experiment, generator_sha256=opening.generator_sha256) as log,
         tempfile.TemporaryDirectory() as folder,
     ):
         log.metrics(_figures(sheet, rates), opening.seen_images)

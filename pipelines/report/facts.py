@@ -14,13 +14,13 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel
 
 from ganlib.config import RunConfig, load_config, read_record
-from ganlib.datasets.manifest import Manifest
+from ganlib.datasets.packed.manifest import Manifest
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import Description, generator_sha256, read_description
 from pipelines import paths
-from pipelines.mlflow_store import redact
-from pipelines.versions import REQUIREMENTS
+from pipelines.registry.versions import REQUIREMENTS
+from pipelines.tracking.store import redact
 
 PICTURES = (
     paths.REAL_AND_GENERATED,

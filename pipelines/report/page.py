@@ -10,12 +10,12 @@ from markupsafe import Markup
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Conditions, Evaluation, Figure, Interval
 from pipelines import paths
+from pipelines.registry.verdict import Registration, Row
 from pipelines.report.charts import Chart, Line, line_chart, whiskers
 from pipelines.report.facts import Facts, Picture, Points
 from pipelines.report.meanings import MEANINGS, in_order, meaning, title
 from pipelines.report.rendering import render, replace_text
 from pipelines.report.rounding import decimals_of, estimate, exact, number
-from pipelines.verdict import Registration, Row
 
 CHAPTERS = {
     "beside": "Real beside generated",

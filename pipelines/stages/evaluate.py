@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from ganlib.config import EvaluateOptions, load_config
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation import pictures
 from ganlib.evaluation.drawing import Draw, Reference, draw
@@ -15,9 +15,10 @@ from ganlib.evaluation.record import Evaluation
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
-from pipelines import paths, tracking
+from pipelines import paths
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json, write_png
+from pipelines.tracking import runs
 
 PAIRS_SHOWN = "features"
 STRIP_ROWS = 6
@@ -111,7 +112,7 @@ def _log(result: Evaluation, experiment: str, seen_images: int) -> None:
     figures = {
         f"test/{group}/{name}": value for group, each in result.figures().items() for name, value in each.items()
     }
-    with tracking.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
+    with runs.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
         log.metrics(figures, seen_images)
         for path in (paths.EVALUATION, paths.METRICS, paths.PICTURES):
             log.artifact(path, paths.EVALUATION_ARTIFACTS)

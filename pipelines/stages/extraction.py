@@ -3,7 +3,7 @@
 import torch
 
 from ganlib.config import EvaluateOptions, RunConfig
-from ganlib.datasets.packed import PackedData
+from ganlib.datasets.packed.reading import PackedData
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Notify, Reference, open_reference
 from ganlib.metrics.extractors import DomainExtractor, load_domain_extractor

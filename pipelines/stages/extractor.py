@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 
 from ganlib.config import RunConfig, load_config
-from ganlib.datasets.order import batch_indices
-from ganlib.datasets.packed import PackedData, Split, open_packed
+from ganlib.datasets.packed.order import batch_indices
+from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.errors import UserError
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message

@@ -1,10 +1,10 @@
 """Stage: images of any size into packed shards, split by content."""
 
 from ganlib.config import load_config
-from ganlib.datasets.manifest import Manifest
-from ganlib.datasets.packing import pack
+from ganlib.datasets.packed.manifest import Manifest
+from ganlib.datasets.packing.pack import pack
 from pipelines import paths
-from pipelines.locking import hold
+from pipelines.graph.locking import hold
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 
 

@@ -4,18 +4,20 @@ import tempfile
 from pathlib import Path
 
 from ganlib.config import load_config
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.evaluation.comparison import Comparison, compare
 from ganlib.evaluation.drawing import Draw, draw
 from ganlib.packaging import ImageGenerator, generator_sha256
-from pipelines import paths, registry, tracking
-from pipelines.gate import blaming_the_champion
-from pipelines.lineage import version_tags
+from pipelines import paths
+from pipelines.registry.gate import blaming_the_champion
+from pipelines.registry.register import logged_evaluation, register
 from pipelines.report.card import write_card
 from pipelines.report.facts import gather
 from pipelines.report.page import write_page
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json
+from pipelines.tracking import runs
+from pipelines.tracking.lineage import version_tags
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         card = Path(folder, paths.MODEL_CARD.name)
         write_card(facts, card)
-        registration = registry.register(
+        registration = register(
             options=config.register_,
             experiment=config.tracking.experiment,
             generator_folder=paths.GENERATOR,
@@ -55,9 +57,9 @@ def main() -> None:
     write_card(facts, paths.MODEL_CARD)
     write_json(paths.REGISTRATION, registration.model_dump(mode="json"))
     say(f"register: {registration.verdict.reason}")
-    beside = registry.logged_evaluation(registration.model_name, registration.champion_version)
+    beside = logged_evaluation(registration.model_name, registration.champion_version)
     write_page(facts, registration, paths.REPORT, champion=beside)
-    with tracking.attach_run(
+    with runs.attach_run(
         experiment=config.tracking.experiment, generator_sha256=registration.generator_sha256, tags={}
     ) as log:
         for path in (paths.REPORT, paths.MODEL_CARD, paths.REGISTRATION):

@@ -7,8 +7,8 @@ from importlib.metadata import version
 import torch
 
 import ganlib.augmentation
-import ganlib.datasets.order
-import ganlib.datasets.packed
+import ganlib.datasets.packed.order
+import ganlib.datasets.packed.reading
 import ganlib.losses
 import ganlib.metrics.classifier
 import ganlib.metrics.extractors
@@ -19,7 +19,7 @@ import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
 from ganlib.config import RunConfig, load_config
-from ganlib.datasets.packed import PackedData, open_packed
+from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice, ignore
 from ganlib.metrics.cache import cached_features
@@ -38,8 +38,8 @@ from ganlib.training.precision import device_type, prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices, check_shares
 from ganlib.training.state import TrainState, initial_state
-from pipelines import paths, tracking
-from pipelines.lineage import content_tags
+from pipelines import paths
+from pipelines.registry.starting_point import starting_point
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import (
     ProgressDisplay,
@@ -51,7 +51,8 @@ from pipelines.stages.shell import (
     write_csv,
     write_png,
 )
-from pipelines.starting_point import starting_point
+from pipelines.tracking import runs
+from pipelines.tracking.lineage import content_tags
 
 MEASURE_BATCH_SIZE = 250
 # A checkpoint can be gone on from whatever these are: by whom it is read, when to stop, what to keep.
@@ -63,8 +64,8 @@ COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measure
 # The code that a generator's bits depend on: the score picks the snapshot.
 BITS = (
     ganlib.augmentation,
-    ganlib.datasets.order,
-    ganlib.datasets.packed,
+    ganlib.datasets.packed.order,
+    ganlib.datasets.packed.reading,
     ganlib.losses,
     ganlib.metrics.classifier,
     ganlib.metrics.extractors,
@@ -147,7 +148,7 @@ def _train_and_tell(run: _Run) -> None:
     config, data, state, checkpoints = run.config, run.data, run.state, run.checkpoints
     with (
         ProgressDisplay("train") as display,
-        tracking.training_run(
+        runs.training_run(
             experiment=config.tracking.experiment,
             run_key=checkpoints.run_key(),
             run_name=f"{config.network.family}-{checkpoints.fingerprint[:8]}",
@@ -264,9 +265,9 @@ def _fingerprint(config: RunConfig, data: PackedData, extractor: Extractor, devi
     )
 
 
-def _dataset(config: RunConfig, data: PackedData) -> tracking.DatasetInfo:
+def _dataset(config: RunConfig, data: PackedData) -> runs.DatasetInfo:
     profile = {"train_images": len(data.train), "test_images": len(data.test), "classes": data.image.num_classes}
-    return tracking.DatasetInfo(
+    return runs.DatasetInfo(
         name=config.register_.model_name, source=config.data.source, digest=data.train.digest, profile=profile
     )
 

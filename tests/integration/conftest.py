@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from pipelines import supervisor
 from pipelines.environment import quiet_environment
+from pipelines.graph import supervisor
 from tests.toy_project import REPOSITORY, SCHEDULE, ToyProject, make_project, run_in, wait_until
 
 if TYPE_CHECKING:

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from ganlib.config import PreprocessOptions
-from ganlib.datasets.packing import pack
-from ganlib.errors import UserError
-from tests.ganlib.datasets.image_files import (
+from tests.ganlib.datasets.sources.image_files import (
     contents,
     data_options,
     noise_files,
@@ -22,6 +18,10 @@ from tests.ganlib.datasets.image_files import (
     write_folder,
     write_zip,
 )
+
+from ganlib.config import PreprocessOptions
+from ganlib.datasets.packing.pack import pack
+from ganlib.errors import UserError
 from tests.toy_project import wait_until
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ def test_dask_gives_the_same_bytes(local: Path, tmp_path: Path) -> None:
 
 
 def test_a_dask_cluster_that_is_not_there(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganlib.datasets.dask_executor.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("ganlib.datasets.packing.dask_executor.CONNECT_TIMEOUT_S", 1)
     nowhere = PreprocessOptions(executor="dask", workers=2, dask_address="tcp://127.0.0.1:1", keep_parts=False)
     with pytest.raises(UserError, match=r"preprocess.dask_address=tcp://127.0.0.1:1: no scheduler answers") as caught:
         pack(data_options(local / "images"), nowhere, tmp_path / "out", scratch=tmp_path / "scratch")

@@ -16,10 +16,10 @@ import psutil
 import pytest
 from PIL import Image, ImageOps
 
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.evaluation.record import Evaluation
 from pipelines import paths
-from pipelines.verdict import Registration
+from pipelines.registry.verdict import Registration
 from tests.pipeline_project import STAGES, Project, make_project, outcomes
 
 pytestmark = pytest.mark.integration

@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from pipelines import dag
+from pipelines.graph import dag
 from tests.evaluations import evaluation, figure, registration, write_reports
 from tests.toy_project import RUN, STAGES, ToyProject, make_project, run_in
 

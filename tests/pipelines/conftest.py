@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import environment
-from pipelines.journal import Patience
+from pipelines.tracking.journal import Patience
 from tests.mlflow_server import MlflowServer
 
 IMPATIENT = Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6, close_s=20)

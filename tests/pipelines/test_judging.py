@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.packaging import ImageGenerator
 from pipelines import cli, paths
 from pipelines.stages import extractor

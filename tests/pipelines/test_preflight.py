@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.ganlib.datasets.sources.image_files import write_folder, write_zip
 
 from ganlib.config import ImageSpec
 from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
-from pipelines import dag, paths
+from pipelines import paths
+from pipelines.graph import dag
 from pipelines.preflight import check_project, forget_lost_registry
 from tests.configs import ROOT, tiny_config
-from tests.ganlib.datasets.image_files import write_folder, write_zip
 from tests.toy_project import STAGES, ToyProject, make_project
 
 # DVC's own, in a library it uses.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import paths, summary
-from pipelines.dag import StageOutcome
+from pipelines.graph.dag import StageOutcome
 from tests.evaluations import evaluation, figure, registration, write_reports
 
 OUTCOMES = (StageOutcome("train", "ran", 1.25),)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ganlib.config import DataOptions
 from ganlib.datasets.files import AnyFiles
 from ganlib.datasets.items import FileEntry, Item, Refusal
-from ganlib.datasets.sources import open_source
+from ganlib.datasets.sources.opening import open_source
 
 
 def tar_bytes(files: Mapping[str, bytes], tar_format: int = tarfile.PAX_FORMAT) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
+from tests.ganlib.datasets.sources.image_files import encode, noise
 
 from tests.ganlib.datasets.image_bytes import (
     PNG_START,
@@ -27,7 +28,6 @@ from tests.ganlib.datasets.image_bytes import (
     with_segment,
     without,
 )
-from tests.ganlib.datasets.image_files import encode, noise
 
 SIZE = 24
 COLOUR = noise(100, SIZE, SIZE, 3)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlib.config import DataOptions, PreprocessOptions
-from ganlib.datasets.manifest import Manifest
-from ganlib.datasets.packing import pack
+from ganlib.datasets.packed.manifest import Manifest
+from ganlib.datasets.packing.pack import pack
 from ganlib.events import EventSink, ignore
 from tests.configs import PRESET
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlib.datasets.packed import PackedData, open_packed
+from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
 from pipelines import paths

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.packaging import generator_sha256
 from pipelines import paths
 from tests.browser import PHONE, needs_browser, open_browser, open_page, scrolls_sideways

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from ganlib.datasets.packed import open_packed
+from ganlib.datasets.packed.reading import open_packed
 from ganlib.packaging import ImageGenerator
 from pipelines import paths
 from pipelines.quiz.answers import Journal, Opening, Person

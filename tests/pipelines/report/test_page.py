@@ -12,10 +12,10 @@ import typer
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from pipelines import cli, paths
+from pipelines.registry.verdict import Registration, Verdict
 from pipelines.report.facts import Facts, gather
 from pipelines.report.meanings import meaning
 from pipelines.report.page import CHAPTERS, write_page
-from pipelines.verdict import Registration, Verdict
 from tests import report_project
 from tests.html_pages import Element, read_html
 

@@ -1,0 +1,1 @@
+"""One image decoded, judged by the policies, repaired and fitted."""

@@ -1,0 +1,155 @@
+"""One image of a source: decoded, judged by the policies, repaired and fitted."""
+
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlib.config import Action, DataOptions, Policy
+from ganlib.datasets.cleaning.cleaned import Cleaned, Finding
+from ganlib.datasets.cleaning.deadlines import Deadline, DeadlinePassed
+from ganlib.datasets.cleaning.decoding import Picture, check_size, decode
+from ganlib.datasets.cleaning.fitting import fit, squares
+from ganlib.datasets.cleaning.hashing import difference_hash, grey_std, luma, picture_sha256
+from ganlib.datasets.cleaning.headers import contradicts, sniff
+from ganlib.datasets.items import Item, Unreadable, printable
+from ganlib.errors import UserError
+
+_ARRAY_MODES = {3: "RGB", 4: "RGBA"}
+
+
+class _Dropped(Exception):
+    """The policy of the last finding is to leave the image out."""
+
+
+class _Findings:
+    """What is unusual about one image, in the order in which it was found."""
+
+    __slots__ = ("_by_kind", "_name", "_policy")
+
+    def __init__(self, name: str, policy: Policy) -> None:
+        self._name = name
+        self._policy = policy
+        self._by_kind: dict[str, Finding] = {}
+
+    def __call__(self, kind: str, detail: str, *, fixable: bool = True) -> Action:
+        """Note it, and return what is done: `keep` or `fix`.
+
+        Raises:
+            _Dropped: the image is left out.
+            UserError: the policy is `fail`.
+        """
+        action = self._policy.action(kind)
+        if action == "fail":
+            others = [choice for choice in get_args(Policy.model_fields[kind].annotation) if choice != "fail"]
+            raise UserError(
+                f"data.cleaning.policy.{kind}=fail: {printable(self._name)}: {detail}; "
+                f"mend or remove it, or set the policy to {' or '.join(others)}"
+            )
+        if action == "fix" and not fixable:
+            action = "keep"
+        self._by_kind.setdefault(kind, Finding(kind, action, detail))
+        if action == "drop":
+            raise _Dropped
+        return action
+
+    def listed(self) -> tuple[Finding, ...]:
+        return tuple(self._by_kind.values())
+
+
+def clean(item: Item, options: DataOptions, *, expendable: bool = False) -> Cleaned:
+    """Decode an item under limits, apply the policies of `data.cleaning`, and fit it.
+
+    The first finding whose policy is `drop` ends the work. Kinds that take more
+    than one image to see, such as duplicates, are not judged here. In a main
+    thread, no more than `data.limits.max_decode_s` is spent.
+
+    Args:
+        item: an encoded file, or pixels; those of a lossless file and the same
+            ones as an array give the same hashes.
+        options: all of `data`.
+        expendable: whether this process may be ended by the system where
+            compiled code does not return: a worker whose end is noticed.
+
+    Raises:
+        UserError: the policy of something found is `fail`.
+    """
+    found = _Findings(item.name, options.cleaning.policy)
+    try:
+        try:
+            with Deadline(options.limits.max_decode_s, hard=expendable):
+                return _cleaned(item, options, found)
+        except Unreadable as error:
+            found(error.kind, str(error))
+        except DeadlinePassed:
+            found("too_slow", f"takes longer than data.limits.max_decode_s={options.limits.max_decode_s}")
+    except _Dropped:
+        return Cleaned((), found.listed(), b"", b"", "", 0, 0)
+    raise AssertionError("what is unreadable cannot be kept")
+
+
+def _cleaned(item: Item, options: DataOptions, found: _Findings) -> Cleaned:
+    content = item.content
+    picture = _opened(content, item.name, options, found) if isinstance(content, bytes) else _given(content, options)
+    pixels = picture.pixels
+    _judge_picture(pixels, options, found)
+    fitted = fit(pixels, options)
+    grey = luma(fitted)
+    if (std := grey_std(grey)) < options.cleaning.min_std:
+        found("near_constant", f"standard deviation {std:.2f} of grey values")
+    return Cleaned(
+        squares(fitted, options.image_size),
+        found.listed(),
+        picture_sha256(pixels),
+        difference_hash(grey),
+        picture.mode,
+        picture.width,
+        picture.height,
+    )
+
+
+def _opened(content: bytes, name: str, options: DataOptions, found: _Findings) -> Picture:
+    if not content:
+        raise Unreadable("empty", "0 bytes")
+    limits = options.limits
+    if len(content) > limits.max_file_bytes:
+        reason = f"{len(content)} bytes are more than data.limits.max_file_bytes={limits.max_file_bytes}"
+        raise Unreadable("too_large", reason)
+    image_format = sniff(content)
+    if contradicts(name, image_format):
+        found("wrong_extension", f"it is {image_format}")
+    return decode(content, image_format, limits, found)
+
+
+def _given(pixels: NDArray[np.uint8], options: DataOptions) -> Picture:
+    """What a source holds as an array already: [H, W] or [H, W, C]."""
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))
+    height, width = pixels.shape[:2]
+    if height == 0 or width == 0:
+        raise Unreadable("empty", f"{width} x {height} pixels")
+    check_size(width, height, options.limits)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    mode = "L" if pixels.ndim == 2 else _ARRAY_MODES[pixels.shape[2]]
+    return Picture(np.ascontiguousarray(pixels), mode, width, height)
+
+
+def _judge_picture(pixels: NDArray[np.uint8], options: DataOptions, found: _Findings) -> None:
+    height, width = pixels.shape[:2]
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
+    if has_alpha and options.channels != 4 and pixels[..., 3].min() < 255:
+        found("alpha", "some of it is transparent")
+    if options.channels != 1 and _is_grey(pixels):
+        found("greyscale", "all of it is grey")
+    if max(height, width) > options.cleaning.max_aspect * min(height, width):
+        found("extreme_aspect", f"{width} x {height}")
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    if pixels.ndim == 2:
+        return True
+    red, green, blue = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2, :3].tolist()
+    if not red == green == blue:
+        return False  # Most pictures end here, at one pixel.
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())

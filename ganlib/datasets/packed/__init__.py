@@ -1,0 +1,1 @@
+"""Packed images: the manifest, memory-mapped reading and the order: all that training imports."""

@@ -1,0 +1,1 @@
+"""Many images by many workers into shards, and what only the whole set tells."""

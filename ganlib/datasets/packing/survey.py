@@ -1,0 +1,214 @@
+"""All of a source read, decoded and judged; nothing is written but scratch files."""
+
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlib.config import DataOptions, PreprocessOptions
+from ganlib.datasets.items import Source, printable
+from ganlib.datasets.packing.executors import Executor, open_executor
+from ganlib.datasets.packing.index import Index
+from ganlib.datasets.packing.parts import Work, after_death, decode_part, open_pixels, remove_parts
+from ganlib.datasets.packing.whole_set import find_duplicates
+from ganlib.datasets.sources.opening import open_source
+from ganlib.errors import UserError
+from ganlib.events import EventSink, Notice, Progress, ignore
+
+SPLITS = ("train", "test")
+_PROGRESS_EVERY_S = 0.5
+_SHOWN = 3
+_DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a source holds, once cleaned.
+
+    `description` says what kind of source it is; `files` counts all that was
+    met. Everything else is asked of the index, so that it takes no memory.
+    """
+
+    description: str
+    files: int
+    classes: tuple[str, ...]
+    index: Index
+    parts: Path
+    channels: int
+
+    @property
+    def dropped(self) -> int:
+        """Files left out."""
+        return self.index.number("SELECT COUNT(DISTINCT name) FROM finding WHERE action = 'drop'")
+
+    @property
+    def images(self) -> dict[str, dict[str, int]]:
+        """Images by split and class, both in order; one class '' where there are no labels."""
+        query = (
+            "SELECT split, label.name, COUNT(*) FROM image LEFT JOIN label ON label.id = label_id WHERE used "
+            "GROUP BY split, label_id"
+        )
+        counts = {split: dict.fromkeys(self.classes or ("",), 0) for split in SPLITS}
+        for split, label, count in self.index.rows(query):
+            counts[split][label or ""] = count
+        return counts
+
+    @property
+    def cases(self) -> dict[str, dict[str, int]]:
+        """How often each kind of case led to each action."""
+        counts: dict[str, dict[str, int]] = {}
+        query = "SELECT kind, action, COUNT(*) FROM finding GROUP BY kind, action ORDER BY kind, action"
+        for kind, action, count in self.index.rows(query):
+            counts.setdefault(kind, {})[action] = count
+        return counts
+
+    @property
+    def sizes(self) -> list[tuple[int, int, int]]:
+        """(width, height, count) of the files as they are, the most common first."""
+        query = "SELECT width, height, COUNT(*) FROM image WHERE tile = 0 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+        return list(self.index.rows(query))
+
+    @property
+    def modes(self) -> dict[str, int]:
+        """How many files have each mode, the most common first."""
+        query = "SELECT mode, COUNT(*) FROM image WHERE tile = 0 GROUP BY 1 ORDER BY 2 DESC, 1"
+        return dict(self.index.rows(query))
+
+    def statistics(self, split: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel over a split, of pixels in [0, 255]."""
+        sums = ", ".join(f"SUM(sum{channel}), SUM(square{channel})" for channel in range(self.channels))
+        query = f"SELECT COUNT(*), {sums} FROM image WHERE used AND split = ?"
+        count, *totals = next(self.index.rows(query, split))
+        pixels = count * self._pixels_each()
+        moments = [_moments(pixels, totals[2 * c], totals[2 * c + 1]) for c in range(self.channels)]
+        return tuple(mean for mean, _ in moments), tuple(std for _, std in moments)
+
+    def _pixels_each(self) -> int:
+        identity = self.index.values("SELECT identity FROM part JOIN image ON part.id = part LIMIT 1")[0]
+        shape = open_pixels(self.parts, identity).shape
+        return int(shape[1] * shape[2])
+
+    @property
+    def pixel_mean(self) -> tuple[float, ...]:
+        """Of each channel over the training split, in [0, 255]."""
+        return self.statistics("train")[0]
+
+    @property
+    def pixel_std(self) -> tuple[float, ...]:
+        """Of each channel over the training split, in [0, 255]."""
+        return self.statistics("train")[1]
+
+    def findings(self) -> Iterator[tuple[str, str, str, str]]:
+        """(name, kind, action, detail) of every case, by name."""
+        query = "SELECT name, kind, action, detail FROM finding ORDER BY name, kind, detail, action"
+        yield from self.index.rows(query)
+
+    def pictures(self, label: str | None, count: int) -> NDArray[np.uint8]:
+        """Up to `count` images of a class (None: of all), uint8 [N, H, W, C], by their hashes, so any of them."""
+        condition, parameters = ("", ()) if label is None else ("AND label = ?", (label,))
+        query = (
+            f"SELECT identity, row FROM image JOIN part ON part.id = part WHERE used {condition} "
+            "ORDER BY sha256, name, tile LIMIT ?"
+        )
+        places = list(self.index.rows(query, *parameters, count))
+        if not places:
+            return open_pixels(self.parts, self.index.values("SELECT identity FROM part")[0])[:0]
+        return np.stack([open_pixels(self.parts, identity)[row] for identity, row in places])
+
+    def first_cases(self, action: str = "drop") -> str:
+        """The first few cases in one line."""
+        query = "SELECT name, detail FROM finding WHERE action = ? ORDER BY name LIMIT ?"
+        return "; ".join(f"{name}: {detail}" for name, detail in self.index.rows(query, action, _SHOWN))
+
+
+@contextmanager
+def survey(
+    options: DataOptions, preprocess: PreprocessOptions, scratch: Path, *, on_event: EventSink = ignore
+) -> Iterator[Survey]:
+    """Read, decode and judge all images of `data.source`.
+
+    Args:
+        options: the `data` section.
+        preprocess: where parts are decoded, and whether they are kept afterwards.
+        scratch: a folder of this machine (for Dask: of the cluster) that is
+            kept between runs, for one process at a time; decoded parts found
+            there are used again.
+        on_event: gets notices and the progress.
+
+    Raises:
+        UserError: the source is unusable, a policy says `fail`, the disk is
+            full, or some images have a label and others none.
+    """
+    folder = scratch / "parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _full_disk_told(scratch), Index(scratch / "index.db", options) as index:
+        source = open_source(options)
+        with open_executor(preprocess) as executor:
+            _decode_all(source, options, executor, folder, index, on_event)
+        _check_some(source, options, index)
+        index.settle()
+        if len(index.classes) == 1:
+            only = printable(index.classes[0])
+            on_event(
+                Notice(f"all images are in the one class {only}; if that is but a folder around them, leave it out")
+            )
+        find_duplicates(index, options)
+        yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
+        used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()
+        remove_parts(folder, keep=used.__contains__)
+
+
+@contextmanager
+def _full_disk_told(scratch: Path) -> Iterator[None]:
+    """What SQLite says where the index, or a table that it sorts by, finds no room; also in the block of `survey`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _DISK_ERRORS:
+            raise
+        raise UserError(
+            f"{scratch}: cannot be written ({error}); free or mend the disk and run again, what is decoded so far is "
+            "kept"
+        ) from None
+
+
+def _decode_all(
+    source: Source, options: DataOptions, executor: Executor, folder: Path, index: Index, on_event: EventSink
+) -> None:
+    on_event(Notice(f"{options.source}: {source.description}"))
+    started = told = time.monotonic()
+    tasks = (Work(part, options, folder) for part in source.parts())
+    for decoded in executor.map(decode_part, tasks, after_death=after_death):
+        index.add(decoded)
+        now = time.monotonic()
+        if now - told >= _PROGRESS_EVERY_S:
+            told = now
+            on_event(Progress(index.files, None, index.files / (now - started)))
+    on_event(Progress(index.files, index.files, index.files / max(time.monotonic() - started, 1e-9)))
+
+
+def _check_some(source: Source, options: DataOptions, index: Index) -> None:
+    images = index.number("SELECT COUNT(*) FROM image")
+    if images == 0:
+        first = next(index.rows("SELECT name, detail FROM finding ORDER BY name LIMIT 1"), None)
+        shown = "" if first is None else f" (first: {first[0]}: {first[1]})"
+        raise UserError(
+            f"data.source={options.source}: found {index.files} files, none of them a usable image{shown}; expected "
+            "image files such as .png or .jpg"
+        )
+    unlabelled = index.number("SELECT COUNT(*) FROM image WHERE label IS NULL")
+    if 0 < unlabelled < images:
+        raise UserError(
+            f"data.source={options.source}: {unlabelled} of {images} images have no label; expected all or none"
+        )
+
+
+def _moments(count: int, first: int, second: int) -> tuple[float, float]:
+    """Mean and standard deviation from exact sums of values and squares."""
+    return first / count, math.sqrt((count * second - first * first) / count**2)

@@ -1,0 +1,1 @@
+"""What the files hold, one kind a file, with their layout, labels and rows."""

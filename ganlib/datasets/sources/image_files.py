@@ -1,0 +1,228 @@
+"""Image files in a folder or archive."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ganlib.config import DataOptions
+from ganlib.datasets.files import CompressedTar, Folder, RemoteFolder, Tar, Zip
+from ganlib.datasets.files.names import ARCHIVE_SUFFIXES, is_image_name, suffix_of, unsafe
+from ganlib.datasets.files.places import trouble_told, wrong
+from ganlib.datasets.files.reading import DAMAGE, RandomAccess, read_limited, too_large
+from ganlib.datasets.items import FileEntry, Item, Part, Refusal, printable
+from ganlib.datasets.sources.grouping import grouped
+from ganlib.datasets.sources.labels import DATASET_JSON, read_label_file
+from ganlib.datasets.sources.layout import Layout, Meaning, is_split_folder, lay_out
+
+_MOST_FILES = 512
+# Of content that travels inside a part, as a compressed tar cannot be read again from the middle.
+_MOST_BYTES = 64 << 20
+
+
+class Member(NamedTuple):
+    """An image file and what its path says."""
+
+    entry: FileEntry
+    meaning: Meaning
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """Some image files, by name."""
+
+    files: RandomAccess
+    members: tuple[Member | Refusal, ...]
+    max_file_bytes: int
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of names, labels, splits, sizes and stamps."""
+        return _digest(self.members)
+
+    def items(self) -> Iterator[Item | Refusal]:
+        """Read them, in order."""
+        entries = [member.entry for member in self.members if isinstance(member, Member)]
+        contents = self.files.contents(entries, self.max_file_bytes)
+        for member in self.members:
+            if isinstance(member, Refusal):
+                yield member
+                continue
+            content = next(contents)
+            yield content if isinstance(content, Refusal) else Item(member.entry.name, *member.meaning, content)
+
+
+@dataclass(frozen=True)
+class ReadPart:
+    """Some image files with their content."""
+
+    members: tuple[Item | Refusal, ...]
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of names, labels, splits and contents."""
+        return _digest(self.members)
+
+    def items(self) -> Iterator[Item | Refusal]:
+        """Give them, in order."""
+        return iter(self.members)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files in class folders or flat, in folders for splits or not, with a label file or without."""
+
+    files: Folder | RemoteFolder | Zip | Tar | CompressedTar
+    options: DataOptions
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return f"{self.files.description} of image files"
+
+    def parts(self) -> Iterator[Part]:
+        """All files, a few hundred at a time."""
+        layout = self.survey()
+        if isinstance(self.files, CompressedTar):
+            read = self._read(self.files, layout)
+            for items in grouped(read, _spread, _MOST_FILES, weight=_weight, heaviest=_MOST_BYTES):
+                yield ReadPart(tuple(items))
+        else:
+            for members in grouped(self._members(self.files, layout), _spread, _MOST_FILES):
+                yield FilePart(self.files, tuple(members), self.options.limits.max_file_bytes)
+
+    def is_labelled(self) -> bool:
+        """Whether the images have labels; where the first is in a class folder, this is known at once.
+
+        Raises:
+            UserError: there is no image, or what `parts` raises.
+        """
+        options = self.options
+        if options.labels == "none":
+            return False
+        first = next(self._names(), None)
+        if first is None:
+            raise wrong(options.source, "found no usable image; expected image files such as .png or .jpg")
+        folder, _, below = first.partition("/")
+        if options.labels != "auto" or (below and not is_split_folder(folder)):
+            return True
+        return self.survey().labelled
+
+    def survey(self) -> Layout:
+        """Look at all names.
+
+        Raises:
+            UserError: the label file is missing or wrong, or the folders contradict each other.
+        """
+        options, location = self.options, self.files.location
+        names: Iterable[str]
+        if isinstance(self.files, CompressedTar):
+            found, names = self._streamed(self.files)
+        else:
+            found, names = self._opened(self.files), self._names()
+        if options.labels not in ("auto", "none"):
+            if not found:
+                raise wrong(location, f"data.labels={options.labels}: not found; expected a path inside the source")
+            if found[0] is None:
+                raise wrong(location, f"{options.labels}: its labels are null; set data.labels to none")
+        table = found[0] if found else None
+        return lay_out(location, names, options, table, folders=options.labels == "auto" and not found)
+
+    @property
+    def _label_file(self) -> str | None:
+        return {"auto": DATASET_JSON, "none": None}.get(self.options.labels, self.options.labels)
+
+    def _opened(self, files: RandomAccess) -> list[Mapping[str, str] | None]:
+        """What the label file says; nothing where there is none."""
+        name = self._label_file
+        if name is None:
+            return []
+        if unsafe(name) is not None:
+            raise wrong(files.location, f"data.labels={name}: {unsafe(name)}; expected a path inside the source")
+        try:
+            file = files.open(name)
+        except FileNotFoundError:
+            return []
+        except DAMAGE as error:
+            raise wrong(files.location, f"{name}: damaged in the archive ({error}); pack it again") from None
+        with trouble_told(files.location, name), file:
+            return [read_label_file(files.location, name, file)]
+
+    def _names(self) -> Iterator[str]:
+        if isinstance(self.files, Folder):
+            return filter(is_image_name, self.files.names())
+        return (e.name for e in self.files.entries() if isinstance(e, FileEntry) and is_image_name(e.name))
+
+    def _streamed(self, files: CompressedTar) -> tuple[list[Mapping[str, str] | None], list[str]]:
+        """What the label file says, which may come after the images, and the names of these."""
+        tables: list[Mapping[str, str] | None] = []
+        names: list[str] = []
+        for found in files.stream():
+            if isinstance(found, Refusal):
+                continue
+            entry, file = found
+            if entry.name == self._label_file:
+                tables.append(read_label_file(files.location, entry.name, file))
+            elif is_image_name(entry.name):
+                names.append(entry.name)
+        return tables, names
+
+    def _refused(self, name: str) -> Refusal | None:
+        """Why a file is not read: its name says that it is none of the images."""
+        if is_image_name(name):
+            return None
+        if suffix_of(name) in ARCHIVE_SUFFIXES:
+            where = "beside images" if isinstance(self.files, Folder | RemoteFolder) else "inside an archive"
+            return Refusal(printable(name), "not_an_image", f"an archive {where}, which is not opened")
+        return Refusal(printable(name), "not_an_image", "no image by its name")
+
+    def _members(self, files: RandomAccess, layout: Layout) -> Iterator[Member | Refusal]:
+        for entry in files.entries():
+            if isinstance(entry, Refusal):
+                yield entry
+            elif entry.name not in (DATASET_JSON, self._label_file):
+                yield self._refused(entry.name) or Member(entry, layout.meaning(entry.name))
+
+    def _read(self, files: CompressedTar, layout: Layout) -> Iterator[Item | Refusal]:
+        limit_bytes = self.options.limits.max_file_bytes
+        for found in files.stream():
+            if isinstance(found, Refusal):
+                yield found
+                continue
+            entry, file = found
+            if entry.name in (DATASET_JSON, self._label_file):
+                continue
+            refusal = self._refused(entry.name)
+            if refusal is None and entry.size_bytes > limit_bytes:
+                refusal = too_large(entry, limit_bytes)
+            content = refusal or read_limited(file, entry, limit_bytes)
+            if isinstance(content, Refusal):
+                yield content
+            else:
+                yield Item(entry.name, *layout.meaning(entry.name), content)
+
+
+def _digest(members: Iterable[Member | Item | Refusal]) -> str:
+    fields = json.dumps([_fields(member) for member in members])
+    return hashlib.sha256(fields.encode()).hexdigest()
+
+
+def _fields(member: Member | Item | Refusal) -> list[object]:
+    match member:
+        case Member(entry, meaning):
+            return [entry.name, *meaning, entry.size_bytes, entry.stamp]
+        case Item(content=bytes(content)):
+            return [member.name, member.key, member.label, member.split, hashlib.sha256(content).hexdigest()]
+        case Refusal():
+            return [member.name, member.kind, member.detail]
+    raise AssertionError(member)
+
+
+def _spread(member: Member | Item | Refusal) -> int:
+    name = member.entry.name if isinstance(member, Member) else member.name
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def _weight(member: Item | Refusal) -> int:
+    return len(member.content) if isinstance(member, Item) else 0

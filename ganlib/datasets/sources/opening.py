@@ -1,0 +1,138 @@
+"""What `data.source` holds, decided by names and first bytes."""
+
+import re
+from collections import Counter
+from itertools import islice
+from typing import Literal
+
+from ganlib.config import DataOptions
+from ganlib.datasets.files import AnyFiles, CompressedTar, SingleFile, Tar, open_files
+from ganlib.datasets.files.compression import compression_of
+from ganlib.datasets.files.names import is_image_name, suffix_of
+from ganlib.datasets.files.opening import first_block
+from ganlib.datasets.files.places import wrong
+from ganlib.datasets.items import FileEntry, Item, Source
+from ganlib.datasets.sources.cifar import CifarSource, is_cifar
+from ganlib.datasets.sources.image_files import ImageFiles
+from ganlib.datasets.sources.webdataset import WebDatasetSource, looks_like_webdataset
+
+Kind = Literal["images", "webdataset", "npz", "idx", "cifar", "parquet"]
+_LOOKED_AT = 200
+_EXPECTED = (
+    "expected a folder or archive of images, WebDataset shards, or a .parquet, .npz, IDX or CIFAR file; see "
+    "data/README.md"
+)
+_SHARD = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz|zst))$")
+_IDX = re.compile(r"[.-]idx[1-4]-ubyte(\.gz)?$")
+_CIFAR = re.compile(
+    r"(^|/)((data_batch_\d+|test_batch)(\.bin)?|batches\.meta(\.txt)?|(fine|coarse)_label_names\.txt|"
+    r"(train|test)\.bin|cifar-100-python/(train|test|meta))$"
+)
+_IDX_HEAD = re.compile(rb"\0\0\x08[\1-\4]")
+# Protocol 2 or later.
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+
+
+def open_source(options: DataOptions) -> Source:
+    """Open `data.source`, whatever it is; its images are looked at later, when its parts are asked for.
+
+    Raises:
+        UserError: it is missing, cannot be read, is a damaged archive, or nothing that is known here.
+    """
+    files = open_files(options.source, options.limits.max_files)
+    kind = _kind_of_file(files) if isinstance(files, SingleFile) else _kind_of_members(files)
+    match kind:
+        case "images":
+            assert not isinstance(files, SingleFile)
+            return ImageFiles(files, options)
+        case "webdataset":
+            return WebDatasetSource(files, options)
+        case "npz":
+            from ganlib.datasets.sources.npz import NpzSource
+
+            return NpzSource(files, options)
+        case "idx":
+            from ganlib.datasets.sources.idx import IdxSource
+
+            return IdxSource(files, options)
+        case "cifar":
+            return CifarSource(files, options)
+        case "parquet":
+            from ganlib.datasets.sources.parquet import ParquetSource
+
+            return ParquetSource(files, options)
+
+
+def is_labelled(options: DataOptions) -> bool:
+    """Whether the images have labels, as quickly as the kind of source allows.
+
+    Where `open_source` takes the source, all its images are as the first.
+
+    Raises:
+        UserError: the source is unusable, or holds no images.
+    """
+    source = open_source(options)
+    if isinstance(source, ImageFiles):
+        return source.is_labelled()
+    for part in source.parts():
+        for item in part.items():
+            if isinstance(item, Item):
+                return item.label is not None
+    raise wrong(options.source, f"found no usable image; {_EXPECTED}")
+
+
+def _kind_of_members(files: AnyFiles) -> Kind:
+    """What most of the first files are by their names; images where none says anything."""
+    in_folder = files.description == "folder"
+    names = [entry.name for entry in islice(files.entries(), _LOOKED_AT) if isinstance(entry, FileEntry)]
+    if isinstance(files, Tar | CompressedTar) and looks_like_webdataset(names):
+        return "webdataset"
+    kinds = (_kind_by_name(name.lower(), in_folder) for name in names)
+    found = Counter(kind for kind in kinds if kind is not None)
+    if found:
+        return found.most_common(1)[0][0]
+    # The files of CIFAR-100 are called `train`, `test` and `meta`: each by itself may be anything.
+    return "cifar" if is_cifar(names) else "images"
+
+
+def _kind_by_name(name: str, in_folder: bool) -> Kind | None:
+    if is_image_name(name):
+        return "images"
+    if _SHARD.search(name):
+        return "webdataset" if in_folder else None
+    if _IDX.search(name):
+        return "idx"
+    if _CIFAR.search(name):
+        return "cifar"
+    match suffix_of(name):
+        case ".parquet":
+            return "parquet"
+        case ".npz" | ".npy":
+            return "npz"
+    return None
+
+
+def _kind_of_file(file: SingleFile) -> Kind:
+    """What a file by itself is, by its first bytes."""
+    with file.open(file.name) as opened:
+        head = opened.read(512)
+    compression = compression_of(head)
+    if compression is not None:
+        head = first_block(file.location, compression)
+    name = file.name.lower()
+    if _IDX_HEAD.match(head):
+        return "idx"
+    if compression is None:
+        if head.startswith(b"PAR1"):
+            return "parquet"
+        if head.startswith((b"PK\x03\x04", b"\x93NUMPY")):
+            return "npz"
+        if _PICKLE.match(head) or _CIFAR.search(name) or name.endswith(".bin"):
+            return "cifar"
+    if is_image_name(name):
+        raise wrong(file.location, f"one image file; {_EXPECTED}")
+    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise wrong(
+            file.location, f"a web page; for the files it lists put / at the end of the address, else {_EXPECTED}"
+        )
+    raise wrong(file.location, f"nothing that can be read here; {_EXPECTED}")

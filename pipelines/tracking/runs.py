@@ -1,0 +1,220 @@
+"""Runs in MLflow, logged through a journal: a dead or hung server neither stops nor delays anything."""
+
+import getpass
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlib.errors import TrainingInterrupted, UserError
+from ganlib.events import Alarm, Event, Picture, Scalars
+from pipelines import paths
+from pipelines.tracking.delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
+from pipelines.tracking.journal import Journal, Op, Patience, Unreachable, deliver_orphans
+from pipelines.tracking.store import check_store, ensure_store
+
+__all__ = [
+    "DatasetInfo",
+    "Patience",
+    "RunLog",
+    "attach_run",
+    "check_store",
+    "deliver_pending",
+    "ensure_store",
+    "surroundings",
+    "training_run",
+]
+
+FLOW_RUN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "GANLIB_FLOW_RUN_ID")
+_SIGNAL_EXIT = 128  # a shell's exit status for "ended by signal n" is 128 + n
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The data of a run as MLflow shows it; `profile` holds counts such as images per split."""
+
+    name: str
+    source: str
+    digest: str
+    profile: Mapping[str, int]
+
+
+class RunLog:
+    """What can be logged to a run. Every method returns at once and none raises for the store's sake."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def metrics(self, values: Mapping[str, float], seen_images: int) -> None:
+        """Log figures at a point of the images-shown clock. NaN stays NaN; MLflow stores infinity as 1.8e308."""
+        numbers = {key: float(value) for key, value in values.items()}
+        self._journal.append({"op": "metrics", "values": numbers, "step": int(seen_images)})
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], seen_images: int) -> None:
+        """Log a picture, uint8 [H, W, C], under a name that MLflow shows with a slider over the steps."""
+
+        def save(path: Path) -> None:
+            with path.open("wb") as file:  # np.save adds a suffix to a name
+                np.save(file, pixels, allow_pickle=False)
+
+        self._journal.append({"op": "picture", "name": name, "step": int(seen_images)}, save)
+
+    def artifact(self, path: Path, folder: str) -> None:
+        """Log a file or folder as it is now, into a folder of the run's artifacts ("" is the top)."""
+
+        def copy(target: Path) -> None:
+            target.mkdir()
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, target / path.name)
+
+        self._journal.append({"op": "artifact", "name": path.name, "folder": folder}, copy)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; a later value replaces an earlier one."""
+        self._journal.append({"op": "tags", "values": {key: str(value) for key, value in values.items()}})
+
+    def sink(self, event: Event) -> None:
+        """An `EventSink`: scalars become metrics, pictures pictures, alarms a metric and a tag."""
+        match event:
+            case Scalars(seen_images, values):
+                self.metrics(values, seen_images)
+            case Picture(seen_images, name, pixels):
+                self.picture(name, pixels, seen_images)
+            case Alarm(seen_images, name, _, value, _, text):
+                self.metrics({f"alarm/{name}": value}, seen_images)
+                self.tags({f"alarm.{name}": f"at {seen_images} images shown: {text}"})
+
+
+@contextmanager
+def training_run(
+    *,
+    experiment: str,
+    run_key: str,
+    run_name: str,
+    params: Mapping[str, object],
+    tags: Mapping[str, str],
+    dataset: DatasetInfo | None,
+    patience: Patience | None = None,
+) -> Iterator[RunLog]:
+    """Log to the run with this key, which is created or taken up again.
+
+    Args:
+        experiment: its name.
+        run_key: what makes two trainings the same one, such as the checkpoint fingerprint.
+        run_name: shown to people; used when the run is created.
+        params: nested mappings; logged as `network.width`, and only where the run has no such parameter.
+        tags: set in addition to the commit and the Prefect run.
+        dataset: what it is trained on.
+        patience: how long the delivery waits.
+    """
+    opening: Op = {
+        "op": "open",
+        "by": "run_key",
+        "experiment": experiment,
+        RUN_KEY: run_key,
+        "run_name": run_name,
+        "params": dict(_flat(params)),
+        "tags": {**surroundings(), **tags},
+        "dataset": None if dataset is None else {**asdict(dataset), "profile": dict(dataset.profile)},
+    }
+    journal = Journal(paths.SPOOL, MlflowStore(), opening, patience or Patience())
+    status = "FAILED"
+    try:
+        yield RunLog(journal)
+        status = "FINISHED"
+    except BaseException as error:
+        status = _status(error)
+        raise
+    finally:
+        journal.append({"op": "finish", "status": status})
+        journal.close()
+
+
+@contextmanager
+def attach_run(
+    *,
+    experiment: str,
+    generator_sha256: str,
+    tags: Mapping[str, str] | None = None,
+    patience: Patience | None = None,
+) -> Iterator[RunLog]:
+    """Log to the run that made this generator, or to a new one marked `ganlib.restored`; its status stays."""
+    opening: Op = {
+        "op": "open",
+        "by": GENERATOR_SHA256,
+        "experiment": experiment,
+        GENERATOR_SHA256: generator_sha256,
+        "tags": dict(tags or {}),
+    }
+    journal = Journal(paths.SPOOL, MlflowStore(), opening, patience or Patience())
+    try:
+        yield RunLog(journal)
+    finally:
+        journal.close()
+
+
+def deliver_pending() -> None:
+    """Deliver what dead processes left behind for this store; a damaged journal is moved aside with a warning.
+
+    Raises:
+        UserError: the store does not answer.
+    """
+    check_store()
+    try:
+        deliver_orphans(paths.SPOOL, MlflowStore())
+    except Unreachable as error:
+        raise UserError(f"{paths.SPOOL}: not delivered ({error}); try again when the store answers") from None
+
+
+def surroundings() -> dict[str, str]:
+    """Tags about who runs this, from which commit and in which Prefect run; what is unknown is left out."""
+    found = {"mlflow.source.type": "LOCAL"}
+    with suppress(KeyError, OSError):  # an account without a name, as in some containers
+        found["mlflow.user"] = getpass.getuser()
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        found["mlflow.source.git.commit"] = commit
+        found["mlflow.source.git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
+        # What runs themselves write, and what is to be committed after them, is no change of theirs.
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", f":!{paths.REPORTS}")
+        found["ganlib.git_dirty"] = "true" if changed else "false"
+    flow_run = next((os.environ[name] for name in FLOW_RUN_VARIABLES if os.environ.get(name)), None)
+    if flow_run:
+        found["prefect.flow_run_id"] = flow_run
+    return found
+
+
+def _git(*arguments: str) -> str:
+    """What git prints, or nothing where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _status(error: BaseException) -> str:
+    match error:
+        case KeyboardInterrupt():
+            return "KILLED"
+        case TrainingInterrupted():
+            return "KILLED"
+        case SystemExit(code=None | 0):
+            return "FINISHED"
+        case SystemExit(code=int(code)) if code > _SIGNAL_EXIT:
+            return "KILLED"
+    return "FAILED"
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)

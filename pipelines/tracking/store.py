@@ -1,0 +1,242 @@
+"""Where the MLflow store is, whether it answers, and what its failures mean.
+
+mlflow is imported when the store is first contacted: it takes more than a second.
+"""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from ganlib.errors import UserError
+from pipelines import environment, paths
+from pipelines.tracking.journal import Refused, Unreachable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+LOCAL_DATABASE = "mlflow.db"
+LOCAL_ARTIFACTS = "mlruns"
+_SQLITE = "sqlite:///"
+_DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+class StoreError(OSError):
+    """A database cannot be opened."""
+
+
+class Ailing(Unreachable):
+    """The store answers with a failure of its own: it may be ill, or choke on this one entry."""
+
+
+def store_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite file in the project's folder.
+
+    Raises:
+        UserError: the variable holds no address.
+    """
+    if not configured():
+        return f"{_SQLITE}{Path(LOCAL_DATABASE).absolute().as_posix()}"
+    uri = os.environ[URI_VARIABLE].strip()
+    try:
+        _ = urlsplit(uri).port
+    except ValueError as error:
+        raise UserError(f"{URI_VARIABLE}={redact(uri)}: not an address ({error}); correct or unset it") from None
+    return uri
+
+
+def configured() -> bool:
+    """Whether the user names a store; without that it is the local one."""
+    return bool(os.environ.get(URI_VARIABLE, "").strip())
+
+
+def redact(text: str) -> str:
+    """The text without user names, passwords and tokens in addresses."""
+    text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
+    return re.sub(r"(?i)((?:password|passwd|token|secret)\w*=)[^&\s'\"]+", r"\1***", text)
+
+
+def ensure_store() -> None:
+    """Create a database's tables once, before anything fans out; nothing to do for a server.
+
+    Raises:
+        mlflow.exceptions.MlflowException, StoreError: the store cannot be opened.
+    """
+    connect()
+
+
+def connect() -> "MlflowClient":
+    """A client of the store. A database is initialised first, under a lock: two at once would fail.
+
+    Raises:
+        mlflow.exceptions.MlflowException, StoreError: the store cannot be opened; a server is not asked yet.
+    """
+    environment.apply()
+    from mlflow import MlflowClient
+
+    uri = store_uri()
+    if urlsplit(uri).scheme.partition("+")[0] not in _DATABASE_PORTS:
+        return MlflowClient(tracking_uri=uri)
+    with FileLock((database_folder(uri) or Path.cwd()) / paths.STORE_LOCK):
+        _knock(uri)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _knock(uri: str) -> None:
+    """Fail within seconds where a database cannot be opened: MLflow itself would retry for an hour."""
+    from sqlalchemy import NullPool, create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    address = urlsplit(uri)
+    try:
+        if address.hostname:
+            port = address.port or _DATABASE_PORTS[address.scheme.partition("+")[0]]
+            socket.create_connection((address.hostname, port), timeout=environment.REQUEST_TIMEOUT_S).close()
+        inspect(create_engine(uri, poolclass=NullPool)).get_table_names()
+    except (SQLAlchemyError, ImportError, OSError) as error:
+        raise StoreError(f"cannot be opened: {error}") from error
+
+
+def database_folder(uri: str) -> Path | None:
+    """Where a SQLite file lies; None for every other store."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute().parent
+
+
+def address_all_of_mlflow() -> None:
+    """Name the store to what of MLflow takes no client; the variable, which MLflow sets then, stays the user's."""
+    import mlflow
+
+    before = os.environ.get(URI_VARIABLE)
+    mlflow.set_tracking_uri(store_uri())
+    if before is None:
+        os.environ.pop(URI_VARIABLE, None)
+
+
+def check_store() -> None:
+    """Ask the store for something small.
+
+    Raises:
+        UserError: it does not answer within a few seconds, or refuses.
+    """
+    with reachable():
+        connect().search_experiments(max_results=1)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn any failure of the store into one line for people.
+
+    Raises:
+        UserError: with the store's address (without secrets), the reason and what to do.
+    """
+    environment.apply()
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, StoreError, requests.RequestException) as error:
+        told = "; ".join(part for part in (reason(error), _advice(error)) if part)
+        raise UserError(f"{_shown_store()}: {told}") from None
+
+
+def _shown_store() -> str:
+    uri = redact(store_uri())
+    return f"{URI_VARIABLE}={uri}" if configured() else uri
+
+
+def _advice(error: BaseException) -> str:
+    """What to do when the store is away; nothing where its own words have to be enough."""
+    if not configured():
+        return f"mend or move away {LOCAL_DATABASE}" if isinstance(error, StoreError) else ""
+    if not isinstance(error, StoreError) and _broken_contact(error) is None:
+        return ""
+    address = urlsplit(store_uri())
+    start = "check that it runs"
+    if address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost"}:
+        start = f"start it with `mlflow server --host 127.0.0.1 --port {address.port or 80}`"
+    return f"{start} or unset the variable to use the local store"
+
+
+def reason(error: BaseException) -> str:
+    """Why a contact failed, in a few words and without secrets."""
+    import requests
+
+    contact = _broken_contact(error)
+    if contact is None:
+        return redact(" ".join(str(error).split()))[:300]
+    if isinstance(contact, requests.Timeout | TimeoutError) or "timed out" in str(contact):
+        return f"no answer within {os.environ[environment.REQUEST_TIMEOUT]} s"
+    known = {"refused": "connection refused", "resolve": "unknown host name", "not known": "unknown host name"}
+    return f"no answer ({next((words for mark, words in known.items() if mark in str(contact)), 'connection broken')})"
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the network or the server has failed, rather than refused: the same may go well later."""
+    import requests
+
+    if _broken_contact(error) is not None:
+        return True
+    for cause in _causes(error):
+        answer = getattr(cause, "response", None)
+        if isinstance(cause, requests.exceptions.RetryError) or getattr(answer, "status_code", 0) >= 500:
+            return True
+    return False
+
+
+def _broken_contact(error: BaseException) -> BaseException | None:
+    """The failure of the network behind an error, if there is one."""
+    import requests
+
+    kinds = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError, socket.gaierror)
+    return next((cause for cause in _causes(error) if isinstance(cause, kinds)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def judged() -> Iterator[None]:
+    """Sort failures into `Unreachable` (with `Ailing`) and `Refused`."""
+    environment.apply()
+    import requests
+    from mlflow.exceptions import MlflowException, RestException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        why = reason(error)
+        causes = list(_causes(error))
+        if any(isinstance(cause, requests.exceptions.RetryError) for cause in causes):
+            raise Ailing(why) from None
+        answer = next((cause for cause in causes if isinstance(cause, requests.HTTPError)), None)
+        if answer is not None and answer.response is not None:
+            status = int(answer.response.status_code)
+        elif _broken_contact(error) is not None:
+            raise Unreachable(why) from None
+        elif isinstance(error, MlflowException):
+            status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+        else:
+            status = 500
+        if status >= 500:
+            raise Ailing(why) from None
+        # A proxy or another server in the store's place, missing credentials, too many requests: not the entry's fault.
+        if status in {401, 403, 407, 429} or (status == 404 and not isinstance(error, RestException)):
+            raise Unreachable(why) from None
+        raise Refused(why) from None
+    except (ValueError, TypeError) as error:
+        raise Refused(reason(error)) from None

@@ -1,0 +1,284 @@
+"""Packing: the same bytes for the same images, stable splits, nothing lost on failure."""
+
+import csv
+import hashlib
+import shutil
+import tempfile
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.ganlib.datasets.sources.image_files import (
+    contents,
+    data_options,
+    encode,
+    noise,
+    noise_files,
+    pack_images,
+    write_folder,
+    write_zip,
+)
+
+from ganlib.datasets.packed.manifest import Manifest
+from ganlib.datasets.packed.reading import open_packed
+from ganlib.errors import UserError
+from ganlib.events import Event, Notice, Progress
+
+
+def packed_bytes(source: Path, **changes: Any) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as out:
+        pack_images(data_options(source, **changes), Path(out) / "processed")
+        return contents(Path(out) / "processed")
+
+
+def split_of(folder: Path) -> dict[bytes, str]:
+    data = open_packed(folder)
+    return {
+        image.tobytes(): split.name for split in (data.train, data.test) for image in split.take(np.arange(len(split)))
+    }
+
+
+def test_everything_written_follows_from_its_definition(tmp_path: Path) -> None:
+    files = noise_files(40)
+    manifest = pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out")
+    data = open_packed(tmp_path / "out")
+    sides = split_of(tmp_path / "out")
+    for split in (data.train, data.test):
+        # In the order of class and name.
+        numbers = [n for k in (0, 1) for n in range(k, 40, 2) if sides[noise(n).tobytes()] == split.name]
+        pixels = np.stack([noise(n) for n in numbers])[..., None]
+        summary = manifest.splits[split.name]
+        assert split.labels is not None
+        assert (split.take(np.arange(len(split))) == pixels).all()
+        assert split.labels.tolist() == [n % 2 for n in numbers]
+        assert summary.images == sum(summary.shards) == len(numbers)
+        assert summary.per_class == {f"class{k}": sum(n % 2 == k for n in numbers) for k in (0, 1)}
+        np.testing.assert_allclose(summary.pixel_mean, [pixels.mean()], rtol=1e-12)
+        np.testing.assert_allclose(summary.pixel_std, [pixels.std()], rtol=1e-12)
+    assert manifest == data.manifest
+    assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
+    assert (tmp_path / "out" / "quarantine.csv").read_text() == "name,kind,action,detail\n"
+
+
+def test_digests_follow_content_not_shards(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "images", noise_files(40))
+
+    def digests(**changes: Any) -> tuple[str, str]:
+        manifest = Manifest.model_validate_json(packed_bytes(source, **changes)["manifest.json"])
+        return manifest.train.digest, manifest.test.digest
+
+    assert digests(shard_images=1) == digests(shard_images=1000)
+    assert set(digests()).isdisjoint(digests(image_size=32))
+    (source / "class0").rename(source / "class2")
+    assert set(digests()).isdisjoint(digests(channels=3))
+
+
+def test_new_images_never_move_old_ones_and_change_few_shards(tmp_path: Path) -> None:
+    few, many = tmp_path / "few", tmp_path / "many"
+    pack_images(data_options(write_folder(tmp_path / "images", noise_files(600))), few)
+    pack_images(data_options(write_folder(tmp_path / "images", noise_files(10, first=600))), many)
+    assert len(split_of(few)) == 600
+    assert len(split_of(many)) == 610
+    assert split_of(few).items() <= split_of(many).items()
+    before, after = ({hashlib.sha256(p.read_bytes()).digest() for p in out.glob("t*-0*.npy")} for out in (few, many))
+    assert len(before) > 50
+    assert len(after - before) <= 8  # the last of each class, and a few that were cut elsewhere
+
+
+def test_the_share_is_held_out(tmp_path: Path) -> None:
+    manifest = pack_images(data_options(write_folder(tmp_path / "images", noise_files(500))), tmp_path / "out")
+    assert 115 <= manifest.test.images <= 185  # 150 expected; four standard deviations are 41
+
+
+def test_a_split_of_the_sources_own(tmp_path: Path) -> None:
+    files = {
+        f"{'test' if n < 12 else 'train'}/{name}": content for n, (name, content) in enumerate(noise_files(40).items())
+    }
+    source = write_folder(tmp_path / "images", files)
+    manifest = pack_images(data_options(source), tmp_path / "own")
+    assert (manifest.train.images, manifest.test.images) == (28, 12)
+    assert manifest.image.classes == ("class0", "class1")
+    by_hash = pack_images(data_options(source, split="hash"), tmp_path / "hash")
+    plain = pack_images(data_options(write_folder(tmp_path / "plain", noise_files(40))), tmp_path / "plain_out")
+    assert by_hash.test.images == plain.test.images
+
+
+def test_unusable_files_are_listed(tmp_path: Path) -> None:
+    files = noise_files(20)
+    bad = {
+        "class0/empty.png": (b"", "empty"),
+        "class0/text.png": (b"text", "not_an_image"),
+        "class1/cut.png": (encode(noise(0))[:60], "truncated"),
+        "class1/big.png": (encode(np.zeros((400, 400), np.uint8)), "too_large"),
+        "class1/labels.csv": (b"a,b", "not_an_image"),
+        'class1/quo"te,comma.txt': (b"", "not_an_image"),
+        "class1/zz_again.png": (files["class0/0000.png"], "exact_duplicate"),
+    }
+    events: list[Event] = []
+    source = write_zip(tmp_path / "images.zip", files | {name: content for name, (content, _) in bad.items()})
+    manifest = pack_images(data_options(source), tmp_path / "out", on_event=events.append)
+    with (tmp_path / "out" / "quarantine.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["name", "kind", "action", "detail"]
+    assert [(name, kind, action) for name, kind, action, _ in rows[1:]] == [
+        (name, bad[name][1], "drop") for name in sorted(bad)
+    ]
+    assert all(detail for *_, detail in rows[1:])
+    assert "class0/0000.png, there in class class0" in rows[-1][-1]
+    assert (manifest.files, manifest.dropped) == (27, 7)
+    assert manifest.cases["not_an_image"] == {"drop": 3}
+    assert manifest.train.images + manifest.test.images == len(files)
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    assert any("7 of 27 files left out" in text and "class0/empty.png: " in text for text in notices)
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress[-1].seen_images == progress[-1].total_images == 27
+
+
+def test_a_folder_around_all_images_is_told(tmp_path: Path) -> None:
+    events: list[Event] = []
+    files = {f"wrapper/{name}": content for name, content in noise_files(20).items()}
+    pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out", on_event=events.append)
+    assert any("in the one class wrapper;" in event.text for event in events if isinstance(event, Notice))
+
+
+def photo(seed: int) -> np.ndarray:
+    """A smooth picture, as photos are, 48 x 48."""
+    return np.kron(np.random.default_rng(seed).integers(40, 200, (6, 6), dtype=np.uint8), np.ones((8, 8), np.uint8))
+
+
+def test_near_duplicates(tmp_path: Path) -> None:
+    files = {f"{n:02d}.png": encode(photo(n)) for n in range(20)}
+    files["50.png"] = encode(photo(3) + 2)  # a little brighter
+    source = write_folder(tmp_path / "images", files)
+    kept = pack_images(data_options(source, split="hash"), tmp_path / "kept")
+    assert kept.cases == {"near_duplicate": {"keep": 1}}
+    assert "0 of 256 bits from " in (tmp_path / "kept" / "quarantine.csv").read_text()
+    dropped = pack_images(data_options(source, policy={"near_duplicate": "drop"}), tmp_path / "dropped")
+    assert (dropped.dropped, dropped.train.images + dropped.test.images) == (1, 20)
+    with pytest.raises(UserError, match=r"=fail: (03|50)\.png: 0 of 256 bits from (03|50)\.png.*; remove one of them"):
+        pack_images(data_options(source, policy={"near_duplicate": "fail"}), tmp_path / "failed")
+
+
+def test_images_on_both_sides_leave_the_test_split(tmp_path: Path) -> None:
+    files = {f"train/{name}": content for name, content in noise_files(20).items()}
+    files |= {f"test/{name}": content for name, content in noise_files(10, first=15).items()}
+    manifest = pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out")
+    assert (manifest.train.images, manifest.test.images) == (20, 5)
+    assert manifest.cases == {"split_overlap": {"drop": 5}}
+
+
+def test_tiles_of_a_picture_stay_together(tmp_path: Path) -> None:
+    files = {f"{n}.png": encode(noise(n, 40, 52)) for n in range(12)}
+    manifest = pack_images(data_options(write_folder(tmp_path / "images", files), fit="tile"), tmp_path / "out")
+    assert manifest.train.images + manifest.test.images == 12 * 2 * 3
+    assert manifest.test.images % 6 == 0
+    assert manifest.files == 12
+
+
+def test_duplicates_are_left_out_with_all_their_tiles(tmp_path: Path) -> None:
+    pictures = [
+        np.kron(photo(n), np.ones((1, 2), np.uint8)) for n in range(12)
+    ]  # six tiles of 16 x 16 a row, three rows
+    files = {f"{n:02d}.png": encode(picture) for n, picture in enumerate(pictures)}
+    files |= {"50.png": files["03.png"], "51.png": encode(pictures[4] + 2), "99.png": encode(pictures[5])}
+    source = write_folder(tmp_path / "images", files)
+    options = data_options(source, fit="tile", policy={"near_duplicate": "drop"})
+    manifest = pack_images(options, tmp_path / "out")
+    assert manifest.cases == {"exact_duplicate": {"drop": 2}, "near_duplicate": {"drop": 1}}
+    assert manifest.train.images + manifest.test.images == 12 * 18
+
+
+def lone_test_class(tmp_path: Path) -> dict[str, bytes]:
+    """Twenty images of one class, and a second class whose only image is held out."""
+    files = noise_files(20, classes=1)
+    probe = noise_files(20, first=100, classes=1)
+    pack_images(data_options(write_folder(tmp_path / "probe", files | probe)), tmp_path / "probe_out")
+    sides = split_of(tmp_path / "probe_out")
+    held_out = next(n for n in range(100, 120) if sides[noise(n).tobytes()] == "test")
+    return files | {"rare/x.png": encode(noise(held_out))}
+
+
+MISTAKES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
+    "too many unreadable": (
+        noise_files(8) | {f"class0/bad{n}.png": b"bad" for n in range(9)},
+        {},
+        r"9 of 17 files are left out.*max_dropped_share=0\.5; first: class0/bad0\.png: no known format",
+    ),
+    "none tolerated": (noise_files(20) | {"x.txt": b""}, {"cleaning": {"max_dropped_share": 0.0}}, "1 of 21 files"),
+    "nothing readable": ({"a/x.png": b"", "a/y.png": b""}, {}, "2 files, none of them a usable image"),
+    "a policy that fails": (
+        noise_files(20) | {"class0/x.png": b""},
+        {"policy": {"empty": "fail"}},
+        "policy.empty=fail",
+    ),
+    "one image": (noise_files(1), {}, "of 1 images fall into the"),
+    "empty test split": (noise_files(20), {"test_share": 1e-9}, r"0 of 20 images .* or change data\.test_share=1e-09$"),
+    "a small test split of its own": (
+        {f"train/{name}": content for name, content in noise_files(9).items()}
+        | {"test/class0/x.png": encode(noise(9))},
+        {},
+        "1 of 10 images fall into the test split, expected at least 2; add images$",
+    ),
+    "empty training split": (noise_files(20), {"test_share": 0.999999}, "fall into the train split"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_line_and_leave_the_previous_output(tmp_path: Path, mistake: str) -> None:
+    files, changes, message = MISTAKES[mistake]
+    out = tmp_path / "out"
+    pack_images(data_options(write_folder(tmp_path / "good", noise_files(12))), out)
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        pack_images(data_options(write_folder(tmp_path / "bad", files), **changes), out)
+    assert "\n" not in str(caught.value)
+    shutil.rmtree(tmp_path / "bad")
+    assert contents(tmp_path) == before
+    open_packed(out)
+
+
+def test_a_class_that_is_only_held_out(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "images", lone_test_class(tmp_path))
+    with pytest.raises(UserError, match=r"no usable training image of rare \(1 of 2 classes\)"):
+        pack_images(data_options(source), tmp_path / "out")
+
+
+def test_a_class_without_test_images_is_told(tmp_path: Path) -> None:
+    events: list[Event] = []
+    files = {f"test/{name}": content for name, content in noise_files(8).items()}
+    files |= {f"train/{name}": content for name, content in noise_files(9, first=8, classes=3).items()}
+    pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out", on_event=events.append)
+    assert any("no test image of class2 (1 of 3 classes)" in e.text for e in events if isinstance(e, Notice))
+
+
+def test_foreign_folders_are_not_replaced(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "images", noise_files(20))
+    thesis = write_folder(tmp_path / "thesis", {"chapter1.txt": b"..."})
+    for destination, message in (
+        (thesis, "holds something other than packed data"),
+        (thesis / "chapter1.txt", "holds something other than packed data"),
+        (source, "overlaps"),
+        (source / "processed", "overlaps"),
+        (tmp_path, "overlaps"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pack_images(data_options(source), destination)
+    assert contents(thesis) == {"chapter1.txt": b"..."}
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
+    def peak_bytes(count: int) -> int:
+        files = {f"{n:04d}.ppm": encode(noise(n, 32, 32, 3), "PPM") for n in range(count)}
+        source = write_folder(tmp_path / f"images{count}", files)
+        del files
+        tracemalloc.start()
+        pack_images(data_options(source, image_size=32, channels=3), tmp_path / f"out{count}")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes(30)
+    # Names and hashes may, some 500 bytes; the pixels of one image are 3,072 bytes.
+    assert peak_bytes(2600) - peak_bytes(1300) < 1300 * 1000

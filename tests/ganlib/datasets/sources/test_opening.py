@@ -1,0 +1,320 @@
+"""What a source is taken for, what its paths mean, and that it is the same whatever it is packed in."""
+
+import json
+import pickle
+import uuid
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.ganlib.datasets.sources.image_files import data_options, write_folder, write_zip
+
+from ganlib.datasets.items import Item, Part
+from ganlib.datasets.sources import image_files
+from ganlib.datasets.sources.opening import is_labelled, open_source
+from ganlib.errors import UserError
+from tests.ganlib.datasets.containers import all_of, items_of, refused, tar_bytes, write_tar
+
+KINDS = ("folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "memory")
+FILES = {"9/a.png": b"nine", "10/b.jpg": b"ten", "10/deep/er/c.PNG": b"deeper"}
+
+
+def bring(kind: str, place: Path, files: Mapping[str, bytes]) -> str:
+    """The location of these files in a container of this kind."""
+    match kind:
+        case "folder":
+            place.mkdir(exist_ok=True)
+            return str(write_folder(place / "folder", files))
+        case "zip":
+            return str(write_zip(place / "a.zip", files))
+        case "memory":
+            url = f"memory://{uuid.uuid4().hex}"
+            for name, content in files.items():
+                fsspec.filesystem("memory").pipe_file(f"{url}/{name}", content)
+            return url
+    return str(write_tar(place / f"a.{kind}", files))
+
+
+def meanings(source: Path | str, **changes: Any) -> dict[str, tuple[str, str | None, str | None]]:
+    """Key, label and split of each image by name."""
+    return {item.name: (item.key, item.label, item.split) for item in items_of(data_options(source, **changes))}
+
+
+NAMES = st.text(st.sampled_from("ab01é ß."), min_size=1, max_size=6).filter(lambda name: name[0] not in ". ")
+IMAGES = st.dictionaries(
+    st.tuples(
+        NAMES.filter(lambda name: name.lower() not in ("train", "test")),
+        st.lists(NAMES, max_size=2),
+        NAMES,
+        st.sampled_from([".png", ".JPG", ".txt", ".zip"]),
+    ).map(lambda parts: "/".join([parts[0], *parts[1], parts[2]]) + parts[3]),
+    st.binary(max_size=600),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(files=IMAGES, layout=st.sampled_from(["classes", "flat", "splits", "csv", "json"]), limit=st.integers(1, 600))
+def test_all_containers_give_the_same(
+    files: dict[str, bytes], layout: str, limit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    labels = {name: str(len(name) % 3) for name in files if name.lower().endswith((".png", ".jpg"))}
+    changes: dict[str, Any] = {"limits": {"max_file_bytes": limit}}
+    match layout:
+        case "flat":
+            files = {name.replace("/", "_"): content for name, content in files.items()}
+        case "splits":
+            files = {f"{'train' if len(name) % 2 else 'test'}/{name}": content for name, content in files.items()}
+            files |= {"train/a/0.png": b"0", "test/b/0.png": b"1"}
+        case "csv":
+            rows = "".join(f'"{name}",{label}\n' for name, label in labels.items())
+            files = files | {"meta/labels.csv": f"name,label\n{rows}".encode()}
+            changes["labels"] = "meta/labels.csv"
+        case "json":
+            files = files | {"dataset.json": json.dumps({"labels": list(labels.items())}).encode()}
+    place = tmp_path_factory.mktemp("sources", numbered=True)
+    found = {}
+    for kind in KINDS:
+        given_back = all_of(data_options(bring(kind, place, files), **changes))
+        items = [
+            (i.split or "", i.label or "", i.key, i.name, bytes(i.content)) for i in given_back if isinstance(i, Item)
+        ]
+        others = [(i.name, i.kind) for i in given_back if not isinstance(i, Item)]
+        found[kind] = (sorted(items), sorted(others))
+    assert all(found[kind] == found["folder"] for kind in KINDS)
+    items, others = found["folder"]
+    shown = {name for *_, name, _ in items} | {name for name, _ in others}
+    assert shown == files.keys() - {"dataset.json", changes.get("labels")}
+    assert all(len(content) <= limit for *_, content in items)
+
+
+def test_class_folders_and_flat_images(tmp_path: Path) -> None:
+    assert meanings(write_folder(tmp_path / "classes", FILES)) == {
+        "9/a.png": ("a", "9", None),
+        "10/b.jpg": ("b", "10", None),
+        "10/deep/er/c.PNG": ("deep/er/c", "10", None),
+    }
+    flat = write_folder(tmp_path / "flat", {"b.png": b"b", "a.b.png": b"a"})
+    assert meanings(flat) == {"b.png": ("b", None, None), "a.b.png": ("a.b", None, None)}
+    # Without labels, folders are but part of the names, and may stand beside images.
+    both = write_folder(tmp_path / "both", FILES | {"top.png": b"top"})
+    assert meanings(both, labels="none")["9/a.png"] == ("9/a", None, None)
+
+
+def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
+    junk = dict.fromkeys((".DS_Store", "x/Thumbs.db", "__MACOSX/x/._a.png", ".git/a.png", "x/.hidden.png"), b"?")
+    others = dict.fromkeys(("README.md", "x/labels.csv", "x/noextension"), b"?")
+    files = {"x/a.png": b"a", "x/inner.tar": tar_bytes(FILES), "x/inner.zip": b"?"} | junk | others
+    for kind in KINDS:
+        found = refused(data_options(bring(kind, tmp_path, files)))
+        assert {kind for kind, _ in found.values()} == {"not_an_image"}
+        archive = "an archive " + ("beside images" if kind in ("folder", "memory") else "inside an archive")
+        assert {name: detail for name, (_, detail) in found.items()} == dict.fromkeys(
+            others, "no image by its name"
+        ) | dict.fromkeys(("x/inner.tar", "x/inner.zip"), f"{archive}, which is not opened")
+
+
+def split_files(*folders: str, inside: str = "cat/") -> dict[str, bytes]:
+    return {f"{folder}/{inside}{n}.png": b"x" for folder in folders for n in range(2)}
+
+
+@pytest.mark.parametrize("other", ["test", "Test", "val", "valid", "validation"])
+def test_split_folders(tmp_path: Path, other: str) -> None:
+    source = write_folder(tmp_path / "classes", split_files("train", other))
+    assert set(meanings(source).values()) == {(f"{n}", "cat", split) for n in range(2) for split in ("train", "test")}
+    assert set(meanings(source, split="hash").values()) == {(f"{n}", "cat", None) for n in range(2)}
+    flat = write_folder(tmp_path / "flat", split_files("train", other, inside=""))
+    assert set(meanings(flat).values()) == {(f"{n}", None, split) for n in range(2) for split in ("train", "test")}
+
+
+def test_folders_that_only_look_like_splits(tmp_path: Path) -> None:
+    vehicles = write_folder(tmp_path / "vehicles", split_files("bus", "train", inside=""))
+    assert {label for _, label, _ in meanings(vehicles).values()} == {"bus", "train"}
+    tests = write_folder(tmp_path / "tests", split_files("test", "rest", inside=""))
+    assert {(label, split) for _, label, split in meanings(tests).values()} == {("test", None), ("rest", None)}
+    alone = write_folder(tmp_path / "alone", split_files("train"))
+    assert {(label, split) for _, label, split in meanings(alone).values()} == {("cat", None)}
+    notes = write_folder(tmp_path / "notes", split_files("train", "test") | {"docs/README.md": b"?"})
+    assert {split for _, _, split in meanings(notes).values()} == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (split_files("train", "test", "val"), "found images in test and train and val; expected train and one other;"),
+        (split_files("train", "val", "valid"), "expected train and one other"),
+        (split_files("test"), "found images in test; expected a folder train beside it; rename one, or set data.split"),
+        (split_files("val", "test"), "expected a folder train beside it"),
+        (split_files("train", "test", "extra"), r"others beside these folders \(such as extra\)"),
+        (split_files("train", "test") | {"top.png": b""}, r"others beside these folders \(such as top.png\)"),
+        (FILES | {"top.png": b""}, r"both at the top \(top.png\) and in folders \((10/b.jpg|9/a.png)\)"),
+        (split_files("train") | split_files("test", inside=""), r"both at the top \(test/0.png\) and in .*\(train/cat"),
+    ],
+)
+def test_folders_that_contradict_each_other(files: dict[str, bytes], words: str, tmp_path: Path) -> None:
+    for kind in ("folder", "tar.gz"):
+        with pytest.raises(UserError, match=words) as caught:
+            items_of(data_options(bring(kind, tmp_path, files)))
+        assert str(caught.value).startswith("data.source=")
+        assert "\n" not in str(caught.value)
+
+
+def test_labels_from_files(tmp_path: Path) -> None:
+    layout = json.dumps({"labels": [["9/a.png", 1], ["10/b.jpg", 0], ["10/deep/er/c.PNG", 1]]}).encode()
+    table = b"name,label\n9/a.png,cat\n10/b.jpg,dog\n10/deep/er/c.PNG,cat\n"
+    source = write_folder(tmp_path / "a", FILES | {"dataset.json": layout, "labels.csv": table})
+    by_json = {"9/a.png": ("9/a", "1", None), "10/b.jpg": ("10/b", "0", None)}
+    assert by_json.items() <= meanings(source).items()
+    assert by_json.items() <= meanings(source, labels="dataset.json").items()
+    assert {label for _, label, _ in meanings(source, labels="labels.csv").values()} == {"cat", "dog"}
+    assert {label for _, label, _ in meanings(source, labels="none").values()} == {None}
+    assert refused(data_options(source, labels="labels.csv")) == {}
+    # StyleGAN's tools number the folders of unlabelled images, too.
+    null = write_folder(tmp_path / "b", FILES | {"dataset.json": b'{"labels": null}'})
+    assert {label for _, label, _ in meanings(null).values()} == {None}
+    with pytest.raises(UserError, match=r"dataset\.json: its labels are null; set data\.labels to none"):
+        meanings(null, labels="dataset.json")
+    splits = {"train/9/a.png": b"a", "test/9/b.png": b"b", "l.csv": b"name,label\ntrain/9/a.png,x\ntest/9/b.png,y\n"}
+    assert meanings(write_folder(tmp_path / "c", splits), labels="l.csv") == {
+        "train/9/a.png": ("9/a", "x", "train"),
+        "test/9/b.png": ("9/b", "y", "test"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "tar.gz"])
+def test_label_files_that_do_not_fit(kind: str, tmp_path: Path) -> None:
+    for rows, words in (
+        ("9/a.png,x\n10/b.jpg,y\n", r"l\.csv has no label for 10/deep/er/c\.PNG; add a line for it"),
+        (
+            "9/a.png,x\n10/b.jpg,y\n10/deep/er/c.PNG,z\nb.png,x\na.png,x\n",
+            r"l\.csv lists 2 images that are not there, such as a\.png; expected paths inside the source",
+        ),
+    ):
+        source = bring(kind, tmp_path, FILES | {"l.csv": f"name,label\n{rows}".encode()})
+        with pytest.raises(UserError, match=words):
+            items_of(data_options(source, labels="l.csv"))
+    zipped = write_zip(tmp_path / "damaged.zip", FILES | {"l.csv": b"name,label\n"}, zipfile.ZIP_STORED)
+    zipped.write_bytes(zipped.read_bytes().replace(b"name,label", b"name;label"))
+    with pytest.raises(UserError, match=r"l\.csv: damaged in the archive \(Bad CRC-32"):
+        items_of(data_options(zipped, labels="l.csv"))
+    with pytest.raises(UserError, match=r"data\.labels=\.\./l\.csv: a path that leads outside"):
+        items_of(data_options(write_folder(tmp_path / "plain", FILES), labels="../l.csv"))
+    with pytest.raises(UserError, match=r"data\.labels=other\.csv: not found; expected a path inside the source"):
+        items_of(data_options(source, labels="other.csv"))
+
+
+def test_one_look_tells_whether_there_are_labels(tmp_path: Path) -> None:
+    junk = dict.fromkeys((".DS_Store", "__MACOSX/a.png", "README.md", ".git/b.png", "notes/read.txt"), b"?")
+    flat = {"a.png": b"a"}
+    cases: list[tuple[dict[str, bytes], bool]] = [
+        (FILES, True),
+        (flat, False),
+        (flat | {"dataset.json": b'{"labels": [["a.png", 0]]}'}, True),
+        ({"train/a.png": b"a", "test/b.png": b"b"}, False),
+        ({"train/x/a.png": b"a", "test/y/b.png": b"b"}, True),
+        ({"train/a.png": b"a", "walk/b.png": b"b"}, True),
+    ]
+    for number, (files, expected) in enumerate(cases):
+        for kind in ("folder", "zip", "tar.gz"):
+            (tmp_path / str(number)).mkdir(exist_ok=True)
+            options = data_options(bring(kind, tmp_path / str(number), junk | files))
+            assert is_labelled(options) is expected
+            assert not is_labelled(options.model_copy(update={"labels": "none"}))
+    write_folder(tmp_path / "none", {"README.md": b"?"})
+    (tmp_path / "damaged.zip").write_bytes(b"no zip")
+    for name, words in (("none", "no usable image"), ("damaged.zip", "not a zip"), ("absent", "no such folder")):
+        with pytest.raises(UserError, match=words) as caught:
+            is_labelled(data_options(tmp_path / name))
+        assert "\n" not in str(caught.value)
+
+
+def parts_of(source: str) -> list[Part]:
+    return list(open_source(data_options(source)).parts())
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+def test_one_more_image_changes_few_parts(kind: str, tmp_path: Path) -> None:
+    files = {f"{n % 10}/{n:05d}.png": b"%d" % n for n in range(1500)}
+    source = bring(kind, tmp_path, files)
+    before = parts_of(source)
+    assert len(before) >= 4
+    assert sum(1 for part in before for _ in part.items()) == 1500
+    for part in before:
+        copy = pickle.loads(pickle.dumps(part))
+        assert copy.identity == part.identity
+    assert [part.identity for part in parts_of(source)] == [part.identity for part in before]
+    # Only what is new is written to a folder, as the dates of its files count.
+    known = {} if kind == "folder" else files
+    bring(kind, tmp_path, known | {"3/00750a.png": b"new"})
+    after = {part.identity for part in parts_of(source)}
+    assert len(after - {part.identity for part in before}) <= 2
+    first = next(iter(files))
+    bring(kind, tmp_path, known | {first: b"other"})
+    changed = {part.identity for part in parts_of(source)} - after - {part.identity for part in before}
+    assert len(changed) <= 1
+
+
+def test_parts_of_a_compressed_tar_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "_MOST_BYTES", 1000)
+    source = bring("tar.gz", tmp_path, {f"{n}.png": bytes(n) for n in range(0, 1500, 50)})
+    for part in parts_of(source):
+        sizes = [len(item.content) for item in part.items() if isinstance(item, Item)]
+        assert len(sizes) == 1 or sum(sizes) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("files", "description"),
+    [
+        ({"data/train-00000.parquet": b"?", "README.md": b"?"}, "ParquetSource"),
+        ({"shard-0.tar": b"?", "shard-1.tar.gz": b"?"}, "WebDatasetSource"),
+        ({"train-images-idx3-ubyte.gz": b"?", "train-labels-idx1-ubyte.gz": b"?"}, "IdxSource"),
+        ({"cifar-10-batches-bin/data_batch_1.bin": b"?", "cifar-10-batches-bin/batches.meta.txt": b"?"}, "CifarSource"),
+        ({"cifar-100-python/train": b"?", "cifar-100-python/meta": b"?"}, "CifarSource"),
+        ({"train.npz": b"?"}, "NpzSource"),
+        ({"a.png": b"?", "b.png": b"?", "statistics.npz": b"?"}, "ImageFiles"),
+        ({"README.md": b"?"}, "ImageFiles"),
+    ],
+)
+def test_folders_are_told_apart_by_their_first_files(files: dict[str, bytes], description: str, tmp_path: Path) -> None:
+    assert type(open_source(data_options(write_folder(tmp_path / "f", files)))).__name__ == description
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "description"),
+    [
+        ("t10k-images", b"\0\0\x08\x03" + bytes(20), "IdxSource"),
+        ("images.parquet", b"PAR1" + bytes(20), "ParquetSource"),
+        ("images.npz", b"PK\x03\x04" + bytes(20), "NpzSource"),
+        ("data_batch_1", b"\x80\x04" + bytes(20), "CifarSource"),
+        ("data_batch_1.bin", bytes(3073), "CifarSource"),
+        ("shard.tar", tar_bytes({"0.cls": b"0", "0.png": b"?", "1.cls": b"1", "1.png": b"?"}), "WebDatasetSource"),
+    ],
+)
+def test_files_are_told_apart_by_their_first_bytes(name: str, content: bytes, description: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert type(open_source(data_options(tmp_path / name))).__name__ == description
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.txt", b"hello", "nothing that can be read here; expected a folder or archive of images"),
+        ("empty", b"", "nothing that can be read here"),
+        ("a.png", b"\x89PNG", "one image file; expected a folder"),
+        ("index.html", b"\n<!DOCTYPE html>", "a web page; for the files it lists put / at the end"),
+        ("a.gz", b"\x1f\x8bnonsense", "damaged or cut off"),
+        ("a.tar", b"hello", "not a tar"),
+    ],
+)
+def test_files_that_are_nothing(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
+        open_source(data_options(tmp_path / name))
+    assert str(caught.value).startswith(f"data.source={tmp_path}/{name}: ")
+    assert str(caught.value).isprintable()

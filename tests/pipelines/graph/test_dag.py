@@ -1,0 +1,188 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ganlib.errors import UserError
+from pipelines.graph import dag, locking
+from tests.toy_project import INPUTS, REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
+
+# DVC's own, in a library it uses.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ToyProject:
+    return make_project(tmp_path / "project")
+
+
+def run_stage(
+    project: ToyProject, name: str, *, timeout_s: float | None = None, force: bool = False
+) -> tuple[dag.StageOutcome, list[str]]:
+    lines: list[str] = []
+    with locking.hold_pipeline(project.root, on_wait=lines.append) as lock:
+        outcome = dag.run_stage(
+            project.root, name, lock=lock, on_line=lines.append, timeout_s=timeout_s, force=force, env={"EXTRA": "yes"}
+        )
+    return outcome, lines
+
+
+def run_graph(project: ToyProject, *, force: bool = False) -> dict[str, str]:
+    outcomes = dag.run_graph(project.root, on_line=lambda _line: None, force=force)
+    return {outcome.name: outcome.status for outcome in outcomes}
+
+
+def test_the_graph_is_that_of_dvc_yaml(project: ToyProject) -> None:
+    graph = dag.read_graph(project.root)
+    made_by = {f"{name}.txt": name for name in STAGES}
+    for stage in graph:
+        assert stage.deps == INPUTS[stage.name]
+        assert stage.outs == (f"{stage.name}.txt",)
+        assert set(stage.upstream) == {made_by[file] for file in INPUTS[stage.name] if file in made_by}
+        assert stage.command == f"python stage.py {stage.name} {' '.join(stage.deps)} {stage.name}.txt"
+        assert stage.description == f"The {stage.name} stage"
+    places = {stage.name: number for number, stage in enumerate(graph)}
+    assert sorted(places) == sorted(STAGES)
+    assert all(places[other] < places[stage.name] for stage in graph for other in stage.upstream)
+
+
+def test_the_projects_own_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    graph = dag.read_graph(REPOSITORY)
+    written = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    assert [stage.name for stage in graph] == list(written)
+    assert [stage.command for stage in graph] == [entry["cmd"] for entry in written.values()]
+
+
+def test_the_folder_in_which_we_are_does_not_matter(project: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dag.read_graph(project.root), dag.changed_stages(project.root)
+    monkeypatch.chdir(project.root / "data")
+    assert (dag.read_graph(project.root), dag.changed_stages(project.root)) == before
+
+
+def test_data_that_dvc_tracks_for_themselves_are_no_stage(project: ToyProject) -> None:
+    before = dag.read_graph(project.root)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "add", "data/raw/digits.zip"], cwd=project.root, check=True, capture_output=True
+    )
+    assert (project.root / "data/raw/digits.zip.dvc").exists()
+    assert dag.read_graph(project.root) == before
+    assert dag.changed_stages(project.root) == set(STAGES)
+    outcomes = run_graph(project)
+    assert {name: outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "ran")
+    assert dag.changed_stages(project.root) == set()
+    project.change_data("other")
+    assert dag.changed_stages(project.root) == {"preprocess"}
+    assert run_stage(project, "preprocess")[0].status == "ran"
+
+
+def test_mistakes_are_one_line(project: ToyProject, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a DVC project"):
+        dag.read_graph(tmp_path)
+    for text in ("stages: [", "stages: {a: {outs: [b]}}", "stages: {a: {cmd: x, deps: [b], outs: [b]}}"):
+        (project.root / "dvc.yaml").write_text(text)
+        with pytest.raises(UserError) as caught:
+            dag.read_graph(project.root)
+        assert "\n" not in str(caught.value)
+        assert "dvc.yaml" in str(caught.value)
+
+
+def test_a_stage_runs_rests_and_comes_from_the_cache(project: ToyProject) -> None:
+    project.behave("preprocess", "import os; print(os.environ['EXTRA'], sys.executable)")
+    outcome, lines = run_stage(project, "preprocess")
+    assert outcome.status == "ran"
+    assert "preprocess works" in lines
+    assert f"yes {sys.executable}" in lines, "the stages' python is the one that runs this"
+    assert not [line for line in lines if not line or "git add" in line]
+    assert run_stage(project, "preprocess")[0].status == "unchanged"
+    project.change_data("other")
+    assert run_stage(project, "preprocess")[0].status == "ran"
+    project.change_data("raw")
+    assert run_stage(project, "preprocess")[0].status == "cached"
+    assert run_stage(project, "preprocess", force=True)[0].status == "ran"
+
+
+def test_a_failure_gives_the_stages_own_exit_code_and_last_words(project: ToyProject) -> None:
+    project.behave("preprocess", "print('one'); sys.exit('last words')")
+    with pytest.raises(dag.StageFailed) as caught:
+        run_stage(project, "preprocess")
+    assert (caught.value.name, caught.value.exit_code, caught.value.user_error) == ("preprocess", 1, False)
+    assert str(caught.value) == "stage preprocess failed with exit code 1: last words"
+    assert "one" in caught.value.last_lines
+
+
+def test_a_users_mistake_is_told_apart(project: ToyProject) -> None:
+    project.behave("preprocess", "print('error: data.source: empty'); sys.exit(2)")
+    with pytest.raises(dag.StageFailed) as caught:
+        run_stage(project, "preprocess")
+    assert caught.value.user_error
+    assert str(caught.value) == "stage preprocess: data.source: empty"
+
+
+def test_what_dvc_refuses_is_told_in_dvcs_words(project: ToyProject) -> None:
+    with pytest.raises(dag.StageFailed, match=r"stage extractor: .*preprocess\.txt"):
+        run_stage(project, "extractor")
+
+
+def test_a_silent_stage_is_ended_in_time(project: ToyProject) -> None:
+    project.behave("preprocess", SLEEP_WITH_CHILD)
+    with pytest.raises(dag.StageTimedOut, match=r"longer than 3 s \(flow\.timeout_s\.preprocess\)"):
+        run_stage(project, "preprocess", timeout_s=3)
+    assert project.processes() == []
+
+
+def test_the_whole_graph(project: ToyProject) -> None:
+    assert dag.changed_stages(project.root) == set(STAGES)
+    assert run_graph(project) == dict.fromkeys(STAGES, "ran")
+    assert dag.changed_stages(project.root) == set()
+    assert run_graph(project) == dict.fromkeys(STAGES, "unchanged")
+    project.change_data("other")
+    (project.root / "train.txt").unlink()
+    assert dag.changed_stages(project.root) == {"preprocess", "train", "evaluate", "register"}
+    # preprocess runs and, for this toy, makes another output: all that follows runs.
+    assert run_graph(project) == dict.fromkeys(STAGES, "ran")
+    project.change_data("raw")
+    assert run_graph(project) == dict.fromkeys(STAGES, "cached")
+
+
+def test_a_failure_in_the_graph_names_its_stage(project: ToyProject) -> None:
+    project.behave("train", "sys.exit(7)")
+    heard: list[dag.StageOutcome] = []
+    with pytest.raises(dag.StageFailed) as caught:
+        dag.run_graph(project.root, on_line=lambda _line: None, on_outcome=heard.append)
+    assert (caught.value.name, caught.value.exit_code) == ("train", 7)
+    assert [outcome.name for outcome in heard] == ["preprocess", "extractor"]
+
+
+def test_a_second_driver_waits_and_says_for_whom(project: ToyProject) -> None:
+    lines: list[str] = []
+    with locking.hold_pipeline(project.root, on_wait=lines.append):
+        second = threading.Thread(target=dag.run_graph, args=(project.root,), kwargs={"on_line": lines.append})
+        second.start()
+        wait_until(lambda: lines, timeout_s=10, what="the second driver says that it waits")
+        assert lines[0].startswith(f"waiting for process {os.getpid()} ")
+        assert not (project.root / "dvc.lock").exists()
+    second.join(timeout=60)
+    assert (project.root / "register.txt").exists()
+
+
+def test_a_dvc_started_by_hand_is_named(project: ToyProject) -> None:
+    project.behave("preprocess", "time.sleep(300)")
+    by_hand = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "preprocess"],
+        cwd=project.root,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: len(project.processes()) >= 2, timeout_s=20, what="the other stage starts")
+        with pytest.raises(dag.StageFailed, match=rf"another DVC process holds its files, \(PID {by_hand.pid}\)"):
+            run_stage(project, "preprocess")
+    finally:
+        for process in project.processes():
+            process.kill()
+        by_hand.wait()

@@ -1,0 +1,278 @@
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ganlib.errors import UserError
+from ganlib.events import Notice, Picture, Progress, Scalars
+from pipelines.tracking import delivery, store
+from pipelines.tracking.runs import (
+    attach_run,
+    check_store,
+    deliver_pending,
+    surroundings,
+)
+from tests.mlflow_server import MlflowServer, free_port, wait_until
+from tests.tracking_runs import DATASET, PIXELS, client, run_of, spooled, steps, training
+
+pytestmark = pytest.mark.integration
+
+
+def test_whole_run_in_the_default_store(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "flow-7")
+    curve = project / "curves.csv"
+    curve.write_text("step,loss\n")
+    with training("k1") as log:
+        log.sink(Scalars(64, {"loss/critic": 0.5, "loss/generator": 1.0}))
+        log.sink(Picture(64, "samples", PIXELS))
+        log.sink(Picture(64, "gray/samples", PIXELS[:, :, :1]))
+        log.sink(Progress(64, 128, 10.0))
+        log.sink(Notice("nothing to track"))
+        log.metrics({"loss/critic": 0.25}, 128)
+        log.artifact(curve, "reports")
+        curve.write_text("changed after it was logged")
+        log.tags({"generator_sha256": "abc"})
+    run = run_of("k1")
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "a run"
+    assert run.data.params == {
+        "network.family": "dcgan", "network.width": "16", "network.widths": "[1, 2]",
+        "inception": "null", "deterministic": "true",
+    }  # fmt: skip
+    assert run.data.tags["data_sha256"] == "d1"
+    assert run.data.tags["generator_sha256"] == "abc"
+    assert run.data.tags["prefect.flow_run_id"] == "flow-7"
+    assert run.data.metrics == {"loss/critic": 0.25, "loss/generator": 1.0}
+    assert steps(run) == [64, 128]
+    (dataset,) = [each.dataset for each in run.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("digits", DATASET.digest[:36])
+    names = [Path(item.path).name for item in client().list_artifacts(run.info.run_id, "images")]
+    assert sum(name.startswith("samples+step+64") and name.endswith(".png") for name in names) == 1
+    assert sum(name.startswith("gray~samples+step+64") and name.endswith(".png") for name in names) == 1
+    assert run.info.artifact_uri.startswith((project / "mlruns").as_uri())
+    kept = client().download_artifacts(run.info.run_id, "reports/curves.csv", str(project))
+    assert Path(kept).read_text() == "step,loss\n"
+    assert spooled() == []
+
+
+def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    code = """
+        import sys
+        from pipelines.tracking.runs import training_run
+        key = sys.argv[1]
+        with training_run(experiment="e", run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
+            log.metrics({"loss/critic": 1.0}, 1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    children = [
+        subprocess.Popen([*command, f"k{number}"], stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        for number in range(2)
+    ]
+    told = [line for child in children for line in child.communicate()[1].decode().splitlines()]
+    # On a machine that is busy with others the store may take longer to make than a training waits for it.
+    assert [line for line in told if not line.endswith("delivered at the next contact")] == []
+    assert [child.returncode for child in children] == [0, 0]
+    deliver_pending()
+    assert [steps(run_of(f"k{number}", "e")) for number in range(2)] == [[1], [1]]
+
+
+def test_a_training_taken_up_again_continues_its_run(project: Path) -> None:
+    def interrupted(error: BaseException, params: dict[str, object], step: int) -> None:
+        with training("k1", params=params) as log:
+            log.metrics({"loss/critic": 1.0}, step)
+            raise error
+
+    with pytest.raises(RuntimeError):
+        interrupted(RuntimeError(), {"lr": 1}, 1)
+    assert run_of("k1").info.status == "FAILED"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(KeyboardInterrupt(), {"lr": 2, "late": 3}, 2)
+    assert run_of("k1").info.status == "KILLED"
+    with training("k1") as log:
+        log.metrics({"loss/critic": 1.0}, 3)
+    run = run_of("k1")
+    assert run.info.status == "FINISHED"
+    assert steps(run) == [1, 2, 3]
+    assert run.data.params["lr"] == "1"
+    assert run.data.params["late"] == "3"
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "FINISHED"), (None, "FINISHED"), (1, "FAILED"), (143, "KILLED")])
+def test_status_of_a_process_that_exits(project: Path, code: int | None, status: str) -> None:
+    with pytest.raises(SystemExit), training("k1"):
+        raise SystemExit(code)
+    assert run_of("k1").info.status == status
+
+
+def test_attached_entries_go_to_the_run_that_made_the_generator(project: Path) -> None:
+    with training("k1") as log:
+        log.tags({"generator_sha256": "cafe"})
+    with attach_run(experiment="tests", generator_sha256="cafe", tags={"evaluated": "yes"}) as log:
+        log.metrics({"domain/fid": 3.0}, 128)
+    run = run_of("k1")
+    assert run.data.metrics["domain/fid"] == 3.0
+    assert run.data.tags["evaluated"] == "yes"
+    assert run.info.status == "FINISHED"
+
+
+def test_a_generator_without_a_run_gets_one_marked_as_restored(project: Path) -> None:
+    for score in (3.0, 2.0):
+        with attach_run(experiment="tests", generator_sha256="beef") as log:
+            log.metrics({"domain/fid": score}, 128)
+    experiment_id = delivery.find_or_create_experiment(client(), "tests")
+    (run,) = client().search_runs([experiment_id])
+    assert run.data.tags["ganlib.restored"] == "true"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["domain/fid"] == 2.0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "http"])
+def test_values_that_are_no_numbers_are_kept(kind: str, project: Path, request: pytest.FixtureRequest) -> None:
+    if kind == "http":
+        request.getfixturevalue("server")
+    with training(f"nan-{kind}") as log:
+        for step, value in enumerate((math.nan, math.inf, -math.inf, 1.0)):
+            log.metrics({"loss/critic": value}, step)
+    history = client().get_metric_history(run_of(f"nan-{kind}").info.run_id, "loss/critic")
+    values = {entry.step: entry.value for entry in history}
+    assert math.isnan(values[0])
+    assert values[1] > 1e308
+    assert values[2] < -1e308
+    assert values[3] == 1.0
+
+
+def test_refused_entries_do_not_hold_up_the_rest(server: MlflowServer, caplog: pytest.LogCaptureFixture) -> None:
+    with training("refusals") as log:
+        log.metrics({"loss/critic": 1.0}, 1)
+        log.metrics({"loss/critic": 2.0, "not allowed: $%": 2.0}, 2)
+        log.picture("not allowed: $%", PIXELS, 2)
+        log.metrics({"loss/critic": 3.0}, 3)
+        log.metrics({"loss/critic": 4.0}, 2**70)
+        log.metrics({"loss/critic": 4.0}, 4)
+    run = run_of("refusals")
+    assert steps(run) == [1, 3, 4]
+    assert run.info.status == "FINISHED"
+    assert caplog.text.count("dropped one") == 3
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """A server that accepts connections and never answers."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in accepted:
+            connection.close()
+
+
+def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client()
+    port = free_port()
+    for uri, words in {
+        f"http://127.0.0.1:{port}": f"no answer (connection refused); start it with `mlflow server --host 127.0.0.1 "
+        f"--port {port}` or unset the variable to use the local store",
+        mute: "no answer within 5 s; start it with",
+        f"postgresql://user:secret@127.0.0.1:{port}/db": "no answer (connection refused); check that it runs or unset",
+    }.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        started = time.monotonic()
+        with pytest.raises(UserError) as caught:
+            check_store()
+        assert time.monotonic() - started < 7
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_damaged_local_store_is_told_in_one_line(project: Path) -> None:
+    (project / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(UserError, match=r"mlflow\.db: cannot be opened: .*file is not a database.*; mend or move away"):
+        check_store()
+
+
+def test_passwords_are_neither_spooled_nor_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:hunter2@127.0.0.1:{free_port()}")
+    with training("k1") as log:
+        log.metrics({"loss/critic": 1.0}, 1)
+        wait_until(lambda: "no answer" in caplog.text, "the outage is noticed")
+    with pytest.raises(UserError) as caught:
+        check_store()
+    (journal,) = spooled()
+    told = caplog.text + str(caught.value) + "".join(capfd.readouterr())
+    kept = "".join(path.read_text() for path in journal.iterdir() if path.is_file())
+    assert "hunter2" not in told + kept
+    assert "someone" not in told + kept
+    assert "http://***@127.0.0.1" in told
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("postgresql://u:p@ss@host/db", "postgresql://***@host/db"),
+        ("https://host/x?token=abc&a=b", "https://host/x?token=***&a=b"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////some/where.db", "sqlite:////some/where.db"),
+    ],
+)
+def test_redact(secret: str, shown: str) -> None:
+    assert store.redact(f"at {secret} or so") == f"at {shown} or so"
+
+
+def test_surroundings_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(project))
+    assert "mlflow.source.git.commit" not in surroundings()
+
+
+def test_surroundings_tell_commit_and_changes(project: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    Path("a").write_text("1")
+    git("add", "a")
+    git("commit", "-qm", "one")
+    found = surroundings()
+    assert found["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    assert found["mlflow.source.git.branch"] == "main"
+    assert found["ganlib.git_dirty"] == "false"
+    Path("reports").mkdir()
+    written = [Path("dvc.lock"), Path("reports/metrics.json")]
+    for each in written:
+        each.write_text("1")
+    git("add", "dvc.lock", "reports")
+    git("commit", "-qm", "two")
+    for each in written:
+        each.write_text("2")
+    assert surroundings()["ganlib.git_dirty"] == "false", "what runs write is no change of theirs"
+    Path("a").write_text("2")
+    assert surroundings()["ganlib.git_dirty"] == "true"
+
+
+def test_importing_is_cheap() -> None:
+    code = "import sys, pipelines.tracking.runs; sys.exit(bool({'mlflow', 'torch', 'requests'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
