@@ -1,0 +1,78 @@
+"""Draw from the generator, and judge what it draws."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganlib.errors import UserError
+from pipelines import paths
+from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
+
+app = typer.Typer()
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
+    count: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    label: Annotated[str | None, typer.Option(help="A class name; default: classes take turns.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    truncation: Annotated[float, typer.Option(help="Above 0, at most 1; lower: more typical, less varied.")] = 1.0,
+    folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
+) -> None:
+    """Draw a grid of images from a trained generator."""
+    _check_png("--output", output)
+    from ganlib.packaging import ImageGenerator
+    from ganlib.sampling import image_grid
+    from pipelines.stages.shell import write_png
+
+    generator = ImageGenerator.load(folder)
+    if label is not None and label not in generator.image.classes:
+        raise UserError(f"--label {label}: unknown, expected one of {', '.join(generator.image.classes) or 'none'}")
+    labels = None if label is None else [generator.image.classes.index(label)] * count
+    images = generator.sample(seed=seed, count=count if labels is None else None, labels=labels, truncation=truncation)
+    write_png(output, image_grid(images, columns=10, scale=max(1, 32 // generator.image.size)))
+    typer.echo(f"{output}: {count} images")
+
+
+@app.command()
+def judge(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
+    label: Annotated[str | None, typer.Option(help="Class told to the critic; default: the one that is seen.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="PNG file: each beside its nearest training images.")] = None,
+) -> None:
+    """Say how real images look to the critic and the features, and how near they are to training images."""
+    if picture is not None:
+        _check_png("--picture", picture)
+    from pipelines.judging import judge_files
+    from pipelines.stages.shell import write_png
+
+    session = judge_files(images, label=label)
+    if as_json:
+        typer.echo(session.as_json())
+    else:
+        session.show()
+    if picture is not None:
+        write_png(picture, session.picture())
+    if session.troubles:
+        raise typer.Exit(fail("\n".join(session.troubles), USER_ERROR_EXIT_CODE))
+
+
+@app.command()
+def quiz(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
+    count: Annotated[int, typer.Option(min=2, max=1000, help="Images a person; half are generated.")] = 50,
+    exposure_ms: Annotated[int, typer.Option(min=0, max=60_000, help="Each is shown so long; 0: no limit.")] = 500,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the choice of images; default: a new one.")] = None,
+) -> None:
+    """Ask people which images are real, on a page on 127.0.0.1, and log how often they err."""
+    from pipelines.quiz.serving import serve_quiz
+
+    serve_quiz(port=port, count=count, exposure_ms=exposure_ms, seed=seed)
+
+
+def _check_png(option: str, path: Path) -> None:
+    if path.suffix.lower() not in {"", ".png"}:
+        raise UserError(f"{option} {path}: a PNG file is written; expected a name that ends in .png")

@@ -1,0 +1,55 @@
+"""Move the champion, and tell who moved it."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines import paths
+
+app = typer.Typer()
+
+_Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+_Model = Annotated[str | None, typer.Option(help="A registered model; default: register.model_name of params.yaml.")]
+
+
+@app.command()
+def promote(
+    reason: _Reason,
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION|challenger", help="The number of a version, or the latest.")
+    ] = "challenger",
+    model: _Model = None,
+) -> None:
+    """Make a registered version the champion, whatever the gate says of it."""
+    from pipelines.registry import promotion
+
+    typer.echo(promotion.promote(_model_name(model), version, reason, say=typer.echo))
+
+
+@app.command()
+def rollback(reason: _Reason, model: _Model = None) -> None:
+    """Give the alias champion back to the version that held it before."""
+    from pipelines.registry import promotion
+
+    typer.echo(promotion.roll_back(_model_name(model), reason, say=typer.echo))
+
+
+@app.command()
+def history(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False, model: _Model = None
+) -> None:
+    """Tell who was made champion when, by whom and why, newest first."""
+    from pipelines.registry import promotion
+
+    name = _model_name(model)
+    transitions = promotion.history(name)
+    if as_json:
+        typer.echo(promotion.as_json(transitions))
+    else:
+        promotion.show(name, transitions)
+
+
+def _model_name(given: str | None) -> str:
+    from ganlib.config import load_config
+
+    return given or load_config(paths.PARAMS).register_.model_name

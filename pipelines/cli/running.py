@@ -1,0 +1,93 @@
+"""Run the pipeline, now or on a schedule, and prepare its parameters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganlib.errors import UserError
+from pipelines import paths
+from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+
+app = typer.Typer()
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Parameter files; default params.yaml.")] = None,
+) -> None:
+    """Validate parameters (and, for params.yaml, that data and stages fit them) without running anything."""
+    from ganlib.config import load_config
+    from pipelines.preflight import check_project
+
+    for file in files or [paths.PARAMS]:
+        if file == paths.PARAMS:
+            check_project(Path.cwd())
+        else:
+            load_config(file)
+        typer.echo(f"{file}: valid")
+
+
+@app.command()
+def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
+    """Bring everything up to date with `dvc repro`, then summarise."""
+    from pipelines.graph import dag
+    from pipelines.preflight import check_project, forget_lost_registry
+    from pipelines.summary import show
+
+    project = Path.cwd()
+    check_project(project)
+    dag.read_graph(project)  # a mistake in dvc.yaml comes out here, in one line
+    forget_lost_registry(project, say=typer.echo)
+    try:
+        outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
+    except dag.StageFailed as error:
+        code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
+        raise typer.Exit(fail(str(error), code)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(fail("interrupted; run again to go on from the last checkpoint", 130)) from None
+    show(project, outcomes)
+
+
+@app.command()
+def run(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
+    """Run the same graph as a Prefect flow; needs no server, uses a configured one."""
+    from pipelines.preflight import check_project
+
+    check_project(Path.cwd())  # before the seconds that Prefect takes to start
+    from pipelines.flows.run import run_pipeline
+
+    raise typer.Exit(run_pipeline(Path.cwd(), force=force))
+
+
+@app.command()
+def schedule(
+    cron: Annotated[str | None, typer.Option(help="When to run, such as '0 3 * * *'.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the cron expression.")] = "UTC",
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule instead.")] = False,
+) -> None:
+    """Deploy the flow to a process work pool of a running Prefect server."""
+    from pipelines.flows.schedule import remove_schedule, schedule_pipeline
+
+    if remove:
+        remove_schedule(Path.cwd())
+        return
+    if cron is None:
+        raise UserError("--cron: missing; give a cron expression such as '0 3 * * *', or --remove")
+    schedule_pipeline(Path.cwd(), cron=cron, timezone=timezone)
+
+
+@app.command()
+def preset(
+    name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a params.yaml with changes of your own.")] = False,
+) -> None:
+    """List the presets, or write params.yaml from one."""
+    from pipelines.presets import apply_preset, find_preset, known_presets, listing
+
+    presets = known_presets(Path.cwd())
+    if name is None or name not in {known.name for known in presets}:
+        typer.echo(listing(presets))
+    if name is not None:
+        for line in apply_preset(Path.cwd(), find_preset(name, presets), presets, force=force):
+            typer.echo(line)
