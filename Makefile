@@ -7,6 +7,16 @@ BIN := $(VENV)/bin
 # Activates the environment for every recipe: DVC's stages call `python`.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# uv installs in half the time of pip, which serves where there is no uv.
+UV := $(shell command -v uv)
+ifneq ($(UV),)
+MAKE_VENV = $(BIN)/python -c '' 2>/dev/null || { rm -rf $(VENV) && $(UV) venv --quiet --python $(PYTHON) $(VENV); }
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+else
+MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+endif
+
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -30,7 +40,7 @@ bench-ingest: $(VENV)/.installed-check ## Race our packing and reading against P
 	@python -m benchmarks.ingest $(if $(FILES),--files $(FILES))
 
 bench-evaluate: $(VENV)/.installed-check ## Race our evaluation against torch-fidelity and others (an hour; FILES=folder of class folders)
-	@python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[benchmarks]'
+	@$(INSTALL) --editable '.[benchmarks]'
 	@python -m benchmarks.evaluate $(if $(FILES),--files $(FILES))
 
 ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:5000)
@@ -44,11 +54,11 @@ clean: ## Remove the environment, caches and scratch files (keeps data, models, 
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("error: PYTHON=$(PYTHON) is %d.%d, expected 3.11 or later; use make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@echo "Setting up $(VENV) (once, some minutes) ..."
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@echo "Setting up $(VENV) with $(if $(UV),uv,pip) (once, some minutes) ..."
+	@$(MAKE_VENV)
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[check]'
+	@$(INSTALL) --editable '.[check]'
 	@touch $@

@@ -13,6 +13,10 @@ PYTHON = """#!/bin/sh
 echo "$*" >> asked
 case "$*" in *venv*) mkdir -p .venv/bin; cp python-of-the-system .venv/bin/python;; esac
 """
+UV = """#!/bin/sh
+echo "uv $*" >> asked
+case "$*" in venv*) mkdir -p .venv/bin; cp python-of-the-system .venv/bin/python;; esac
+"""
 BROKEN = "#!/bin/sh\nexit 1\n"
 
 
@@ -30,8 +34,8 @@ def write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def make(folder: Path, *arguments: str) -> None:
-    command = ["make", "PYTHON=./python-of-the-system", *arguments]
+def make(folder: Path, *arguments: str, uv: str = "") -> None:
+    command = ["make", "PYTHON=./python-of-the-system", f"UV={uv}", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -59,3 +63,18 @@ def test_an_environment_without_pip_is_made_again(half_made: str | None, folder:
     asked = (folder / "asked").read_text().splitlines()
     assert len([line for line in asked if "venv" in line]) == 1, "a whole one is kept"
     assert len([line for line in asked if "pip install" in line]) == 2
+
+
+@pytest.mark.parametrize("half_made", [None, BROKEN])
+def test_uv_installs_where_it_is_found(half_made: str | None, folder: Path) -> None:
+    write_program(folder / "uv", UV)
+    if half_made is not None:
+        write_program(folder / ".venv/bin/python", half_made)
+    make(folder, ".venv/.installed", uv="./uv")
+    (folder / ".venv/.installed").unlink()
+    make(folder, ".venv/.installed", uv="./uv")
+    asked = (folder / "asked").read_text().splitlines()
+    assert not any("-m pip" in line or "-m venv" in line for line in asked)
+    assert len([line for line in asked if line.startswith("uv venv")]) == 1, "a whole one is kept"
+    assert len([line for line in asked if line.startswith("uv pip install")]) == 2
+    assert all("--constraint constraints.txt" in line for line in asked if "pip install" in line)
