@@ -40,7 +40,7 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
     graph = dag.read_graph(project)
     with hold_pipeline(project, on_wait=_say) as lock:
         forget_lost_registry(project, say=_say)
-        changed = dag.changed_stages(project)
+        changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
         create_table_artifact(
             key="plan",
             table=_plan(graph, changed, options, force=force),

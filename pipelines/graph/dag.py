@@ -1,6 +1,7 @@
 """The DVC graph as data, and its stages as supervised child processes."""
 
 import contextlib
+import math
 import os
 import re
 import sys
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import quiet_environment
-from pipelines.exit_codes import USER_ERROR_EXIT_CODE
+from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE
 from pipelines.graph import streaming
+from pipelines.graph.dvc_locks import OnWait, StillBusy, blocker, wait_for_process, wait_for_repository
 from pipelines.graph.locking import Lock, hold_pipeline
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ _HOUSEKEEPING = re.compile(
 )
 _FAILED = re.compile(r"ERROR: failed to reproduce '([^']+)': (.*)")
 _EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
-_BUSY = re.compile(r"ERROR: .*is busy, it is being blocked by:")
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,7 @@ class StageFailed(Exception):
         return self.exit_code == USER_ERROR_EXIT_CODE
 
     def __str__(self) -> str:
-        for number, line in enumerate(self.last_lines):
-            if _BUSY.match(line):
-                blocker = self.last_lines[number + 1].strip() if number + 1 < len(self.last_lines) else "unknown"
-                return f"stage {self.name}: another DVC process holds its files, {blocker}; wait for it or end it"
+        for line in self.last_lines:
             if (refused := _FAILED.match(line)) and not _EXITED.search(line):
                 return f"stage {self.name}: {refused[2]}"
         said = [line for line in self.last_lines if line and not _FAILED.match(line)]
@@ -108,6 +106,16 @@ class StageTimedOut(StageFailed):
 
     def __str__(self) -> str:
         return f"stage {self.name} took longer than {self.timeout_s:g} s (flow.timeout_s.{self.name}) and was ended"
+
+
+class StageHeldUp(StageFailed):
+    """Another DVC process held what the stage needs for longer than the stage may take."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, FAILURE_EXIT_CODE, (why,))
+
+    def __str__(self) -> str:
+        return f"stage {self.name}: {self.last_lines[0]}"
 
 
 def read_graph(project: Path) -> tuple[Stage, ...]:
@@ -142,16 +150,28 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
         )
 
 
-def changed_stages(project: Path) -> frozenset[str]:
+def changed_stages(project: Path, *, on_wait: OnWait, timeout_s: float) -> frozenset[str]:
     """The stages whose own inputs or outputs differ from dvc.lock, as DVC sees them.
 
+    Waits for other DVC processes that hold the repository or its files; `on_wait` hears whom for.
+
     Raises:
-        UserError: as read_graph, or another DVC process holds the files.
+        UserError: as read_graph.
+        StageHeldUp: another process held them for longer than `timeout_s` seconds.
     """
-    with _repository(project) as repo:
+    from dvc.lock import LockError
+
+    deadline = time.monotonic() + timeout_s
+    with _repository(project) as repo, _held_up("pipeline"):
         names = _names(repo)
-        # A data file that is tracked for itself (`dvc add`) has a status, too, but nothing to run.
-        return frozenset(names[address] for address in repo.status() if address in names)
+        while True:
+            wait_for_repository(repo, on_wait=on_wait, deadline=deadline)
+            try:
+                # A data file that is tracked for itself (`dvc add`) has a status, too, but nothing to run.
+                return frozenset(names[address] for address in repo.status() if address in names)
+            except LockError as error:
+                if found := blocker(str(error).splitlines()):
+                    wait_for_process(*found, on_wait=on_wait, deadline=deadline)
 
 
 def run_stage(
@@ -229,7 +249,8 @@ class _Transcript:
             self._on_line(line)
 
     def close_stage(self) -> None:
-        if self._status is not None:
+        # A stage that ran before DVC had to wait is found unchanged at the next try.
+        if self._status is not None and self.name not in {each.name for each in self.outcomes}:
             outcome = StageOutcome(self.name, self._status, time.monotonic() - self._started)
             self.outcomes.append(outcome)
             self._on_outcome(outcome)
@@ -245,19 +266,30 @@ def _repro(
     timeout_s: float | None,
     env: Mapping[str, str],
 ) -> None:
-    try:
-        exit_code = streaming.run(
-            # -P: no folder of the project can shadow one of DVC's modules.
-            [sys.executable, "-P", "-m", "dvc", "repro", *arguments],
-            cwd=project,
-            env=_environment() | dict(env),
-            on_line=transcript.add,
-            timeout_s=timeout_s,
-            keep_open=[lock.descriptor],
-        )
-    except TimeoutError:
-        assert timeout_s is not None
-        raise StageTimedOut(transcript.name, timeout_s, tuple(transcript.last_lines)) from None
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        with _repository(project) as repo, _held_up(transcript.name):
+            wait_for_repository(repo, on_wait=transcript.add, deadline=deadline)
+        try:
+            exit_code = streaming.run(
+                # -P: no folder of the project can shadow one of DVC's modules. A `dvc push` may begin while a stage
+                # runs, and hold the lock when it ends.
+                [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", *arguments],
+                cwd=project,
+                env=_environment() | dict(env),
+                on_line=transcript.add,
+                timeout_s=None if timeout_s is None else deadline - time.monotonic(),
+                keep_open=[lock.descriptor],
+            )
+        except TimeoutError:
+            assert timeout_s is not None
+            raise StageTimedOut(transcript.name, timeout_s, tuple(transcript.last_lines)) from None
+        found = blocker(transcript.last_lines) if exit_code != 0 else None
+        if found is None:
+            break
+        transcript.last_lines.clear()
+        with _held_up(transcript.name):
+            wait_for_process(*found, on_wait=transcript.add, deadline=deadline)
     if exit_code != 0:
         exited = [found for line in transcript.last_lines if (found := _EXITED.search(line))]
         stage_exit_code = int(exited[-1][1]) if exited else exit_code
@@ -273,9 +305,18 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def _held_up(name: str) -> Iterator[None]:
+    try:
+        yield
+    except StillBusy as error:
+        raise StageHeldUp(name, str(error)) from None
+
+
+@contextlib.contextmanager
 def _repository(project: Path) -> "Iterator[Repo]":
     """DVC's view of a project; its errors become one line for the user."""
     from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     try:
@@ -283,6 +324,8 @@ def _repository(project: Path) -> "Iterator[Repo]":
             yield repo
     except NotDvcRepoError:
         raise UserError(f"{project}: not a DVC project; expected a folder with .dvc and dvc.yaml") from None
+    except LockError:
+        raise  # no mistake of anybody's; those who need the lock wait
     except DvcException as error:
         raise UserError(f"{project / paths.DVC_FILE}: {' '.join(str(error).split())}") from None
 

@@ -36,6 +36,10 @@ def run_graph(project: ToyProject, *, force: bool = False) -> dict[str, str]:
     return {outcome.name: outcome.status for outcome in outcomes}
 
 
+def changed_stages(project: ToyProject) -> frozenset[str]:
+    return dag.changed_stages(project.root, on_wait=lambda _line: None, timeout_s=60)
+
+
 def test_the_graph_is_that_of_dvc_yaml(project: ToyProject) -> None:
     graph = dag.read_graph(project.root)
     made_by = {f"{name}.txt": name for name in STAGES}
@@ -59,9 +63,9 @@ def test_the_projects_own_graph(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_folder_in_which_we_are_does_not_matter(project: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = dag.read_graph(project.root), dag.changed_stages(project.root)
+    before = dag.read_graph(project.root), changed_stages(project)
     monkeypatch.chdir(project.root / "data")
-    assert (dag.read_graph(project.root), dag.changed_stages(project.root)) == before
+    assert (dag.read_graph(project.root), changed_stages(project)) == before
 
 
 def test_data_that_dvc_tracks_for_themselves_are_no_stage(project: ToyProject) -> None:
@@ -71,12 +75,12 @@ def test_data_that_dvc_tracks_for_themselves_are_no_stage(project: ToyProject) -
     )
     assert (project.root / "data/raw/digits.zip.dvc").exists()
     assert dag.read_graph(project.root) == before
-    assert dag.changed_stages(project.root) == set(STAGES)
+    assert changed_stages(project) == set(STAGES)
     outcomes = run_graph(project)
     assert {name: outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "ran")
-    assert dag.changed_stages(project.root) == set()
+    assert changed_stages(project) == set()
     project.change_data("other")
-    assert dag.changed_stages(project.root) == {"preprocess"}
+    assert changed_stages(project) == {"preprocess"}
     assert run_stage(project, "preprocess")[0].status == "ran"
 
 
@@ -136,13 +140,13 @@ def test_a_silent_stage_is_ended_in_time(project: ToyProject) -> None:
 
 
 def test_the_whole_graph(project: ToyProject) -> None:
-    assert dag.changed_stages(project.root) == set(STAGES)
+    assert changed_stages(project) == set(STAGES)
     assert run_graph(project) == dict.fromkeys(STAGES, "ran")
-    assert dag.changed_stages(project.root) == set()
+    assert changed_stages(project) == set()
     assert run_graph(project) == dict.fromkeys(STAGES, "unchanged")
     project.change_data("other")
     (project.root / "train.txt").unlink()
-    assert dag.changed_stages(project.root) == {"preprocess", "train", "evaluate", "register"}
+    assert changed_stages(project) == {"preprocess", "train", "evaluate", "register"}
     # preprocess runs and, for this toy, makes another output: all that follows runs.
     assert run_graph(project) == dict.fromkeys(STAGES, "ran")
     project.change_data("raw")
@@ -170,19 +174,51 @@ def test_a_second_driver_waits_and_says_for_whom(project: ToyProject) -> None:
     assert (project.root / "register.txt").exists()
 
 
-def test_a_dvc_started_by_hand_is_named(project: ToyProject) -> None:
-    project.behave("preprocess", "time.sleep(300)")
-    by_hand = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "preprocess"],
+def dvc(project: ToyProject, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", *arguments],
         cwd=project.root,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         stdout=subprocess.DEVNULL,
     )
+
+
+def test_a_dvc_started_by_hand_is_waited_for(project: ToyProject) -> None:
+    project.behave("preprocess", "time.sleep(4 if not pathlib.Path('begun').exists() else 0); "
+                   "pathlib.Path('begun').touch()")  # fmt: skip
+    by_hand = dvc(project, "repro", "preprocess")
+    lines: list[str] = []
     try:
         wait_until(lambda: len(project.processes()) >= 2, timeout_s=20, what="the other stage starts")
-        with pytest.raises(dag.StageFailed, match=rf"another DVC process holds its files, \(PID {by_hand.pid}\)"):
-            run_stage(project, "preprocess")
+        threading.Thread(target=by_hand.wait).start()  # as a shell does; DVC takes a dead child for alive until then
+        outcomes = dag.run_graph(project.root, on_line=lines.append)
     finally:
-        for process in project.processes():
-            process.kill()
-        by_hand.wait()
+        by_hand.wait(timeout=60)
+    assert any(line.startswith(f"waiting for process {by_hand.pid} (") for line in lines)
+    assert [outcome.name for outcome in outcomes] == [stage.name for stage in dag.read_graph(project.root)]
+
+
+def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> None:
+    """As `dvc push` to a slow store does, before a stage and while it runs."""
+    from dvc.lock import Lock
+
+    holder = Lock(str(project.root / ".dvc/tmp/lock"))
+    lines: list[str] = []
+    with holder:
+        with pytest.raises(dag.StageHeldUp, match=rf"process {os.getpid()} .*holds DVC's lock") as caught:
+            run_stage(project, "preprocess", timeout_s=1)
+        assert not caught.value.user_error
+        threading.Timer(8, holder.unlock).start()
+        assert dag.changed_stages(project.root, on_wait=lines.append, timeout_s=60) == set(STAGES)
+        assert any(f"waiting for process {os.getpid()} (" in line for line in lines)
+        holder.lock()
+    project.behave("preprocess", "pathlib.Path('at_work').touch(); time.sleep(2)")
+    results: list[dag.StageOutcome] = []
+    stage = threading.Thread(target=lambda: results.append(run_stage(project, "preprocess", timeout_s=100)[0]))
+    stage.start()
+    wait_until((project.root / "at_work").exists, timeout_s=30, what="the stage is at work")
+    with holder:
+        stage.join(timeout=8)
+        assert stage.is_alive()
+    stage.join(timeout=60)
+    assert [outcome.status for outcome in results] == ["ran"]

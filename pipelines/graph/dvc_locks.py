@@ -1,0 +1,82 @@
+"""DVC's own locks, which end a command at once instead of letting it wait: who holds them, and until when.
+
+One lock is the repository's, held by commands such as `dvc push`; others are those of single files, held by a
+`dvc repro` for as long as its stage runs.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+POLL_S = 0.5
+_BUSY = re.compile(r"(?:ERROR: .*)?'.*' is busy, it is being blocked by:")
+_BLOCKER = re.compile(r"\s*\(PID (\d+)\): (.*)")
+
+OnWait = Callable[[str], None]
+
+
+class StillBusy(Exception):
+    """Another DVC process did not end in time; the message names it."""
+
+
+def blocker(lines: Iterable[str]) -> tuple[int, str] | None:
+    """The process, with its command, that DVC says holds the files of a stage; None where it says nothing like it."""
+    busy = False
+    for line in lines:
+        if busy and (found := _BLOCKER.match(line)):
+            return int(found[1]), found[2]
+        busy = bool(_BUSY.search(line))
+    return None
+
+
+def wait_for_process(pid: int, command: str, *, on_wait: OnWait, deadline: float) -> None:
+    """Return when the process has ended.
+
+    Args:
+        pid: the process.
+        command: shown to people.
+        on_wait: hears whom we wait for.
+        deadline: on the clock of `time.monotonic`.
+
+    Raises:
+        StillBusy: it has not, by the deadline.
+    """
+    on_wait(f"waiting for process {pid} ({command}) to finish: it holds files of this pipeline")
+    while psutil.pid_exists(pid):
+        if time.monotonic() > deadline:
+            raise StillBusy(f"process {pid} ({command}) holds its files and did not end in time")
+        time.sleep(POLL_S)
+
+
+def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> None:
+    """Return when no other DVC command holds the repository's lock; arguments and errors as `wait_for_process`."""
+    from dvc.lock import LockError
+
+    told = False
+    while True:
+        try:
+            with repo.lock:  # tries for three seconds by itself
+                return
+        except LockError:
+            holder = _holder(Path(repo.lock.lockfile))
+        if not told:
+            on_wait(f"waiting for {holder} to finish: it holds DVC's lock ({repo.lock.lockfile})")
+            told = True
+        if time.monotonic() > deadline:
+            raise StillBusy(f"{holder} holds DVC's lock ({repo.lock.lockfile}) and did not end in time")
+
+
+def _holder(lock_file: Path) -> str:
+    """DVC's lock file holds the process's number."""
+    try:
+        process = psutil.Process(int(lock_file.read_text(encoding="utf-8").strip()))
+        return f"process {process.pid} ({' '.join(process.cmdline())})"
+    except (OSError, ValueError, psutil.Error):
+        return "another DVC command"
