@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from ganlib import events
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from pipelines.exit_codes import FAILURE_EXIT_CODE, RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 
 PLAIN_LINE_EVERY_S = 5.0
 
@@ -30,8 +31,10 @@ def run_stage(name: str, function: Callable[[], None], *, announce: bool = True)
     signal.signal(signal.SIGTERM, _terminate)
     started = time.monotonic()
     try:
-        with plain_errors(name):
+        with plain_errors(name), unchanged_inputs(name):
             function()
+    except InputsChanged as error:
+        sys.exit(fail(str(error), FAILURE_EXIT_CODE))  # to run again is the cure, which a flow does by itself
     except UserError as error:
         sys.exit(fail(str(error), USER_ERROR_EXIT_CODE))
     except TrainingInterrupted as stopped:
