@@ -1,5 +1,6 @@
 """Telemetry off, and bounded waiting: the environment of this process and of its children."""
 
+import getpass
 import os
 
 _QUIET = {
@@ -31,9 +32,18 @@ def quiet_environment() -> dict[str, str]:
 
 
 def apply() -> None:
-    """Set the switches and limits for this process, before mlflow or prefect is imported.
+    """Set the switches and limits for this process and its children, before mlflow or prefect is imported.
 
     What the user has set stays as it is.
     """
-    for name, value in {**_QUIET, **_BOUNDED}.items():
+    for name, value in {**_QUIET, **_BOUNDED, **_user()}.items():
         os.environ.setdefault(name, value)
+
+
+def _user() -> dict[str, str]:
+    """A name and a home for a user who has none, as in containers: DVC and Prefect fail without."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        return {"LOGNAME": f"uid-{os.getuid()}", "HOME": "/"}
+    return {}

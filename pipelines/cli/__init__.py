@@ -6,6 +6,7 @@ from typing import NoReturn
 import typer
 
 from ganlib.errors import UserError
+from pipelines import environment
 from pipelines.cli import data, generator, pages, registry, running
 from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
 
@@ -22,6 +23,7 @@ def _describe() -> None:
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line on stderr and exit code 2, and so is a file that cannot be used."""
+    environment.apply()
     try:
         app()
     except UserError as error:

@@ -22,13 +22,17 @@ def work():
 
 run_stage("work", work)
 """
-DVC_YAML = {
-    "stages": {
-        "work": {"cmd": "python stage.py", "deps": ["stage.py", "code", "data.bin"], "params": ["train", "seed"], "outs": ["out.txt"]}
-    }
-}  # fmt: skip
+WORK = {
+    "cmd": "python stage.py",
+    "deps": ["stage.py", "code", "data.bin"],
+    "params": ["train", "seed"],
+    "outs": ["out.txt"],
+}
 PARAMS = {"seed": 40, "train": {"rate": {"start": 1.0}, "flags": []}, "beside": 1}
-SET = "import yaml; p = pathlib.Path('params.yaml'); v = yaml.safe_load(p.read_text()); {change}; p.write_text(yaml.safe_dump(v))"
+SET = (
+    "import yaml; p = pathlib.Path('params.yaml'); v = yaml.safe_load(p.read_text()); {change}; "
+    "p.write_text(yaml.safe_dump(v))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "code/net.py").write_text("x = 1\n")
     (folder / "data.bin").write_bytes(bytes(1000))
     (folder / "stage.py").write_text(STAGE)
-    (folder / "dvc.yaml").write_text(yaml.safe_dump(DVC_YAML))
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"work": WORK}}))
     Repo.init(str(folder), no_scm=True).close()
     return folder
 
@@ -69,9 +73,7 @@ def repro(project: Path, meanwhile: str) -> subprocess.CompletedProcess[str]:
         ("pathlib.Path('params.yaml').write_text('seed: [')", ["params.yaml"]),
     ],
 )
-def test_a_change_under_a_stage_is_one_line_and_nothing_is_recorded(
-    meanwhile: str, told: list[str], project: Path
-) -> None:
+def test_a_change_under_a_stage_is_one_line_and_not_recorded(meanwhile: str, told: list[str], project: Path) -> None:
     done = repro(project, meanwhile)
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
