@@ -15,6 +15,7 @@ _QUIET = {
 REQUEST_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 REQUEST_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 REQUEST_TIMEOUT_S = 5
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BOUNDED = {
     REQUEST_TIMEOUT: str(REQUEST_TIMEOUT_S),
@@ -38,6 +39,14 @@ def apply() -> None:
     """
     for name, value in {**_QUIET, **_BOUNDED, **_user()}.items():
         os.environ.setdefault(name, value)
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = _without_loopback(os.environ.get(name, ""))
+
+
+def _without_loopback(exceptions: str) -> str:
+    """The addresses that no proxy stands before, with those of this machine among them."""
+    given = [host for host in exceptions.split(",") if host.strip()]
+    return ",".join([*given, *(host for host in LOOPBACK if host not in given)])
 
 
 def _user() -> dict[str, str]:

@@ -11,9 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+from prefect.context import get_settings_context
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectException
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    PREFECT_LOCAL_STORAGE_PATH,
+    temporary_settings,
+)
 
 from ganlib.errors import UserError
 from pipelines import paths
@@ -53,7 +61,10 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
         storage = project / paths.PREFECT_HOME / "storage"
         with (
             _own_server(project, say) as url,
-            temporary_settings({PREFECT_API_URL: url, PREFECT_LOCAL_STORAGE_PATH: storage}),
+            temporary_settings(
+                {PREFECT_API_URL: url, PREFECT_LOCAL_STORAGE_PATH: storage},
+                restore_defaults={PREFECT_API_AUTH_STRING, PREFECT_API_KEY},
+            ),
             _drained(),
         ):
             yield
@@ -73,20 +84,53 @@ def _drained() -> Iterator[None]:
 
 
 def require_api(url: str) -> None:
-    """Check that a Prefect server answers.
+    """Check that a Prefect server answers, and answers us.
 
     Raises:
         UserError: it does not.
     """
     from prefect.client.orchestration import get_client
 
-    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-        problem = client.api_healthcheck()
-    if problem is not None:
+    with told_in_one_line(url), temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        try:
+            client.read_flow_runs(limit=1)  # which needs the password; the server's health is told to everybody
+        except (ValueError, RuntimeError) as error:  # a page in place of an answer, or Prefect of another version
+            raise PrefectException(str(error)) from error
+
+
+@contextlib.contextmanager
+def told_in_one_line(url: str | None = None) -> Iterator[None]:
+    """Turn any failure of a Prefect server into one line for people.
+
+    Raises:
+        UserError: with the server's address, the reason and what to do.
+    """
+    url = url or PREFECT_API_URL.value() or "not set"
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        raise UserError(f"{_shown(url)}: {_refusal(url, error.response.status_code)}") from None
+    except (httpx.HTTPError, httpx.InvalidURL, PrefectException) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"PREFECT_API_URL={url}: no Prefect server answers ({problem}); "
-            "start one with `prefect server start`, or correct or unset the variable"
-        )
+            f"{_shown(url)}: no Prefect server answers ({why[:200]}); start one with `prefect server start`, or "
+            "correct or unset it"
+        ) from None
+
+
+def _refusal(url: str, status: int) -> str:
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        return f"the server refuses us ({status}); set PREFECT_API_AUTH_STRING=USER:PASSWORD as on the server"
+    if not url.rstrip("/").endswith("/api"):
+        return f"no Prefect API there ({status}); expected an address that ends in /api: {url.rstrip('/')}/api"
+    return f"the server answers with status {status}; look at its log"
+
+
+def _shown(url: str) -> str:
+    """The address and where it is set: the environment, or a profile of Prefect's."""
+    if os.environ.get("PREFECT_API_URL"):
+        return f"PREFECT_API_URL={url}"
+    return f"PREFECT_API_URL={url} (of Prefect's profile {get_settings_context().profile.name})"
 
 
 @contextlib.contextmanager
@@ -101,8 +145,9 @@ def _own_server(project: Path, say: Callable[[str], None]) -> Iterator[str]:
         server = supervisor.start(
             [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
             cwd=home,
+            # Settings that are meant for other servers, a password among them, would stop this one.
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
                 **quiet_environment(),
                 "PREFECT_HOME": str(home),
                 "PREFECT_SERVER_UI_ENABLED": "false",

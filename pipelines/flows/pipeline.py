@@ -4,31 +4,53 @@ Prefect adds schedules, retries, time-outs, cancelling and a page to look at;
 DVC stays the judge of what has to run.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from prefect import Task, flow, get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed
 
-from ganlib.config import FlowOptions
+from ganlib.config import FlowOptions, load_config
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.flows.report import data_quality, result_markdown
 from pipelines.graph import dag
-from pipelines.graph.locking import Lock, hold_pipeline
+from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
 from pipelines.preflight import check_project, forget_lost_registry
+from pipelines.tracking.runs import commit_of
 
 FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"
 # Marks the lines that people want to read among Prefect's own.
 FOR_PEOPLE = {"ganlib": True}
 
 
-@flow(name="pipeline", description="The stages of dvc.yaml, in their order; what has not changed is left alone.")
-def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutcome, ...]:
+def _run_name() -> str:
+    """The data set and the commit, for lists of runs; a mistake in the project is told by the run itself."""
+    project = Path(runtime.flow_run.parameters.get("project", ".")).resolve()
+    try:
+        name = load_config(project / paths.PARAMS).register_.model_name
+    except UserError:
+        name = project.name
+    commit = commit_of(project)
+    return f"{name} at {commit[:8]}" if commit else name
+
+
+@flow(
+    name="pipeline",
+    description="The stages of dvc.yaml, in their order; what has not changed is left alone.",
+    flow_run_name=_run_name,
+)
+def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutcome, ...] | State[Any]:
     """Bring a project up to date; one run at a time drives a project, the next one waits.
+
+    A run of a deployment that finds one at work and another one waiting ends at once: the waiting one will see
+    whatever it would have seen.
 
     Raises:
         UserError: a mistake in parameters, data or dvc.yaml.
@@ -38,7 +60,11 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
     project = project.resolve()
     options = check_project(project).flow
     graph = dag.read_graph(project)
-    with hold_pipeline(project, on_wait=_say) as lock:
+    with contextlib.ExitStack() as held:
+        try:
+            lock = held.enter_context(hold_pipeline(project, on_wait=_say, one_waits=runtime.deployment.id is not None))
+        except OneWaits:
+            return Completed(name="Covered", message="a run is at work and another one waits, which covers this one")
         forget_lost_registry(project, say=_say)
         changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
         create_table_artifact(

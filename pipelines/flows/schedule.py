@@ -1,15 +1,16 @@
 """`gan schedule`: the flow as a deployment that fires by itself on a Prefect server."""
 
+import asyncio
 import os
 import sys
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from ganlib.errors import UserError
 from pipelines.environment import quiet_environment
-from pipelines.flows.embedded import require_api
+from pipelines.flows.embedded import require_api, told_in_one_line
 from pipelines.flows.pipeline import pipeline
 from pipelines.preflight import check_project
 
@@ -35,7 +36,7 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
 
     Makes the work pool and the deployment where they are missing and replaces
     the schedule where there is one. One run at a time: a firing that meets a
-    run at work waits for it.
+    run at work waits for it, and one that meets another one waiting ends as covered.
 
     Raises:
         UserError: no server, no such time zone, no valid cron expression, a
@@ -43,6 +44,7 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
             project's schedule.
     """
     schedule = _cron(cron, timezone)
+    firings = _firings(schedule)
     project = project.resolve()
     check_project(project)
     with _server() as client:
@@ -57,12 +59,12 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
             parameter_openapi_schema=parameter_schema(pipeline).model_dump_for_openapi(),
             enforce_parameter_schema=True,
             schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
+            paused=False,
             work_pool_name=WORK_POOL,
             job_variables={"env": _job_environment()},
-            concurrency_limit=1,
-            concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         )
     _print(f"{project} runs at '{cron}' ({timezone}) from now on, as the deployment {NAME}.")
+    _print(f"The next two: {' and '.join(f'{each.astimezone():%a %d %b %Y %H:%M %Z}' for each in firings)}.")
     _print(f"Next: keep a worker running in this environment: prefect worker start --pool {WORK_POOL}")
     _print(f"To run it now: prefect deployment run {NAME}")
 
@@ -89,7 +91,11 @@ def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None
     except ObjectNotFound:
         return None
     folders = [step[PULL_STEP]["directory"] for step in deployment.pull_steps or [] if PULL_STEP in step]
-    if folders != [str(project)]:
+    if folders == [str(project)]:
+        return deployment
+    if folders and not any(Path(folder).exists() for folder in folders):
+        _print(f"{NAME}: was that of {folders[0]}, which is no longer here; {project} takes it over.")
+    else:
         raise UserError(
             f"{NAME}: on this server it belongs to {folders or 'an unknown folder'}, not to {project}; "
             f"remove it there, or with `prefect deployment delete {NAME}`"
@@ -97,9 +103,24 @@ def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None
     return deployment
 
 
+def _firings(schedule: CronSchedule) -> list[datetime]:
+    """The next two times."""
+    from prefect.server.schemas.schedules import CronSchedule as ServerSchedule
+
+    try:
+        return list(asyncio.run(ServerSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(2)))
+    except ValueError:
+        raise UserError(f"--cron '{schedule.cron}': never fires; expected a day that exists") from None
+
+
 def _cron(expression: str, timezone: str) -> CronSchedule:
     if timezone not in zoneinfo.available_timezones():
         raise UserError(f"--timezone {timezone}: unknown; expected a name such as UTC or Europe/Berlin")
+    if len(expression.split()) == 6:
+        raise UserError(
+            f"--cron '{expression}': found six fields, expected five (there are no seconds): minute, hour, day of the "
+            "month, month and day of the week"
+        )
     try:
         return CronSchedule(cron=expression, timezone=timezone)
     except ValidationError:
@@ -115,10 +136,10 @@ def _server() -> Iterator[SyncPrefectClient]:
     if not url:
         raise UserError(
             "PREFECT_API_URL: not set, and a schedule needs a Prefect server that stays; start one with "
-            "`prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
+            "`prefect --no-prompt server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     require_api(url)
-    with get_client(sync_client=True) as client:
+    with told_in_one_line(), get_client(sync_client=True) as client:
         yield client
 
 

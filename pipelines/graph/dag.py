@@ -284,12 +284,12 @@ def _repro(
         except TimeoutError:
             assert timeout_s is not None
             raise StageTimedOut(transcript.name, timeout_s, tuple(transcript.last_lines)) from None
-        found = blocker(transcript.last_lines) if exit_code != 0 else None
-        if found is None:
+        holder = blocker(transcript.last_lines) if exit_code != 0 else None
+        if holder is None:
             break
         transcript.last_lines.clear()
         with _held_up(transcript.name):
-            wait_for_process(*found, on_wait=transcript.add, deadline=deadline)
+            wait_for_process(*holder, on_wait=transcript.add, deadline=deadline)
     if exit_code != 0:
         exited = [found for line in transcript.last_lines if (found := _EXITED.search(line))]
         stage_exit_code = int(exited[-1][1]) if exited else exit_code

@@ -24,12 +24,14 @@ class Lock:
     descriptor: int
 
 
+class OneWaits(Exception):
+    """The lock is held, and somebody waits for it already."""
+
+
 @contextlib.contextmanager
 def hold(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[Lock]:
     """Hold a lock file, waiting as long as it takes; `on_wait` hears once whom for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with _opened(path) as descriptor:
         if not _try(descriptor):
             holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
             on_wait(f"waiting for {holder} to finish ({path})")
@@ -38,13 +40,38 @@ def hold(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[Lock]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})".encode(), 0)
         yield Lock(descriptor)
+
+
+@contextlib.contextmanager
+def hold_pipeline(project: Path, *, on_wait: Callable[[str], None], one_waits: bool = False) -> Iterator[Lock]:
+    """The lock of whoever drives a project's stages.
+
+    Args:
+        project: its folder.
+        on_wait: hears whom we wait for.
+        one_waits: do not wait beside another one that was told the same.
+
+    Raises:
+        OneWaits: it is held and one waits.
+    """
+    with contextlib.ExitStack() as queue:
+        if one_waits:
+            place = queue.enter_context(_opened(project / paths.WAITING_LOCK))
+            if not _try(place):
+                raise OneWaits
+        with hold(project / paths.PIPELINE_LOCK, on_wait=on_wait) as lock:
+            queue.close()  # the place is free for the next one
+            yield lock
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
-
-
-def hold_pipeline(project: Path, *, on_wait: Callable[[str], None]) -> contextlib.AbstractContextManager[Lock]:
-    """The lock of whoever drives a project's stages."""
-    return hold(project / paths.PIPELINE_LOCK, on_wait=on_wait)
 
 
 def _try(descriptor: int) -> bool:

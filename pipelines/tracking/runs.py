@@ -177,7 +177,7 @@ def surroundings() -> dict[str, str]:
     found = {"mlflow.source.type": "LOCAL"}
     with suppress(KeyError, OSError):  # an account without a name, as in some containers
         found["mlflow.user"] = getpass.getuser()
-    commit = _git("rev-parse", "HEAD")
+    commit = commit_of(Path())
     if commit:
         found["mlflow.source.git.commit"] = commit
         found["mlflow.source.git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
@@ -188,6 +188,11 @@ def surroundings() -> dict[str, str]:
     if flow_run:
         found["prefect.flow_run_id"] = flow_run
     return found
+
+
+def commit_of(project: Path) -> str:
+    """The commit that is checked out in a project's folder; empty where there is no git or no repository."""
+    return _git("-C", str(project), "rev-parse", "HEAD")
 
 
 def _git(*arguments: str) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
+PASSWORD = "anna:secret"
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -39,6 +42,8 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+        "PREFECT_API_AUTH_STRING": PASSWORD,
         # Look for due runs more often than in real life.
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -76,10 +81,12 @@ def _answers(url: str) -> bool:
 @pytest.fixture
 def prefect_client(prefect_environment: dict[str, str]) -> Iterator["SyncPrefectClient"]:
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     with (
-        temporary_settings({PREFECT_API_URL: prefect_environment["PREFECT_API_URL"]}),
+        temporary_settings(
+            {PREFECT_API_URL: prefect_environment["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: PASSWORD}
+        ),
         get_client(sync_client=True) as client,
     ):
         yield client

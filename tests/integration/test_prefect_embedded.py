@@ -20,9 +20,14 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 
 @pytest.fixture(scope="module")
 def environment(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """No server is configured."""
+    """No server is configured; a password is left over from one that was, and a proxy stands before all hosts."""
     alone = {name: value for name, value in prefect_environment.items() if not name.startswith("PREFECT_")}
-    return alone | {"PREFECT_HOME": str(tmp_path_factory.mktemp("home"))}
+    left_over = {"PREFECT_SERVER_API_AUTH_STRING": "anna:secret", "PREFECT_API_AUTH_STRING": "anna:other"}
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9") | {
+        "NO_PROXY": "",
+        "no_proxy": "",
+    }
+    return alone | left_over | proxies | {"PREFECT_HOME": str(tmp_path_factory.mktemp("home"))}
 
 
 @pytest.fixture(scope="module")

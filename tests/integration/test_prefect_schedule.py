@@ -8,13 +8,15 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from ganlib.errors import UserError
+from pipelines.flows.embedded import require_api
 from pipelines.flows.schedule import NAME, PULL_STEP, remove_schedule, schedule_pipeline
 from tests.toy_project import REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
 
@@ -56,7 +58,7 @@ def test_the_schedule_fires_by_itself_then_finds_nothing_to_do(
     assert again.total_run_time.total_seconds() < NOTHING_TO_DO_S
 
 
-def test_cancelling_ends_the_children(cron_project: ToyProject, prefect_client: SyncPrefectClient) -> None:
+def test_firings_that_meet_a_run_and_cancelling(cron_project: ToyProject, prefect_client: SyncPrefectClient) -> None:
     schedule_pipeline(cron_project.root, cron=NEVER)
     deployment = prefect_client.read_deployment_by_name(NAME)
     cron_project.behave("preprocess", SLEEP_WITH_CHILD)
@@ -67,6 +69,18 @@ def test_cancelling_ends_the_children(cron_project: ToyProject, prefect_client: 
         return any(process.name() == "sleep" for process in cron_project.processes())
 
     wait_until(asleep, timeout_s=60, what="the stage is at work")
+    waiting = prefect_client.create_flow_run_from_deployment(deployment.id)
+
+    def waits() -> bool:
+        logs = prefect_client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[waiting.id])))
+        return any("waiting for process" in log.message for log in logs)
+
+    wait_until(waits, timeout_s=60, what="the next run waits")
+    covered = prefect_client.create_flow_run_from_deployment(deployment.id)
+    assert wait_for_end(prefect_client, covered.id, timeout_s=60).state_name == "Covered"
+    assert prefect_client.read_flow_run(covered.id).name == "digits"
+    prefect_client.set_flow_run_state(waiting.id, Cancelling())
+    assert wait_for_end(prefect_client, waiting.id, timeout_s=30).state_name == "Cancelled"
     prefect_client.set_flow_run_state(run.id, Cancelling())
     wait_until(lambda: not cron_project.processes(), timeout_s=15, what="all processes end")
     assert wait_for_end(prefect_client, run.id, timeout_s=30).state_name == "Cancelled"
@@ -88,11 +102,9 @@ def test_prefect_yaml_deploys_the_same(
             {"cron": "0 3 * * *", "timezone": "UTC", "day_or": True}
         ]
         assert deployment.pull_steps == [{PULL_STEP: {"directory": str(cron_project.root)}}]
-    for field in ("entrypoint", "work_pool_name", "concurrency_options", "description", "parameters"):
+    for field in ("entrypoint", "work_pool_name", "global_concurrency_limit", "description", "parameters"):
         assert getattr(theirs, field) == getattr(ours, field)
     assert theirs.job_variables["env"].keys() == ours.job_variables["env"].keys()
-    assert theirs.global_concurrency_limit is not None
-    assert theirs.global_concurrency_limit.limit == 1
 
 
 def test_another_project_does_not_take_the_schedule_over(
@@ -105,8 +117,23 @@ def test_another_project_does_not_take_the_schedule_over(
             attempt()
 
 
-def test_removing(cron_project: ToyProject, prefect_client: SyncPrefectClient) -> None:
+def test_taking_over_and_removing(
+    cron_project: ToyProject,
+    prefect_client: SyncPrefectClient,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    remove_schedule(cron_project.root)
+    moved = make_project(tmp_path / "before")
+    schedule_pipeline(moved.root, cron=NEVER)
+    prefect_client.update_deployment(prefect_client.read_deployment_by_name(NAME).id, DeploymentUpdate(paused=True))
+    moved.root.rename(tmp_path / "after")
+    schedule_pipeline(tmp_path / "after", cron=NEVER)
+    assert "takes it over" in capsys.readouterr().out
+    assert not prefect_client.read_deployment_by_name(NAME).paused
+    shutil.rmtree(tmp_path / "after")
     schedule_pipeline(cron_project.root, cron=NEVER)
+    assert "The next two: Thu 29 Feb" in capsys.readouterr().out
     remove_schedule(cron_project.root)
     with pytest.raises(ObjectNotFound):
         prefect_client.read_deployment_by_name(NAME)
@@ -114,10 +141,41 @@ def test_removing(cron_project: ToyProject, prefect_client: SyncPrefectClient) -
         remove_schedule(cron_project.root)
 
 
-@pytest.mark.parametrize("cron", ["0 3 * *", "61 * * * *", "every night", ""])
-def test_an_invalid_cron_expression_is_one_line(cron: str, cron_project: ToyProject) -> None:
-    with pytest.raises(UserError, match="not a cron expression") as caught:
-        schedule_pipeline(cron_project.root, cron=cron)
+@pytest.mark.parametrize(
+    ("cron", "told"),
+    [
+        ("0 3 * *", "not a cron expression"),
+        ("61 * * * *", "not a cron expression"),
+        ("every night", "not a cron expression"),
+        ("", "not a cron expression"),
+        ("0 0 3 * * *", "six fields"),
+        ("0 0 31 2 *", "never fires"),
+    ],
+)
+def test_an_invalid_cron_expression_is_one_line(cron: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=told) as caught:
+        schedule_pipeline(tmp_path, cron=cron)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "told"),
+    [
+        ("{url}/api", "anna:wrong", "refuses us.*PREFECT_API_AUTH_STRING"),
+        ("{url}/api", None, "refuses us.*PREFECT_API_AUTH_STRING"),
+        ("{url}", "anna:secret", "ends in /api: http://127.0.0.1:[0-9]*/api"),
+        ("http://[", None, "no Prefect server answers"),
+    ],
+)
+def test_a_server_that_does_not_serve_us_is_one_line(
+    url: str, password: str | None, told: str, prefect_environment: dict[str, str]
+) -> None:
+    address = url.format(url=prefect_environment["PREFECT_API_URL"].removesuffix("/api"))
+    with (
+        temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password}),
+        pytest.raises(UserError, match=told) as caught,
+    ):
+        require_api(address)
     assert "\n" not in str(caught.value)
 
 
