@@ -75,7 +75,7 @@ def recipe(name: str, *, images: int, seed: int, threads: int) -> RunConfig:
     if name.startswith("digits:"):
         _change(values, DIGITS[name.removeprefix("digits:")])
     train = values["train"]
-    _squeeze(values, images)
+    _squeeze(values)
     train |= {"total_images": images, "seed": seed, "threads": threads, "device": "auto", "devices": 1}
     return RunConfig.model_validate(values)
 
@@ -92,11 +92,11 @@ def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:
         optimizer |= {name: changes[name] for name in ("beta1", "beta2") if name in changes}
 
 
-def _squeeze(values: Any, images: int) -> None:
+def _squeeze(values: Any) -> None:
     for value in values.values() if isinstance(values, dict) else ():
         if isinstance(value, dict) and "over_images" in value:
-            value["over_images"] = images
-        _squeeze(value, images)
+            value["over_images"] = None
+        _squeeze(value)
 
 
 def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str, float]:

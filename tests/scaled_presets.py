@@ -62,16 +62,16 @@ def scaled(name: str, *, total_iterations: int = ITERATIONS) -> RunConfig:
     control = values["augmentation"]["critic"].get("control", {})
     if control.get("kind") == "adaptive":
         control |= {"every_images": iteration, "full_range_images": 8 * iteration}
-    _squeeze(values, total)
+    _squeeze(values)
     return RunConfig.model_validate(values)
 
 
-def _squeeze(values: Any, total: int) -> None:
+def _squeeze(values: Any) -> None:
     """Let every schedule span the run."""
     for value in values.values() if isinstance(values, dict) else ():
         if isinstance(value, dict) and "over_images" in value:
-            value["over_images"] = total
-        _squeeze(value, total)
+            value["over_images"] = None
+        _squeeze(value)
 
 
 def image_of(config: RunConfig) -> ImageSpec:

@@ -21,9 +21,9 @@ def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks, steps: 
     options, latent_dim = recipe.options, state.generator.latent_dim
     if steps is None:
         steps = EagerSteps(state, recipe, ranks)
-    before = state.seen_images
-    state.generator_learner.follow(options.generator_optimizer, before, state.rate_scale)
-    state.critic_learner.follow(options.critic_optimizer, before, state.rate_scale)
+    before, total = state.seen_images, options.total_images
+    state.generator_learner.follow(options.generator_optimizer, before, total, state.rate_scale)
+    state.critic_learner.follow(options.critic_optimizer, before, total, state.rate_scale)
     state.augmentation.begin(before)
     for _ in range(options.critic_steps):
         seen = state.seen_images

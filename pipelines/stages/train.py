@@ -161,6 +161,8 @@ def _train_and_tell(run: _Run) -> None:
         sink = chain(display, log.sink)
         if checkpoints.load_latest(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
             sink(Notice(f"resumed at {state.seen_images} images shown"))
+        if line := ganlib.schedules.cut_short(config):
+            sink(Notice(line))
         _train(run, sink)
         _write_outputs(run)
         digest = generator_sha256(paths.GENERATOR)

@@ -66,6 +66,29 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(changes: dict, tmp
     assert not notices
 
 
+def test_schedules_over_null_are_those_over_the_whole_run_bit_for_bit(tmp_path: Path) -> None:
+    """Rate, betas, penalty and augmentation alike, at a length that no file names."""
+    digests = []
+    for over in (None, 72, 144):
+        config = tiny_config(
+            {
+                "train.total_images": 72,
+                "network.critic_norm": "none",
+                "train.generator_optimizer.learning_rate": {**LINEAR, "over_images": over},
+                "train.critic_optimizer.beta2": {**COSINE, "start": 0.9, "end": 0.99, "over_images": over},
+                "loss.r1.weight": {**COSINE, "over_images": over},
+                "augmentation.critic": {
+                    **ADA,
+                    "control": {"kind": "scheduled", "probability": {**COSINE, "over_images": over}},
+                },
+            }
+        )
+        state = start(config)
+        go_on(state, config, tmp_path / str(over))
+        digests.append(digest(state))
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
     digests = []
     for run, seed in enumerate((0, 0, 1)):
