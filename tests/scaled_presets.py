@@ -10,6 +10,7 @@ import yaml
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE, Ranks
+from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import RealBatch
 from ganlib.training.loop import Measure, train
 from ganlib.training.recipe import Recipe
@@ -104,7 +105,8 @@ def run(
     """Train to the end, or until killed."""
     torch.manual_seed(1)  # what a new process finds is not what the old one left
     state = initial_state(config, image_of(config), torch.device("cpu"), ranks=ranks)
-    store = CheckpointStore(folder, "preset", 2)
+    ingredients = Ingredients.of(config, image_of(config), torch.device("cpu"), {})
+    store = CheckpointStore(folder, ingredients, config.train)
     if resumed:
         found: list[str] = []
         assert store.load_latest(state, notify=found.append, ranks=ranks), found

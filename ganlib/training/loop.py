@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ganlib.config import TrainOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted, UserError
 from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
 from ganlib.sampling import Images, balanced_labels, image_grid, render, seeded_latents
@@ -72,7 +73,7 @@ def train(
         recipe: objective, augmentation and options.
         feed: this process's share of each batch.
         measure: picks the best snapshot.
-        checkpoints: where the state is kept; emptied by the caller once its outputs are written.
+        checkpoints: where the state is kept; `finish` is left to the caller, once its outputs are written.
         ranks: the processes that train together.
         should_stop: asked after every iteration.
         on_event: hears figures, pictures, alarms and progress; must not raise.
@@ -87,22 +88,24 @@ def train(
     _agree(state, session)
     if options.on_divergence == "rollback" and state.seen_images == 0:
         _save(state, session)  # something to go back to
+    state.finished = state.finished and _out_of_patience(state, options)  # the options may have changed
     clock = Clock(options.total_images, state.seen_images, session.on_event)
     steps = steps_of(state, recipe, ranks)
-    while state.seen_images < options.total_images and not state.finished:
-        before = state.seen_images
-        iterate(state, recipe, feed, ranks, steps)
-        clock.tick(state.seen_images)
-        span = Span(before, state.seen_images, options.total_images)
+    while True:
         try:
-            _milestones(state, span, clock, session)
+            if state.finished or state.seen_images >= options.total_images:
+                _close(state, clock, session)
+                return state
+            before = state.seen_images
+            iterate(state, recipe, feed, ranks, steps)
+            clock.tick(state.seen_images)
+            _milestones(state, Span(before, state.seen_images), clock, session)
         except _Diverged as diverged:
             _roll_back(state, diverged.alarm, session)
             steps.forget()  # the optimisers' state lies elsewhere now
             clock.restart(state.seen_images)
         if ranks.any(should_stop()):
             _interrupt(state, session)
-    return state
 
 
 def sample_grid(state: TrainState, recipe: Recipe) -> Images:
@@ -123,8 +126,36 @@ def _milestones(state: TrainState, span: Span, clock: Clock, session: _Session) 
         _sample(state, session)
     if measuring:
         _measure(state, session)
+        if _out_of_patience(state, options):
+            state.finished = True
+            text = f"{session.measure.metric} has not fallen for {_since_best(state)} images shown; finished early"
+            session.on_event(Notice(text))
     if saving:
         _save(state, session)
+
+
+def _close(state: TrainState, clock: Clock, session: _Session) -> None:
+    """Keep the state as a longer training passes through it; then log, sample and measure what this moment lacks."""
+    options = session.recipe.options
+    last = Span(state.seen_images - options.images_per_iteration, state.seen_images)
+    if not last.meets(options.checkpoint_every_images) and _sums_are_finite(state, session):
+        _save(state, session, milestone=False)
+    if state.summed_iterations > 0:
+        _log(state, clock, session)
+    told = state.history[-1]
+    if "diversity" not in told:
+        _sample(state, session)
+    if session.measure.metric not in told:
+        _measure(state, session)
+
+
+def _out_of_patience(state: TrainState, options: TrainOptions) -> bool:
+    return options.patience_images is not None and _since_best(state) >= options.patience_images
+
+
+def _since_best(state: TrainState) -> int:
+    """Images shown since the best snapshot."""
+    return state.seen_images - (state.best.seen_images if state.best is not None else 0)
 
 
 def _log(state: TrainState, clock: Clock, session: _Session) -> None:
@@ -156,7 +187,7 @@ def _sample(state: TrainState, session: _Session) -> None:
 
 
 def _measure(state: TrainState, session: _Session) -> None:
-    """Score the average; keep it where it is the best, and finish where it has not been for too long."""
+    """Score the average; keep it where it is the best."""
     options, metric = session.recipe.options, session.measure.metric
     score = 0.0
     if session.ranks.is_first:
@@ -170,16 +201,12 @@ def _measure(state: TrainState, session: _Session) -> None:
         session.on_event(Notice(text))
     elif state.best is None or score < state.best.score:
         state.best = Snapshot(state.seen_images, score, _weights(state.ema), _weights(state.critic))
-    since = state.seen_images - (state.best.seen_images if state.best is not None else 0)
-    if options.patience_images is not None and since >= options.patience_images:
-        state.finished = True
-        session.on_event(Notice(f"{metric} has not fallen for {since} images shown; finished early"))
 
 
-def _save(state: TrainState, session: _Session, *, on_request: bool = False) -> None:
+def _save(state: TrainState, session: _Session, *, milestone: bool = True) -> None:
     values = state.state_dict(session.ranks)
     if session.ranks.is_first:
-        session.checkpoints.save(values, on_request=on_request)
+        session.checkpoints.save(values, milestone=milestone)
     session.ranks.wait("checkpoint")
 
 
@@ -228,9 +255,14 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
 
 
 def _interrupt(state: TrainState, session: _Session) -> None:
-    if math.isfinite(float(session.ranks.total(state.sums.sum()))):
-        _save(state, session, on_request=True)
+    if _sums_are_finite(state, session):
+        _save(state, session, milestone=False)
     raise TrainingInterrupted(f"stopped at {state.seen_images} images shown; run it again to go on")
+
+
+def _sums_are_finite(state: TrainState, session: _Session) -> bool:
+    """Whether nothing has gone wrong since the last log point."""
+    return math.isfinite(float(session.ranks.total(state.sums.sum())))
 
 
 def _agree(state: TrainState, session: _Session) -> None:

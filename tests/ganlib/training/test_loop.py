@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from ganlib.events import Event, Picture, Scalars
-from ganlib.training.checkpoint import CheckpointStore
 from tests.configs import tiny_config
-from tests.toy_training import Interrupted, digest, go_on, start
+from tests.toy_training import Interrupted, digest, go_on, start, store_of
 
 LINEAR = {"shape": "linear", "start": 1e-3, "end": 1e-4, "over_images": 80, "warmup_images": 16}
 COSINE = {"shape": "cosine", "start": 0.2, "end": 0.6, "over_images": 64, "warmup_images": 0}
@@ -58,7 +57,7 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(changes: dict, tmp
         go_on(resumed, config, tmp_path / "parts", stop_after=64)
     resumed = start(config)
     notices: list[str] = []
-    assert CheckpointStore(tmp_path / "parts", "test", 2).load_latest(resumed, notify=notices.append)
+    assert store_of(config, tmp_path / "parts").load_latest(resumed, notify=notices.append)
     assert resumed.seen_images == 48
     go_on(resumed, config, tmp_path / "parts")
 
