@@ -162,8 +162,8 @@ def _train_and_tell(run: _Run) -> None:
             sink(Notice(f"resumed at {state.seen_images} images shown"))
         for line in checkpoints.remove_old_trainings():
             sink(Notice(line))
-        if line := ganlib.schedules.cut_short(config):
-            sink(Notice(line))
+        if cut := ganlib.schedules.cut_short(config):
+            sink(Notice(cut))
         _train(run, sink)
         _write_outputs(run)
         digest = generator_sha256(paths.GENERATOR)
