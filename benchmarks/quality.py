@@ -28,7 +28,7 @@ from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.sampling import balanced_labels, render, seeded_latents
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, initial_state
@@ -107,7 +107,7 @@ def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str
     wall_s, processor_s = time.perf_counter(), time.process_time()
     while state.seen_images < config.train.total_images:
         iterate(state, described, feed, ALONE)
-    figures = dict(zip(FIGURES, means(state, ALONE).tolist(), strict=True))
+    figures = dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True))
     wall_s, processor_s = time.perf_counter() - wall_s, time.process_time() - processor_s
     generated = _generated(config, data.image, state.ema, extractor)
     return {

@@ -16,7 +16,7 @@ class Span:
     before: int
     after: int
 
-    def meets(self, every_images: int) -> bool:
+    def passes_multiple_of(self, every_images: int) -> bool:
         """Whether a multiple of `every_images` lies in the span."""
         return self.after // every_images > self.before // every_images
 

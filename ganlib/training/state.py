@@ -55,7 +55,9 @@ class Learner:
         for each in self.parameters:
             each.requires_grad_(True)
 
-    def follow(self, options: OptimizerOptions, seen_images: int, total_images: int, rate_scale: float) -> None:
+    def apply_schedules(
+        self, options: OptimizerOptions, seen_images: int, total_images: int, rate_scale: float
+    ) -> None:
         """Set rate and betas to their schedules' values."""
         rate = value_at(options.learning_rate, seen_images, total_images) * rate_scale
         betas = tuple(value_at(beta, seen_images, total_images) for beta in (options.beta1, options.beta2))

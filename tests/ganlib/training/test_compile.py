@@ -14,7 +14,7 @@ from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
 from ganlib.training import requirements
 from ganlib.training.distributed import ALONE
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices
 from ganlib.training.state import TrainState
@@ -46,7 +46,7 @@ def iterated(changes: dict[str, Any]) -> tuple[TrainState, torch.Tensor]:
     rows = []
     for _ in range(ITERATIONS):
         iterate(state, recipe, feed, ALONE)
-        rows.append(means(state, ALONE))
+        rows.append(take_mean_figures(state, ALONE))
     return state, torch.stack(rows)
 
 

@@ -20,7 +20,7 @@ from ganlib.training import loop
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.graph import WARM_UP_STEPS, CudaRecorder, EagerSteps, GraphedSteps, Run, Steps, steps_of
 from ganlib.training.inputs import RealBatch
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.loop import Measure, train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
@@ -179,7 +179,7 @@ def test_graphed_steps_are_the_eager_ones(case: str, device: str, recorder: Call
             iterate(state, recipe, Feed(config, device), ALONE, steps)
         states.append(state)
     agree(*states, device)
-    assert bool(torch.isfinite(means(states[1], ALONE)).all())
+    assert bool(torch.isfinite(take_mean_figures(states[1], ALONE)).all())
 
 
 def test_a_graph_is_made_for_each_set_of_penalties_due(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     changes = {**slow, "network.critic_norm": "none", "loss.adversarial": "non_saturating"}
     state, recipe, inputs = setup(changes)
     for learner in (state.critic_learner, state.generator_learner):
-        learner.follow(recipe.options.critic_optimizer, 0, recipe.options.total_images, 1.0)
+        learner.apply_schedules(recipe.options.critic_optimizer, 0, recipe.options.total_images, 1.0)
     critic_losses = [float(critic_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert critic_losses[-1] < critic_losses[0]
     generator_losses = [float(generator_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
