@@ -166,7 +166,7 @@ def test_contents_decide_where_names_say_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"a.txt": b"x", "README": b"y"}, r"2 files: 1 x \.txt beside images; 1 x no image by its name or its"),
+        ({"a.txt": b"x", "README": b"y", "b.txt": b""}, r"3 files: 2 x \.txt beside images; 1 x no image by its name"),
         (
             {"a.heic": b"\0\0\0\x18ftypheic", "b.HEIC": b"\0\0\0\x18ftypmif1"},
             r"2 x HEIC, .*mogrify -format png '\*\.heic'",
