@@ -14,7 +14,7 @@ from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.graph import steps_of
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
@@ -67,7 +67,7 @@ class Ours:
         prepare_device(self.config.train)  # another contender may have left other settings
         for _ in range(iterations):
             iterate(self.state, self.recipe, self.feed, ALONE, self.steps)
-        means(self.state, ALONE)
+        take_mean_figures(self.state, ALONE)
 
 
 class Plain:

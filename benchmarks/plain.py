@@ -65,6 +65,7 @@ class PlainLoop:
     ) -> None:
         self.switches = switches
         self.loss: LossOptions = config.loss
+        self.total_images = config.train.total_images
         self.batches = batches
         self.fresh = fresh or switches.fresh
         self.device = start.sums.device
@@ -176,7 +177,7 @@ class PlainLoop:
             buffer.copy_(current)
 
     def _half_gamma(self) -> float:
-        return value_at(self.loss.r1.weight, 0) / 2
+        return value_at(self.loss.r1.weight, 0, self.total_images) / 2
 
     def _noise(self, count: int) -> Tensor:
         return torch.randn(count, self.generator.latent_dim, device=self.device)
@@ -191,8 +192,8 @@ class PlainLoop:
         options = config.train.critic_optimizer
         return torch.optim.Adam(
             network.parameters(),
-            lr=value_at(options.learning_rate, 0),
-            betas=(value_at(options.beta1, 0), value_at(options.beta2, 0)),
+            lr=value_at(options.learning_rate, 0, self.total_images),
+            betas=(value_at(options.beta1, 0, self.total_images), value_at(options.beta2, 0, self.total_images)),
             fused=True if self.switches.fused else None,
         )
 

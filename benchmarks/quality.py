@@ -28,7 +28,7 @@ from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.sampling import balanced_labels, render, seeded_latents
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, initial_state
@@ -75,7 +75,7 @@ def recipe(name: str, *, images: int, seed: int, threads: int) -> RunConfig:
     if name.startswith("digits:"):
         _change(values, DIGITS[name.removeprefix("digits:")])
     train = values["train"]
-    _squeeze(values, images)
+    _squeeze(values)
     train |= {"total_images": images, "seed": seed, "threads": threads, "device": "auto", "devices": 1}
     return RunConfig.model_validate(values)
 
@@ -92,11 +92,11 @@ def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:
         optimizer |= {name: changes[name] for name in ("beta1", "beta2") if name in changes}
 
 
-def _squeeze(values: Any, images: int) -> None:
+def _squeeze(values: Any) -> None:
     for value in values.values() if isinstance(values, dict) else ():
         if isinstance(value, dict) and "over_images" in value:
-            value["over_images"] = images
-        _squeeze(value, images)
+            value["over_images"] = None
+        _squeeze(value)
 
 
 def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str, float]:
@@ -107,7 +107,7 @@ def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str
     wall_s, processor_s = time.perf_counter(), time.process_time()
     while state.seen_images < config.train.total_images:
         iterate(state, described, feed, ALONE)
-    figures = dict(zip(FIGURES, means(state, ALONE).tolist(), strict=True))
+    figures = dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True))
     wall_s, processor_s = time.perf_counter() - wall_s, time.process_time() - processor_s
     generated = _generated(config, data.image, state.ema, extractor)
     return {

@@ -35,8 +35,8 @@ BOOKKEEPING = {
     "EMA": (iteration, "update_ema"),
     "gradient norms": (step, "get_total_norm"),
     "figures": (TrainState, "add_figures"),
-    "log points": (contenders, "means"),
-    "schedules": (Learner, "follow"),
+    "log points": (contenders, "take_mean_figures"),
+    "schedules": (Learner, "apply_schedules"),
     "freezing": (Learner, "freeze"),
     "unfreezing": (Learner, "unfreeze"),
 }

@@ -10,6 +10,7 @@ import yaml
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE, Ranks
+from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import RealBatch
 from ganlib.training.loop import Measure, train
 from ganlib.training.recipe import Recipe
@@ -62,16 +63,16 @@ def scaled(name: str, *, total_iterations: int = ITERATIONS) -> RunConfig:
     control = values["augmentation"]["critic"].get("control", {})
     if control.get("kind") == "adaptive":
         control |= {"every_images": iteration, "full_range_images": 8 * iteration}
-    _squeeze(values, total)
+    _squeeze(values)
     return RunConfig.model_validate(values)
 
 
-def _squeeze(values: Any, total: int) -> None:
+def _squeeze(values: Any) -> None:
     """Let every schedule span the run."""
     for value in values.values() if isinstance(values, dict) else ():
         if isinstance(value, dict) and "over_images" in value:
-            value["over_images"] = total
-        _squeeze(value, total)
+            value["over_images"] = None
+        _squeeze(value)
 
 
 def image_of(config: RunConfig) -> ImageSpec:
@@ -104,7 +105,8 @@ def run(
     """Train to the end, or until killed."""
     torch.manual_seed(1)  # what a new process finds is not what the old one left
     state = initial_state(config, image_of(config), torch.device("cpu"), ranks=ranks)
-    store = CheckpointStore(folder, "preset", 2)
+    ingredients = Ingredients.of(config, image_of(config), torch.device("cpu"), {})
+    store = CheckpointStore(folder, ingredients, config.train)
     if resumed:
         found: list[str] = []
         assert store.load_latest(state, notify=found.append, ranks=ranks), found

@@ -9,6 +9,7 @@ import torch
 
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.checkpoint import CheckpointStore
+from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import RealBatch
 from ganlib.training.loop import Measure, train
 from ganlib.training.precision import prepare_device
@@ -46,6 +47,11 @@ def start(config: RunConfig) -> TrainState:
     return initial_state(config, IMAGE, prepare_device(config.train))
 
 
+def store_of(config: RunConfig, folder: Path) -> CheckpointStore:
+    ingredients = Ingredients.of(config, IMAGE, torch.device("cpu"), {})
+    return CheckpointStore(folder, ingredients, config.train)
+
+
 def go_on(
     state: TrainState,
     config: RunConfig,
@@ -60,7 +66,7 @@ def go_on(
         Recipe.of(config, IMAGE),
         ToyFeed(config, stop_after),
         Measure("domain/fid", brightness),
-        CheckpointStore(folder, "test", config.train.keep_checkpoints),
+        store_of(config, folder),
         on_event=(lambda _event: None) if events is None else events.append,
         **more,
     )

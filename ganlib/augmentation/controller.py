@@ -28,7 +28,8 @@ class ProbabilityControl:
 
     probability: Tensor
 
-    def __init__(self, options: CriticAugmentation, device: torch.device) -> None:
+    def __init__(self, options: CriticAugmentation, device: torch.device, total_images: int) -> None:
+        self._total_images = total_images
         self._adaptive: AdaptiveControl | None = None
         self._schedule: Scheduled = 0.0
         match options:
@@ -50,7 +51,7 @@ class ProbabilityControl:
     def begin(self, seen_images: int) -> None:
         """Set the probability for a step that begins when `seen_images` have been shown; not if adaptive."""
         if self._adaptive is None:
-            self.probability.fill_(value_at(self._schedule, seen_images))
+            self.probability.fill_(value_at(self._schedule, seen_images, self._total_images))
 
     def observe(self, real_logits: Tensor) -> None:
         """Take note of the critic's logits [N] on augmented real images; without effect unless adaptive."""

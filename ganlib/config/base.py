@@ -52,16 +52,21 @@ class ImageSpec(Options):
 class Schedule(Options):
     """A figure as a function of the images shown.
 
-    It goes from `start` to `end` over `over_images` and stays there. During
-    the first `warmup_images` it is further scaled by a factor that rises
-    linearly from 0 to 1.
+    It goes from `start` to `end` over `over_images`, null being the whole run
+    (`train.total_images`), and stays there. During the first `warmup_images`
+    it is further scaled by a factor that rises linearly from 0 to 1.
     """
 
     shape: Literal["linear", "cosine"]
     start: float
     end: float
-    over_images: PositiveInt
+    over_images: PositiveInt | None
     warmup_images: NonNegativeInt
+
+    @property
+    def follows_run(self) -> bool:
+        """Whether its values depend on the length of the run."""
+        return self.over_images is None and self.start != self.end
 
 
 def _kind(value: object) -> str:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SplitName = Literal["train", "test"]
+# The kind of a refusal that is no loss: a file beside the images that is none.
+COMPANION = "companion"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Refusal:
-    """A file that is not used and was not decoded; `kind` is a field of `Policy`."""
+    """A file that is not used and was not decoded; `kind` is a field of `Policy`, or `COMPANION`."""
 
     name: str
     kind: str

@@ -15,11 +15,10 @@ class Span:
 
     before: int
     after: int
-    total: int
 
-    def meets(self, every_images: int) -> bool:
-        """Whether a multiple of `every_images`, or the end, lies in the span."""
-        return self.after >= self.total or self.after // every_images > self.before // every_images
+    def passes_multiple_of(self, every_images: int) -> bool:
+        """Whether a multiple of `every_images` lies in the span."""
+        return self.after // every_images > self.before // every_images
 
 
 class Clock:

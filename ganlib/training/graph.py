@@ -126,7 +126,7 @@ class GraphedSteps(Steps):
         def step(inputs: Inputs, penalties: Penalties) -> Tensor:
             return critic_step(self._state, self._recipe, inputs, self._ranks, penalties=penalties)
 
-        penalties = penalties_at(self._recipe.loss, self._state.seen_images, self._recipe.options.batch_size)
+        penalties = penalties_at(self._recipe, self._state.seen_images)
         return self._take(_Structure("critic", penalties.due), step, inputs, penalties)
 
     def generator(self, inputs: Inputs) -> Tensor:

@@ -21,9 +21,9 @@ def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks, steps: 
     options, latent_dim = recipe.options, state.generator.latent_dim
     if steps is None:
         steps = EagerSteps(state, recipe, ranks)
-    before = state.seen_images
-    state.generator_learner.follow(options.generator_optimizer, before, state.rate_scale)
-    state.critic_learner.follow(options.critic_optimizer, before, state.rate_scale)
+    before, total = state.seen_images, options.total_images
+    state.generator_learner.apply_schedules(options.generator_optimizer, before, total, state.rate_scale)
+    state.critic_learner.apply_schedules(options.critic_optimizer, before, total, state.rate_scale)
     state.augmentation.begin(before)
     for _ in range(options.critic_steps):
         seen = state.seen_images
@@ -52,7 +52,7 @@ def _seed_dropout(purpose: str, state: TrainState, recipe: Recipe, ranks: Ranks)
         torch.manual_seed(seed_at(recipe.options.seed, f"{purpose} drops out in {ranks.rank}", state.seen_images))
 
 
-def means(state: TrainState, ranks: Ranks) -> torch.Tensor:
+def take_mean_figures(state: TrainState, ranks: Ranks) -> torch.Tensor:
     """Mean FIGURES over all processes since the last log point, float64 on the CPU; the sums start anew."""
     total = ranks.total(state.sums.clone()) / (state.summed_iterations * ranks.size)
     state.sums.zero_()

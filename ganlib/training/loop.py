@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ganlib.config import TrainOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted, UserError
 from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
 from ganlib.sampling import Images, balanced_labels, image_grid, render, seeded_latents
@@ -15,7 +16,7 @@ from ganlib.training.clock import Clock, Span
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.graph import steps_of
 from ganlib.training.inputs import Feed
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, Snapshot, TrainState
 
@@ -72,7 +73,7 @@ def train(
         recipe: objective, augmentation and options.
         feed: this process's share of each batch.
         measure: picks the best snapshot.
-        checkpoints: where the state is kept; emptied by the caller once its outputs are written.
+        checkpoints: where the state is kept; `finish` is left to the caller, once its outputs are written.
         ranks: the processes that train together.
         should_stop: asked after every iteration.
         on_event: hears figures, pictures, alarms and progress; must not raise.
@@ -84,25 +85,27 @@ def train(
     """
     options = recipe.options
     session = _Session(recipe, measure, checkpoints, ranks, on_event if ranks.is_first else ignore)
-    _agree(state, session)
+    _check_ranks_agree(state, session)
     if options.on_divergence == "rollback" and state.seen_images == 0:
         _save(state, session)  # something to go back to
+    state.finished = state.finished and _out_of_patience(state, options)  # the options may have changed
     clock = Clock(options.total_images, state.seen_images, session.on_event)
     steps = steps_of(state, recipe, ranks)
-    while state.seen_images < options.total_images and not state.finished:
-        before = state.seen_images
-        iterate(state, recipe, feed, ranks, steps)
-        clock.tick(state.seen_images)
-        span = Span(before, state.seen_images, options.total_images)
+    while True:
         try:
-            _milestones(state, span, clock, session)
+            if state.finished or state.seen_images >= options.total_images:
+                _end_run(state, clock, session)
+                return state
+            before = state.seen_images
+            iterate(state, recipe, feed, ranks, steps)
+            clock.tick(state.seen_images)
+            _milestones(state, Span(before, state.seen_images), clock, session)
         except _Diverged as diverged:
             _roll_back(state, diverged.alarm, session)
             steps.forget()  # the optimisers' state lies elsewhere now
             clock.restart(state.seen_images)
         if ranks.any(should_stop()):
             _interrupt(state, session)
-    return state
 
 
 def sample_grid(state: TrainState, recipe: Recipe) -> Images:
@@ -115,26 +118,57 @@ def sample_grid(state: TrainState, recipe: Recipe) -> Images:
 def _milestones(state: TrainState, span: Span, clock: Clock, session: _Session) -> None:
     """What falls due in this span of the clock; nothing is measured or kept before the figures are seen to be sound."""
     options = session.recipe.options
-    measuring, saving = span.meets(options.measure_every_images), span.meets(options.checkpoint_every_images)
-    sampling = span.meets(options.sample_every_images)
-    if measuring or saving or sampling or span.meets(options.log_every_images):
+    measuring = span.passes_multiple_of(options.measure_every_images)
+    saving = span.passes_multiple_of(options.checkpoint_every_images)
+    sampling = span.passes_multiple_of(options.sample_every_images)
+    if measuring or saving or sampling or span.passes_multiple_of(options.log_every_images):
         _log(state, clock, session)
     if sampling:
         _sample(state, session)
     if measuring:
         _measure(state, session)
+        if _out_of_patience(state, options):
+            state.finished = True
+            text = f"{session.measure.metric} has not fallen for {_since_best(state)} images shown; finished early"
+            session.on_event(Notice(text))
     if saving:
         _save(state, session)
+
+
+def _end_run(state: TrainState, clock: Clock, session: _Session) -> None:
+    """Keep the state as a longer training passes through it; then log, sample and measure what this moment lacks."""
+    options = session.recipe.options
+    last = Span(state.seen_images - options.images_per_iteration, state.seen_images)
+    if not last.passes_multiple_of(options.checkpoint_every_images) and _sums_are_finite(state, session):
+        _save(state, session, milestone=False)
+    if state.summed_iterations > 0:
+        _log(state, clock, session)
+    told = state.history[-1]
+    if "diversity" not in told:
+        _sample(state, session)
+    if session.measure.metric not in told:
+        _measure(state, session)
+
+
+def _out_of_patience(state: TrainState, options: TrainOptions) -> bool:
+    return options.patience_images is not None and _since_best(state) >= options.patience_images
+
+
+def _since_best(state: TrainState) -> int:
+    """Images shown since the best snapshot."""
+    return state.seen_images - (state.best.seen_images if state.best is not None else 0)
 
 
 def _log(state: TrainState, clock: Clock, session: _Session) -> None:
     """Mean figures since the last log point; between log points, no step waits for the device."""
     recipe = session.recipe
-    figures = dict(zip(FIGURES, means(state, session.ranks).tolist(), strict=True))
-    _sound(figure_alarms(figures, recipe.options.alarms, recipe.loss, state.seen_images), FIGURE_ALARMS, state, session)
+    figures = dict(zip(FIGURES, take_mean_figures(state, session.ranks).tolist(), strict=True))
+    _raise_alarms(
+        figure_alarms(figures, recipe.options.alarms, recipe.loss, state.seen_images), FIGURE_ALARMS, state, session
+    )
     if recipe.augment is not None:
         figures["augmentation/probability"] = float(state.augmentation.probability)
-    _note(state, figures)
+    _add_to_history(state, figures)
     session.on_event(Scalars(state.seen_images, {**figures, "speed/images_per_s": clock.images_per_s}))
 
 
@@ -147,52 +181,48 @@ def _sample(state: TrainState, session: _Session) -> None:
         value = diversity(pictures, labels)
         grid = image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
         session.on_event(Picture(state.seen_images, "samples", grid))
-    value = _shared(value, state, session.ranks)
-    _note(state, {"diversity": value})
+    value = _from_first_rank(value, state, session.ranks)
+    _add_to_history(state, {"diversity": value})
     session.on_event(Scalars(state.seen_images, {"diversity": value}))
     alarms = diversity_alarms(value, state.peak_diversity, recipe.options.alarms, state.seen_images)
     state.peak_diversity = max(state.peak_diversity, value)
-    _sound(alarms, ("falling_diversity",), state, session)
+    _raise_alarms(alarms, ("falling_diversity",), state, session)
 
 
 def _measure(state: TrainState, session: _Session) -> None:
-    """Score the average; keep it where it is the best, and finish where it has not been for too long."""
+    """Score the average; keep it where it is the best."""
     options, metric = session.recipe.options, session.measure.metric
     score = 0.0
     if session.ranks.is_first:
         pictures = _draw(state, session.recipe, options.measure_samples, classes=session.recipe.image.num_classes)
         score = session.measure.score(pictures)
-    score = _shared(score, state, session.ranks)
-    _note(state, {metric: score})
+    score = _from_first_rank(score, state, session.ranks)
+    _add_to_history(state, {metric: score})
     session.on_event(Scalars(state.seen_images, {metric: score}))
     if not math.isfinite(score):
         text = f"{metric} is {score} at {state.seen_images} images shown; snapshot not considered"
         session.on_event(Notice(text))
     elif state.best is None or score < state.best.score:
         state.best = Snapshot(state.seen_images, score, _weights(state.ema), _weights(state.critic))
-    since = state.seen_images - (state.best.seen_images if state.best is not None else 0)
-    if options.patience_images is not None and since >= options.patience_images:
-        state.finished = True
-        session.on_event(Notice(f"{metric} has not fallen for {since} images shown; finished early"))
 
 
-def _save(state: TrainState, session: _Session, *, on_request: bool = False) -> None:
+def _save(state: TrainState, session: _Session, *, milestone: bool = True) -> None:
     values = state.state_dict(session.ranks)
     if session.ranks.is_first:
-        session.checkpoints.save(values, on_request=on_request)
+        session.checkpoints.save(values, milestone=milestone)
     session.ranks.wait("checkpoint")
 
 
-def _sound(alarms: Iterable[Alarm], kinds: tuple[str, ...], state: TrainState, session: _Session) -> None:
+def _raise_alarms(alarms: Iterable[Alarm], kinds: tuple[str, ...], state: TrainState, session: _Session) -> None:
     """Tell each alarm when it begins; act upon those that the options name."""
-    sounding: dict[str, Alarm] = {}
+    raised: dict[str, Alarm] = {}
     for alarm in alarms:
-        sounding.setdefault(alarm.name, alarm)  # of several figures, the first
-    for name, alarm in sounding.items():
+        raised.setdefault(alarm.name, alarm)  # of several figures, the first
+    for name, alarm in raised.items():
         if name not in state.alarms:
             session.on_event(alarm)
-    state.alarms = [name for name in state.alarms if name not in kinds] + list(sounding)
-    for name, alarm in sounding.items():
+    state.alarms = [name for name in state.alarms if name not in kinds] + list(raised)
+    for name, alarm in raised.items():
         if name in session.recipe.options.alarms.divergence:
             raise _Diverged(alarm)
 
@@ -217,7 +247,7 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
     ):
         raise TrainingDiverged(f"{what}; there is no checkpoint to go back to; {mend}")
     state.rollbacks, state.rate_scale, state.alarms = rollbacks, rate_scale, []
-    _agree(state, session)  # and all have read it before it is replaced
+    _check_ranks_agree(state, session)  # and all have read it before it is replaced
     _save(state, session)
     text = (
         f"{what}; rolled back to {state.seen_images} images shown, learning rates times {rate_scale:g} "
@@ -228,12 +258,17 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
 
 
 def _interrupt(state: TrainState, session: _Session) -> None:
-    if math.isfinite(float(session.ranks.total(state.sums.sum()))):
-        _save(state, session, on_request=True)
+    if _sums_are_finite(state, session):
+        _save(state, session, milestone=False)
     raise TrainingInterrupted(f"stopped at {state.seen_images} images shown; run it again to go on")
 
 
-def _agree(state: TrainState, session: _Session) -> None:
+def _sums_are_finite(state: TrainState, session: _Session) -> bool:
+    """Whether nothing has gone wrong since the last log point."""
+    return math.isfinite(float(session.ranks.total(state.sums.sum())))
+
+
+def _check_ranks_agree(state: TrainState, session: _Session) -> None:
     """See that all processes are at the same moment.
 
     Raises:
@@ -247,14 +282,14 @@ def _agree(state: TrainState, session: _Session) -> None:
         )
 
 
-def _note(state: TrainState, figures: dict[str, float]) -> None:
+def _add_to_history(state: TrainState, figures: dict[str, float]) -> None:
     """Add figures to the history's row of this moment."""
     if not state.history or state.history[-1]["seen_images"] != state.seen_images:
         state.history.append({"seen_images": state.seen_images})
     state.history[-1].update(figures)
 
 
-def _shared(value: float, state: TrainState, ranks: Ranks) -> float:
+def _from_first_rank(value: float, state: TrainState, ranks: Ranks) -> float:
     """What the first process has found, in all processes."""
     mine = torch.tensor(value if ranks.is_first else 0.0, dtype=torch.float64, device=state.sums.device)
     return float(ranks.total(mine))

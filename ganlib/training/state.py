@@ -55,12 +55,15 @@ class Learner:
         for each in self.parameters:
             each.requires_grad_(True)
 
-    def follow(self, options: OptimizerOptions, seen_images: int, rate_scale: float) -> None:
+    def apply_schedules(
+        self, options: OptimizerOptions, seen_images: int, total_images: int, rate_scale: float
+    ) -> None:
         """Set rate and betas to their schedules' values."""
-        rate = value_at(options.learning_rate, seen_images) * rate_scale
+        rate = value_at(options.learning_rate, seen_images, total_images) * rate_scale
+        betas = tuple(value_at(beta, seen_images, total_images) for beta in (options.beta1, options.beta2))
         for group in self.optimizer.param_groups:
             group["lr"] = rate if self.rate is None else self.rate.fill_(rate)
-            group["betas"] = (value_at(options.beta1, seen_images), value_at(options.beta2, seen_images))
+            group["betas"] = betas
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser and scaler."""
@@ -176,7 +179,7 @@ def initial_state(
         ema=ema,
         generator_learner=_learner(generator, options.generator_optimizer, options, device),
         critic_learner=_learner(critic, options.critic_optimizer, options, device),
-        augmentation=ProbabilityControl(config.augmentation.critic, device),
+        augmentation=ProbabilityControl(config.augmentation.critic, device, options.total_images),
         sums=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
         drops_out=any(isinstance(each, nn.Dropout | nn.Dropout2d) and each.p > 0 for each in critic.modules()),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from ganlib.config import LossOptions, OptimizerOptions, PenaltyOptions
+from ganlib.config import OptimizerOptions, PenaltyOptions
 from ganlib.losses import (
     critic_loss,
     generator_loss,
@@ -42,12 +42,13 @@ class Penalties(NamedTuple):
     due: Due
 
 
-def penalties_at(loss: LossOptions, seen_images: int, batch_size: int) -> Penalties:
+def penalties_at(recipe: Recipe, seen_images: int) -> Penalties:
     """The factors after `seen_images`: gamma / 2 for R1 and R2, times the steps that a lazy one stands for."""
+    loss, options = recipe.loss, recipe.options
 
-    def factor(options: PenaltyOptions) -> float:
-        due = seen_images // batch_size % options.every_steps == 0
-        return value_at(options.weight, seen_images) * options.every_steps if due else 0.0
+    def factor(penalty: PenaltyOptions) -> float:
+        due = seen_images // options.batch_size % penalty.every_steps == 0
+        return value_at(penalty.weight, seen_images, options.total_images) * penalty.every_steps if due else 0.0
 
     r1, r2, gradient_penalty = factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty)
     return Penalties(r1, r2, gradient_penalty, Due(r1 > 0, r2 > 0, gradient_penalty > 0))
@@ -69,7 +70,7 @@ def critic_step(
     differentiate them.
     """
     if penalties is None:
-        penalties = penalties_at(recipe.loss, state.seen_images, recipe.options.batch_size)
+        penalties = penalties_at(recipe, state.seen_images)
     learner = state.critic_learner
     learner.optimizer.zero_grad(set_to_none=True)
     parts = inputs.parts(recipe.options.accumulation)

@@ -18,13 +18,13 @@ def check(
 ) -> None:
     """Validate parameters (and, for params.yaml, that data and stages fit them) without running anything."""
     from ganlib.config import load_config
+    from ganlib.schedules import cut_short
     from pipelines.preflight import check_project
 
     for file in files or [paths.PARAMS]:
-        if file == paths.PARAMS:
-            check_project(Path.cwd())
-        else:
-            load_config(file)
+        config = check_project(Path.cwd()) if file == paths.PARAMS else load_config(file)
+        if line := cut_short(config):
+            typer.echo(f"{file}: {line}")
         typer.echo(f"{file}: valid")
 
 

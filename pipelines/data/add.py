@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ganlib.config import load_config
+from ganlib.config import DataOptions, load_config
 from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
+from ganlib.datasets.sources.opening import check_readable
 from ganlib.errors import UserError
 from ganlib.replacing import replacing
 from pipelines import paths
@@ -40,7 +41,7 @@ def add(project: Path, what: str, *, name: str | None, given: Path | None, force
     Raises:
         UserError: the data are not there or not as expected, the name is taken, or DVC refuses.
     """
-    load_config(project / paths.PARAMS)  # before anything is fetched or copied for it
+    options = load_config(project / paths.PARAMS).data  # before anything is fetched or copied for it
     if not (project / ".dvc").is_dir():
         raise UserError(f"{project}: not a DVC project; run this in the folder of a ganlib project")
     known = named_sets()
@@ -53,9 +54,9 @@ def add(project: Path, what: str, *, name: str | None, given: Path | None, force
     if what in known:
         _add_named(project, known[what], name=name or what, given=given, force=force, say=say)
     elif is_url(what):
-        _add_url(project, what, name=name, say=say)
+        _add_url(project, what, options, name=name, say=say)
     else:
-        _add_path(project, what, name=name, force=force, say=say)
+        _add_path(project, what, options, name=name, force=force, say=say)
     say("next: gan data check, then gan repro")
 
 
@@ -76,7 +77,7 @@ def _add_named(project: Path, named: NamedSet, *, name: str, given: Path | None,
     say(f"{named.name}: {named.fits}")
 
 
-def _add_path(project: Path, what: str, *, name: str | None, force: bool, say: Say) -> None:
+def _add_path(project: Path, what: str, options: DataOptions, *, name: str | None, force: bool, say: Say) -> None:
     source = local_path(what).expanduser()
     _check_path(source, what)
     raw, real = _real(project / paths.RAW), _real(source)
@@ -87,20 +88,30 @@ def _add_path(project: Path, what: str, *, name: str | None, force: bool, say: S
             target = paths.RAW / real.relative_to(raw)
             if name is not None and name != _stem(target):
                 raise UserError(f"--name {name}: {target} is in {paths.RAW} already; leave the name out")
+            _look(options, str(source))
         else:
             if name is None:
                 raise UserError(f"--name: missing; give {printable(what)} the name it shall have in {paths.RAW}")
             target = paths.RAW / f"{name}{'' if source.is_dir() else _suffix(source)}"
             check_free(project, target, force=force)
-            left_out = copy_in(source, project / target)
+            _look(options, str(source))
+            left_out = copy_in(source, project / target, options)
             if left_out:
                 more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
-                shown = ", ".join(left_out[:_SHOWN])
-                say(f"not copied, as they lead elsewhere or are no files: {shown}{more}")
+                shown = ", ".join(f"{refusal.name} ({refusal.detail})" for refusal in left_out[:_SHOWN])
+                say(f"not copied: {shown}{more}")
         _adopt(project, target, say)
 
 
-def _add_url(project: Path, url: str, *, name: str | None, say: Say) -> None:
+def _look(options: DataOptions, source: str) -> None:
+    """See that what is to be added holds an image that can be read."""
+    try:
+        check_readable(options.model_copy(update={"source": source}))
+    except UserError as error:
+        raise UserError(str(error).removeprefix("data.source=")) from None
+
+
+def _add_url(project: Path, url: str, options: DataOptions, *, name: str | None, say: Say) -> None:
     """Data at a URL stay there: DVC and the preprocess stage read them where they are."""
     parts = urlsplit(url)
     shown = printable(url)
@@ -111,6 +122,7 @@ def _add_url(project: Path, url: str, *, name: str | None, say: Say) -> None:
         )
     if name is not None:
         say(f"--name {name}: not needed, as the data stay where they are")
+    _look(options, url)
     with hold_pipeline(project, on_wait=say):
         before = point_at(project, url)
     say(f"{shown}: left there and read from there; to version a copy, download it and add its path")

@@ -3,13 +3,15 @@
 import logging
 import os
 import shutil
-import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ganlib.datasets.items import printable
+from ganlib.config import DataOptions
+from ganlib.datasets.files import Folder
+from ganlib.datasets.files.links import OUTSIDE, LinkEntry, may_open
+from ganlib.datasets.items import Refusal, printable
 from ganlib.errors import UserError
 from ganlib.replacing import replacing
 from pipelines import environment
@@ -54,19 +56,38 @@ def replacing_file(destination: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def copy_in(source: Path, target: Path) -> tuple[str, ...]:
+def copy_in(source: Path, target: Path, options: DataOptions) -> tuple[Refusal, ...]:
     """Copy a file or folder, replacing what is there as a whole; returns what was left out.
 
-    Hidden files are never read as images and stay behind. A link inside a folder
-    is followed to a file of the same folder; other links, pipes and devices are
-    left out.
+    What `ganlib.datasets.files` skips or refuses stays behind: hidden files and
+    what storage leaves behind, most links that lead outside, pipes and devices.
+
+    Raises:
+        UserError: more than `data.cleaning.max_dropped_share` of the files would stay behind; nothing is replaced.
     """
     if not source.is_dir():
         with replacing_file(target) as partial:
             shutil.copy2(source, partial)
         return ()
     with replacing(target) as folder:
-        return tuple(_copy_folder(source, folder, Path(os.path.realpath(source))))
+        left_out = []
+        count = 0
+        for entry in Folder(str(source), options.limits.max_files).entries():
+            count += 1
+            if isinstance(entry, Refusal):
+                left_out.append(entry)
+            elif isinstance(entry, LinkEntry) and not may_open(f"{source}/{entry.name}", source):
+                left_out.append(Refusal(printable(entry.name), "unsafe_name", OUTSIDE))
+            else:
+                (folder / entry.name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / entry.name, folder / entry.name)
+        most = options.cleaning.max_dropped_share
+        if len(left_out) > most * count:
+            raise UserError(
+                f"{printable(str(source))}: {len(left_out)} of {count} files cannot be copied, expected at most the "
+                f"share data.cleaning.max_dropped_share={most}; first: {left_out[0].name}: {left_out[0].detail}"
+            )
+        return tuple(left_out)
 
 
 def version(project: Path, target: Path) -> str:
@@ -96,26 +117,3 @@ def size_text(path: Path) -> str:
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     size = sum(each.stat().st_size for each in files)
     return f"{len(files)} file{'' if len(files) == 1 else 's'}, {size / 1e6:.1f} MB"
-
-
-def _copy_folder(source: Path, target: Path, inside: Path) -> Iterator[str]:
-    """Copy into an existing folder; yields what is left out."""
-    with os.scandir(source) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            below = target / entry.name
-            below.mkdir()
-            yield from _copy_folder(Path(entry.path), below, inside)
-        elif _is_own_file(entry, inside):
-            shutil.copy2(entry.path, target / entry.name)
-        else:
-            yield printable(entry.path)
-
-
-def _is_own_file(entry: os.DirEntry[str], inside: Path) -> bool:
-    """Whether it is a regular file, itself or behind a link that stays in the folder."""
-    real = Path(os.path.realpath(entry.path))
-    return real.is_relative_to(inside) and real.exists() and stat.S_ISREG(real.stat().st_mode)

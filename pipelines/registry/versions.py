@@ -1,9 +1,12 @@
 """Generators as versions in the model registry: made, found again, and fetched."""
 
 import importlib.metadata
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import ganlib
@@ -91,7 +94,7 @@ def _find_or_log_model(
         params=client.get_run(run_id).data.params,
     )
     address_all_of_mlflow()
-    with warnings.catch_warnings():
+    with _copies(artifacts) as copies, warnings.catch_warnings():
         # MLflow's own types provoke this when mlflow.pyfunc is imported.
         warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
         Model.log(
@@ -100,12 +103,22 @@ def _find_or_log_model(
             run_id=run_id,
             model_id=model.model_id,
             python_model=str(MODEL_CODE),
-            artifacts={name: str(path) for name, path in artifacts.items()},
+            artifacts={name: str(path) for name, path in copies.items()},
             code_paths=[str(Path(ganlib.__file__).parent)],
             pip_requirements=_requirements(),
             input_example=_INPUT_EXAMPLE,
         )
     return client.get_logged_model(model.model_id)
+
+
+@contextmanager
+def _copies(artifacts: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Files in the place of links, such as DVC makes into its cache: MLflow refuses those that leave their folder."""
+    with TemporaryDirectory() as folder:
+        copies = {name: Path(folder) / path.name for name, path in artifacts.items()}
+        for name, path in artifacts.items():
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, copies[name])
+        yield copies
 
 
 def _requirements() -> list[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import torch
 
@@ -29,9 +28,10 @@ from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
-from ganlib.training.checkpoint import CheckpointStore, fingerprint
+from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import Ranks, join, local_rank
 from ganlib.training.feeding import SplitFeed
+from ganlib.training.ingredients import Ingredients
 from ganlib.training.launch import device_count, inside_worker, launch, node_count
 from ganlib.training.loop import Measure, sample_grid, train
 from ganlib.training.precision import device_type, prepare_device
@@ -55,11 +55,6 @@ from pipelines.tracking import runs
 from pipelines.tracking.lineage import content_tags
 
 MEASURE_BATCH_SIZE = 250
-# A checkpoint can be gone on from whatever these are: by whom it is read, when to stop, what to keep.
-NOT_IN_THE_BITS = (
-    "devices", "total_images", "patience_images", "keep_checkpoints",
-    "alarms", "on_divergence", "max_rollbacks", "rollback_rate_factor",
-)  # fmt: skip
 COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measures
 # The code that a generator's bits depend on: the score picks the snapshot.
 BITS = (
@@ -80,24 +75,23 @@ BITS = (
 
 def main() -> None:
     """Train in this process, or in as many as `train.devices` and the nodes ask for."""
-    options = load_config(paths.PARAMS).train
-    check_devices(options)
-    processes = device_count(options.devices, device_type(options))
+    config = load_config(paths.PARAMS)
+    check_devices(config.train)
+    processes = device_count(config.train.devices, device_type(config.train))
     if inside_worker() or processes * node_count() == 1:
-        train_generator()
+        train_generator(config)
     else:
-        launch(_worker, processes=processes)
+        launch(_worker, config, processes=processes)
 
 
-def _worker() -> None:
+def _worker(config: RunConfig) -> None:
     """One of several processes."""
     with plain_errors("train"):
-        train_generator()
+        train_generator(config)
 
 
-def train_generator() -> None:
+def train_generator(config: RunConfig) -> None:
     """Train, or go on where an interrupted training stopped, and write `models/generator`."""
-    config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
     if len(data.train) < config.train.batch_size:
         raise UserError(
@@ -118,14 +112,18 @@ def train_generator() -> None:
             starting_point=None if start is None else starting_point(start, paths.STARTING_POINT),
         )
         extractor = project_extractor(config.train.extractor, config, device)
-        checkpoints = CheckpointStore(
-            paths.CHECKPOINTS, _fingerprint(config, data, extractor, device), config.train.keep_checkpoints
-        )
+        digests = {
+            "training images": data.train.digest,
+            "weights of train.extractor": extractor.weights_sha256,
+            "training code": source_digest(*BITS),
+        }
+        ingredients = Ingredients.of(config, data.image, device, digests)
+        checkpoints = CheckpointStore(paths.CHECKPOINTS, ingredients, config.train)
         run = _Run(config, data, state, extractor, checkpoints, ranks, device, should_stop)
         if ranks.is_first:
             _train_and_tell(run)
         else:
-            checkpoints.load_latest(state, notify=lambda _text: None, ranks=ranks)
+            checkpoints.resume(state, notify=lambda _text: None, ranks=ranks)
             _train(run, ignore)
 
 
@@ -147,11 +145,12 @@ def _train_and_tell(run: _Run) -> None:
     """What the first process does: train, tell people and MLflow, write the outputs."""
     config, data, state, checkpoints = run.config, run.data, run.state, run.checkpoints
     with (
+        checkpoints.in_use(),
         ProgressDisplay("train") as display,
         runs.training_run(
             experiment=config.tracking.experiment,
             run_key=checkpoints.run_key(),
-            run_name=f"{config.network.family}-{checkpoints.fingerprint[:8]}",
+            run_name=f"{config.network.family}-{checkpoints.address[:8]}",
             params=config.model_dump(mode="json", by_alias=True, exclude={"flow", "tracking"}),
             tags=content_tags(config, data),
             dataset=_dataset(config, data),
@@ -159,15 +158,19 @@ def _train_and_tell(run: _Run) -> None:
     ):
         log.metrics({f"data/{name}": value for name, value in data.manifest.totals.items()}, 0)
         sink = chain(display, log.sink)
-        if checkpoints.load_latest(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
+        if checkpoints.resume(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
             sink(Notice(f"resumed at {state.seen_images} images shown"))
+        for line in checkpoints.remove_old_trainings():
+            sink(Notice(line))
+        if cut := ganlib.schedules.cut_short(config):
+            sink(Notice(cut))
         _train(run, sink)
         _write_outputs(run)
         digest = generator_sha256(paths.GENERATOR)
         log.tags({"generator_sha256": digest})
         for path in (paths.PARAMS, paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
             log.artifact(path, "training")
-    checkpoints.clear()
+    checkpoints.finish()
     assert state.best is not None
     say(
         f"train: generator {digest[:12]}… from {state.best.seen_images} images shown, "
@@ -246,23 +249,6 @@ def _write_outputs(run: _Run) -> None:
         "init_from": None if start is None else start.sha256,
     }
     ImageGenerator(state.ema, config.network, data.image, provenance).save(paths.GENERATOR, critic=state.critic)
-
-
-def _fingerprint(config: RunConfig, data: PackedData, extractor: Extractor, device: torch.device) -> str:
-    sections = config.model_dump(mode="json", include={"network", "loss", "augmentation", "train"})
-    for name in NOT_IN_THE_BITS:
-        del sections["train"][name]
-    return fingerprint(
-        {
-            **sections,
-            "image": data.image.model_dump(mode="json"),
-            "data": data.train.digest,
-            "extractor": extractor.weights_sha256,
-            "device": device.type,
-            "code": source_digest(*BITS),
-            "torch_fidelity": version("torch-fidelity"),
-        }
-    )
 
 
 def _dataset(config: RunConfig, data: PackedData) -> runs.DatasetInfo:

@@ -74,6 +74,19 @@ def test_a_whole_run_says_what_it_did_and_a_second_one_that_nothing_is_to_do(pro
     assert "Nothing has changed since the last run" in out
 
 
+def test_a_schedule_that_the_run_cuts_off_is_told(project: ToyProject, gan: Gan) -> None:
+    rate = {"shape": "linear", "start": 1e-3, "end": 0.0, "over_images": 1000, "warmup_images": 0}
+    params = yaml.safe_load((project.root / "params.yaml").read_text())["train"]
+    set_params(
+        project, "train", total_images=500, critic_optimizer=params["critic_optimizer"] | {"learning_rate": rate}
+    )
+    code, out, err = gan("check")
+    assert (code, err) == (0, "")
+    told, verdict = out.splitlines()
+    assert told.startswith("params.yaml: train.total_images=500 ends before these schedules do: ")
+    assert verdict == "params.yaml: valid"
+
+
 def test_every_mistake_in_the_parameters_is_a_line_of_its_own(project: ToyProject, gan: Gan) -> None:
     set_params(project, "data", channels=2, image_size=17)
     for command in ("check", "repro"):

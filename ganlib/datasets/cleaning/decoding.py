@@ -17,8 +17,9 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPR
 from ganlib.config import Action, LimitOptions
 from ganlib.datasets.cleaning import opencv
 from ganlib.datasets.cleaning.colours import Profile, read_profile, suits, to_eight_bits, to_plain, to_srgb
-from ganlib.datasets.cleaning.headers import Header, ImageFormat, ends_early, scan
+from ganlib.datasets.cleaning.headers import Header, ends_early, scan
 from ganlib.datasets.cleaning.overhearing import overheard
+from ganlib.datasets.files.formats import ImageFormat
 from ganlib.datasets.items import Unreadable, printable
 
 _ORIENTATION_TAG = 0x0112

@@ -1,39 +1,11 @@
-"""What a file's first bytes say: its format, and whether it is as ordinary as the fast decoder needs it."""
+"""What the headers of a file say: whether it is complete, and as ordinary as the fast decoder needs it."""
 
-import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Literal
 
+from ganlib.datasets.files.formats import ImageFormat
 from ganlib.datasets.items import Unreadable
-
-# Only formats that Pillow decodes itself: no interpreter (EPS) and no exotic parser sees foreign bytes.
-ImageFormat = Literal["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
-
-_BMP_HEADER_BYTES = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
-_PPM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+\d")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_OTHERS = (
-    (re.compile(rb"....ftyp", re.DOTALL), "HEIC or AVIF, which is not read"),
-    (re.compile(rb"%PDF"), "a PDF document"),
-    (re.compile(rb"%!PS"), "a PostScript document"),
-    (re.compile(rb"PK\x03\x04"), "a zip archive"),
-    (re.compile(rb"\x1f\x8b"), "a gzip archive"),
-    (re.compile(rb"\s*<(?:!doctype html|html)", re.IGNORECASE), "an HTML page"),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|svg)", re.IGNORECASE), "XML or SVG"),
-)
-_SUFFIXES: dict[str, ImageFormat] = {
-    **dict.fromkeys(("bmp", "dib"), "BMP"),
-    "gif": "GIF",
-    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif"), "JPEG"),
-    **dict.fromkeys(("png", "apng"), "PNG"),
-    **dict.fromkeys(("ppm", "pgm", "pbm", "pnm"), "PPM"),
-    **dict.fromkeys(("tif", "tiff"), "TIFF"),
-    "webp": "WEBP",
-}
-# Suffixes of what is never decoded here: nothing that is decoded can rightly be called so.
-_OTHER_SUFFIXES = frozenset(("avif", "heic", "heif", "ico", "jp2", "jxl", "pdf", "psd", "svg", "tga"))
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_END = b"\xff\xd9"
@@ -62,36 +34,6 @@ class Header:
     bits: int
     plain: bool
     complete: bool
-
-
-def sniff(content: bytes) -> ImageFormat:
-    """The format by the first bytes.
-
-    Raises:
-        Unreadable: `not_an_image`, with what it looks like.
-    """
-    if content.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if content.startswith(_PNG_START):
-        return "PNG"
-    if content.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "WEBP"
-    if content.startswith(_TIFF):
-        return "TIFF"
-    if content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in _BMP_HEADER_BYTES:
-        return "BMP"
-    if _PPM.match(content):
-        return "PPM"
-    what = next((name for pattern, name in _OTHERS if pattern.match(content)), "no known format")
-    raise Unreadable("not_an_image", what)
-
-
-def contradicts(name: str, image_format: ImageFormat) -> bool:
-    """Whether a name has a suffix that says another format; one that says nothing does not contradict."""
-    suffix = name[name.rfind(".") + 1 :].lower()
-    return _SUFFIXES.get(suffix, image_format) != image_format or suffix in _OTHER_SUFFIXES
 
 
 def ends_early(content: bytes, image_format: ImageFormat) -> bool:

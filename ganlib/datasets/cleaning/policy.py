@@ -11,7 +11,7 @@ from ganlib.datasets.cleaning.deadlines import Deadline, DeadlinePassed
 from ganlib.datasets.cleaning.decoding import Picture, check_size, decode
 from ganlib.datasets.cleaning.fitting import fit, squares
 from ganlib.datasets.cleaning.hashing import difference_hash, grey_std, luma, picture_sha256
-from ganlib.datasets.cleaning.headers import contradicts, sniff
+from ganlib.datasets.files.formats import contradicts, format_of
 from ganlib.datasets.items import Item, Unreadable, printable
 from ganlib.errors import UserError
 
@@ -115,7 +115,7 @@ def _opened(content: bytes, name: str, options: DataOptions, found: _Findings) -
     if len(content) > limits.max_file_bytes:
         reason = f"{len(content)} bytes are more than data.limits.max_file_bytes={limits.max_file_bytes}"
         raise Unreadable("too_large", reason)
-    image_format = sniff(content)
+    image_format = format_of(name, content)
     if contradicts(name, image_format):
         found("wrong_extension", f"it is {image_format}")
     return decode(content, image_format, limits, found)

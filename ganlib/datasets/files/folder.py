@@ -1,11 +1,13 @@
 """The files of a folder, of this machine or behind a URL, and a file by itself."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ganlib.datasets.files.formats import HEAD_BYTES
+from ganlib.datasets.files.links import OUTSIDE, LinkEntry, followed, is_content, may_open
 from ganlib.datasets.files.names import is_junk, refuse_unsafe, unsafe
 from ganlib.datasets.files.places import (
     find,
@@ -20,7 +22,7 @@ from ganlib.datasets.files.places import (
     trouble_told,
     wrong,
 )
-from ganlib.datasets.files.reading import read_each, stream_each, too_large
+from ganlib.datasets.files.reading import read_each, read_heads, stream_each, too_large
 from ganlib.datasets.items import FileEntry, Refusal, printable
 
 # Fetched at once from a URL, as each answer takes a while to come.
@@ -32,7 +34,7 @@ _SPECIAL = "\0"
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of this machine; links are followed to files inside it and refused otherwise."""
+    """A folder of this machine; which links are followed is said in `links`."""
 
     location: str
     max_files: int
@@ -59,8 +61,12 @@ class Folder:
                 yield name
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file; raises FileNotFoundError where it is not there."""
-        return open(f"{local_path(self.location)}/{name}", "rb")  # noqa: PTH123 - once an image: a Path takes as long
+        """Open a file; raises FileNotFoundError where it is not there, and UserError for a link that leads outside."""
+        root = local_path(self.location)
+        path = f"{root}/{name}"
+        if not may_open(path, Path(os.path.realpath(root))):
+            raise wrong(f"{self.location.rstrip('/')}/{name}", OUTSIDE)
+        return open(path, "rb")  # noqa: PTH123 - once an image: a Path takes as long
 
     def stream(self) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:
         """All files with their content."""
@@ -68,9 +74,21 @@ class Folder:
 
     def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
         """The content of each file in turn, or why it is not used."""
+        found = read_each(self.location, self._opener(), entries, limit_bytes)
+        for entry, content in zip(entries, found, strict=True):
+            if isinstance(entry, LinkEntry) and isinstance(content, bytes) and not is_content(content, entry.digest):
+                yield Refusal(printable(entry.name), "unsafe_name", OUTSIDE)
+            else:
+                yield content
+
+    def heads(self, entries: Sequence[FileEntry]) -> Iterator[bytes]:
+        """The first bytes of each file in turn."""
+        return read_heads(self.location, self._opener(), entries)
+
+    def _opener(self) -> Callable[[FileEntry], IO[bytes]]:
         root = local_path(self.location)
         # Once an image: a Path would take as long as the rest.
-        return read_each(self.location, lambda entry: open(f"{root}/{entry.name}", "rb"), entries, limit_bytes)  # noqa: PTH123
+        return lambda entry: open(f"{root}/{entry.name}", "rb")  # noqa: PTH123
 
     def _found(self, root: Path) -> Iterator[tuple[str, bool]]:
         """Names of all files but junk, and whether they are regular files for certain."""
@@ -109,15 +127,7 @@ class Folder:
                 return refusal
             path = f"{root}/{name}"
             if not regular:
-                # Unlike Path.resolve, this returns for a link to itself, in every version of Python.
-                target = os.path.realpath(path)
-                if not os.path.islink(path):  # noqa: PTH114
-                    return Refusal(printable(name), "unsafe_name", "not a regular file")
-                if not Path(target).is_relative_to(inside):
-                    return Refusal(printable(name), "unsafe_name", "a link that leads outside the folder")
-                if not os.path.isfile(target):  # noqa: PTH113 - false, not an error, for names that are too long
-                    return Refusal(printable(name), "unsafe_name", "a link to something that is no file")
-                path = target
+                return followed(path, name, inside)
             status = os.lstat(path)
             return FileEntry(name, status.st_size, local_stamp(status))
 
@@ -187,22 +197,33 @@ class RemoteFolder:
             else:
                 yield from self._fetched(batch)
 
-    def _fetched(self, batch: Sequence[FileEntry]) -> list[bytes]:
-        asked = [entry for entry in batch if entry.size_bytes]
+    def heads(self, entries: Sequence[FileEntry]) -> Iterator[bytes]:
+        """The first bytes of each file in turn; some are fetched at once."""
+        for at in range(0, len(entries), _BATCH_FILES):
+            batch = entries[at : at + _BATCH_FILES]
+            sizes = [HEAD_BYTES if entry.size_bytes < 0 else min(entry.size_bytes, HEAD_BYTES) for entry in batch]
+            yield from (head[:HEAD_BYTES] for head in self._ranges(batch, sizes))
+
+    def _fetched(self, batch: Sequence[FileEntry]) -> Iterator[bytes]:
+        for entry, content in zip(batch, self._ranges(batch, [entry.size_bytes for entry in batch]), strict=True):
+            if len(content) != entry.size_bytes:
+                raise wrong(self.location, f"{entry.name} changed while it was read; run again")
+            yield content
+
+    def _ranges(self, entries: Sequence[FileEntry], sizes: Sequence[int]) -> list[bytes]:
+        """So many bytes of the beginning of each file, so that one that has grown since cannot fill the memory."""
+        asked = [(entry.name, size) for entry, size in zip(entries, sizes, strict=True) if size]
         with trouble_told(self.location):
             system, root = remote(self.location)
-            paths = [self._path(root, entry.name) for entry in asked]
-            # Ranges, so that a file that has grown since cannot fill the memory.
-            found = system.cat_ranges(paths, [0] * len(asked), [entry.size_bytes for entry in asked], on_error="return")
+            paths = [self._path(root, name) for name, _ in asked]
+            found = system.cat_ranges(paths, [0] * len(asked), [size for _, size in asked], on_error="return")
         contents = {}
-        for entry, content in zip(asked, found, strict=True):
-            with trouble_told(self.location, entry.name):
+        for (name, _), content in zip(asked, found, strict=True):
+            with trouble_told(self.location, name):
                 if isinstance(content, Exception):
                     raise content
-                if len(content) != entry.size_bytes:
-                    raise wrong(self.location, f"{entry.name} changed while it was read; run again")
-            contents[entry.name] = bytes(content)
-        return [contents.get(entry.name, b"") for entry in batch]
+            contents[name] = bytes(content)
+        return [contents.get(entry.name, b"") for entry in entries]
 
     def _listed(self, system: Any, folder: str) -> list[tuple[str, dict[str, Any]]]:
         """Paths and descriptions of what lies in a folder; markers of the folder itself are left out."""

@@ -6,11 +6,19 @@ from pathlib import PurePosixPath
 
 from ganlib.datasets.items import Refusal, printable
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+# Of file systems, network disks, backups and viewers of pictures, in lower case.
+_JUNK = frozenset(
+    {
+        *("__macosx", "icon\r", "network trash folder", "temporary items"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "lost+found", "__pycache__"),
+        *("picasa.ini", "zbthumbnail.info"),
+    }
 )
-ARCHIVE_SUFFIXES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst"})
-_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_JUNK_ENDS = (
+    *("~", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".aria2", ".tmp", ".temp"),
+    *(".swp", ".lrdata", ".lrcat"),
+)
 # As operating systems have it; headers of archives can hold a million.
 _MOST_CHARACTERS = 4096
 _SHOWN_CHARACTERS = 200
@@ -25,14 +33,15 @@ def suffix_of(name: str) -> str:
     return f".{suffix.lower()}" if dot and stem else ""
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a path ends as image files do."""
-    return suffix_of(name) in IMAGE_SUFFIXES
+def stem_of(name: str) -> str:
+    """A path without the last suffix of its file."""
+    suffix = suffix_of(name)
+    return name[: -len(suffix)] if suffix else name
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file, or a folder it lies in, is hidden or left behind by an operating system."""
-    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
+    """Whether a file, or a folder it lies in, is hidden, unfinished, or left behind by what stores or shows files."""
+    return any(part.startswith(".") or part in _JUNK or part.endswith(_JUNK_ENDS) for part in name.lower().split("/"))
 
 
 def unsafe(name: str) -> str | None:

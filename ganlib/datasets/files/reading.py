@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
+from ganlib.datasets.files.formats import HEAD_BYTES
 from ganlib.datasets.files.places import trouble_told
 from ganlib.datasets.items import FileEntry, Files, Refusal, printable
 
@@ -20,6 +21,13 @@ class RandomAccess(Files, Protocol):
 
     def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
         """The content of each file in turn, or why it is not used.
+
+        Raises:
+            UserError: the source cannot be read.
+        """
+
+    def heads(self, entries: Sequence[FileEntry]) -> Iterator[bytes]:
+        """The first `HEAD_BYTES` of each file in turn, or fewer.
 
         Raises:
             UserError: the source cannot be read.
@@ -63,6 +71,19 @@ def read_each(
             with trouble_told(location, entry.name):
                 raise
         yield content
+
+
+def read_heads(
+    location: str, opened: Callable[[FileEntry], IO[bytes]], entries: Iterable[FileEntry]
+) -> Iterator[bytes]:
+    """The first `HEAD_BYTES` of each file in turn; none of what is damaged."""
+    for entry in entries:
+        try:
+            with trouble_told(location, printable(entry.name)), opened(entry) as file:
+                head = file.read(HEAD_BYTES)
+        except DAMAGE:
+            head = b""
+        yield head
 
 
 def stream_each(files: Files) -> Iterator[tuple[FileEntry, IO[bytes]] | Refusal]:

@@ -3,12 +3,13 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from ganlib.datasets.files.compression import Compression, open_inflated
 from ganlib.datasets.files.names import is_junk, refuse_unsafe, tidy
 from ganlib.datasets.files.places import open_place, open_unchanged, too_many, wrong
-from ganlib.datasets.files.reading import read_each
+from ganlib.datasets.files.reading import read_each, read_heads
 from ganlib.datasets.files.tar_headers import DamagedTarError, TarMember, headers
 from ganlib.datasets.items import FileEntry, Refusal, printable
 
@@ -66,12 +67,12 @@ class Tar:
     def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
         """The content of each member in turn, or why it is not used."""
         with open_unchanged(self.location, self.stamp) as file:
+            yield from read_each(self.location, partial(_opened_in, file), entries, limit_bytes)
 
-            def opened(entry: FileEntry) -> IO[bytes]:
-                assert isinstance(entry, TarEntry)
-                return io.BufferedReader(_Slice(file, entry.offset, entry.size_bytes))
-
-            yield from read_each(self.location, opened, entries, limit_bytes)
+    def heads(self, entries: Sequence[FileEntry]) -> Iterator[bytes]:
+        """The first bytes of each member in turn."""
+        with open_unchanged(self.location, self.stamp) as file:
+            yield from read_heads(self.location, partial(_opened_in, file), entries)
 
     def _walk(self) -> Iterator[tuple[FileEntry | Refusal, IO[bytes]]]:
         with open_place(self.location) as file:
@@ -148,6 +149,11 @@ class _Slice(io.RawIOBase):
         if self._close and not self.closed:
             self._file.close()
         super().close()
+
+
+def _opened_in(file: IO[bytes], entry: FileEntry) -> IO[bytes]:
+    assert isinstance(entry, TarEntry)
+    return io.BufferedReader(_Slice(file, entry.offset, entry.size_bytes))
 
 
 def _judged(

@@ -9,11 +9,12 @@ import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, cast
 
 from ganlib.datasets.files.names import is_junk, refuse_unsafe, tidy
 from ganlib.datasets.files.places import open_place, open_unchanged, too_many, wrong
-from ganlib.datasets.files.reading import read_each
+from ganlib.datasets.files.reading import read_each, read_heads
 from ganlib.datasets.items import FileEntry, Refusal, printable
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -105,12 +106,12 @@ class Zip:
     def contents(self, entries: Sequence[FileEntry], limit_bytes: int) -> Iterator[bytes | Refusal]:
         """The content of each member in turn, or why it is not used."""
         with open_unchanged(self.location, self.stamp) as file:
+            yield from read_each(self.location, partial(_opened_in, file), entries, limit_bytes)
 
-            def opened(entry: FileEntry) -> IO[bytes]:
-                assert isinstance(entry, ZipEntry)
-                return _opened(file, entry, close=False)
-
-            yield from read_each(self.location, opened, entries, limit_bytes)
+    def heads(self, entries: Sequence[FileEntry]) -> Iterator[bytes]:
+        """The first bytes of each member in turn."""
+        with open_unchanged(self.location, self.stamp) as file:
+            yield from read_heads(self.location, partial(_opened_in, file), entries)
 
 
 def _find_directory(file: IO[bytes]) -> _Directory:
@@ -198,6 +199,11 @@ def _judged(entry: ZipEntry, name: str, reason: tuple[str, str] | None) -> ZipEn
     if name.endswith("/") or is_junk(entry.name):
         return None
     return entry if reason is None else Refusal(printable(entry.name), *reason)
+
+
+def _opened_in(file: IO[bytes], entry: FileEntry) -> IO[bytes]:
+    assert isinstance(entry, ZipEntry)
+    return _opened(file, entry, close=False)
 
 
 def _opened(file: IO[bytes], entry: ZipEntry, *, close: bool) -> IO[bytes]:

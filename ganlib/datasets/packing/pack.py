@@ -82,7 +82,7 @@ def pack(
             on_event(Notice(f"no test image of {shown}: no metric compares with one"))
         if found.dropped:
             left_out = f"{found.dropped} of {found.files} files left out, listed in {destination / QUARANTINE}"
-            on_event(Notice(f"{left_out}: {found.first_cases()}"))
+            on_event(Notice(f"{left_out}: {found.first_cases()}{found.duplicates_advice()}"))
     return manifest
 
 
@@ -97,6 +97,7 @@ def check_usable(options: DataOptions, found: Survey) -> None:
         raise UserError(
             f"data.source={options.source}: {found.dropped} of {found.files} files are left out, expected at most the "
             f"share data.cleaning.max_dropped_share={options.cleaning.max_dropped_share}; first: {found.first_cases()}"
+            f"{found.duplicates_advice()}"
         )
     images = found.images
     for split, other in zip(SPLITS, reversed(SPLITS), strict=True):

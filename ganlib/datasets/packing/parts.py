@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from ganlib.config import DataOptions
 from ganlib.datasets.cleaning.cleaned import Finding
 from ganlib.datasets.cleaning.policy import clean
-from ganlib.datasets.items import Item, Part, Refusal, printable
+from ganlib.datasets.items import COMPANION, Item, Part, Refusal, printable
 from ganlib.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 # Whether an image is unusual among all the others is not decided here.
 _WHOLE_SET = ("exact_duplicate", "near_duplicate", "split_overlap")
 _DECODERS = ("numpy", "opencv-python-headless", "pillow")
@@ -69,7 +69,7 @@ class Row(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A row of the quarantine list."""
+    """A row of the quarantine list; the action of a companion of images is `skip`."""
 
     name: str
     kind: str
@@ -79,7 +79,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecodedPart:
-    """What is known of a part; `files` counts the members that were met."""
+    """What is known of a part; `files` counts the members that were met, but for companions of images."""
 
     identity: str
     files: int
@@ -178,7 +178,10 @@ def _decode(work: Work, identity: str) -> DecodedPart:
         for index, item in enumerate(work.part.items()):
             files += 1
             journal.at(index)
-            if isinstance(item, Refusal):
+            if isinstance(item, Refusal) and item.kind == COMPANION:
+                files -= 1
+                cases.append(Case(printable(item.name), COMPANION, "skip", printable(item.detail)))
+            elif isinstance(item, Refusal):
                 cases.append(_refused(item.name, item.kind, item.detail, options))
             elif index in work.deadly:
                 detail = "its decoder died, or took more than data.limits.max_decode_s"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions, PreprocessOptions
-from ganlib.datasets.items import Source, printable
+from ganlib.datasets.items import COMPANION, Source, printable
 from ganlib.datasets.packing.executors import Executor, open_executor
 from ganlib.datasets.packing.index import Index
 from ganlib.datasets.packing.parts import Work, after_death, decode_part, open_pixels, remove_parts
@@ -32,7 +32,8 @@ class Survey:
     """What a source holds, once cleaned.
 
     `description` says what kind of source it is; `files` counts all that was
-    met. Everything else is asked of the index, so that it takes no memory.
+    met, but for files beside the images that are none. Everything else is asked
+    of the index, so that it takes no memory.
     """
 
     description: str
@@ -45,7 +46,7 @@ class Survey:
     @property
     def dropped(self) -> int:
         """Files left out."""
-        return self.index.number("SELECT COUNT(DISTINCT name) FROM finding WHERE action = 'drop'")
+        return self.index.number("SELECT COUNT(*) FROM finding WHERE action = 'drop'")
 
     @property
     def images(self) -> dict[str, dict[str, int]]:
@@ -121,6 +122,17 @@ class Survey:
             return open_pixels(self.parts, self.index.values("SELECT identity FROM part")[0])[:0]
         return np.stack([open_pixels(self.parts, identity)[row] for identity, row in places])
 
+    def duplicates_advice(self) -> str:
+        """What to do instead where images are there several times to weigh more; empty where none is."""
+        count = self.index.number("SELECT COUNT(*) FROM finding WHERE action = 'drop' AND kind = 'exact_duplicate'")
+        if not count:
+            return ""
+        evenly = "train.class_balanced=true shows all classes equally often; " if self.classes else ""
+        return (
+            f"; {count} of these are exact duplicates: {evenly}data.cleaning.policy.exact_duplicate=keep lets them "
+            "weigh more"
+        )
+
     def first_cases(self, action: str = "drop") -> str:
         """The first few cases in one line."""
         query = "SELECT name, detail FROM finding WHERE action = ? ORDER BY name LIMIT ?"
@@ -152,6 +164,7 @@ def survey(
         with open_executor(preprocess) as executor:
             _decode_all(source, options, executor, folder, index, on_event)
         _check_some(source, options, index)
+        _tell_companions(index, on_event)
         index.settle()
         if len(index.classes) == 1:
             only = printable(index.classes[0])
@@ -196,17 +209,29 @@ def _decode_all(
 def _check_some(source: Source, options: DataOptions, index: Index) -> None:
     images = index.number("SELECT COUNT(*) FROM image")
     if images == 0:
-        first = next(index.rows("SELECT name, detail FROM finding ORDER BY name LIMIT 1"), None)
+        # First those that are lost, then those beside them.
+        query = "SELECT name, detail FROM finding ORDER BY action, name LIMIT 1"
+        first = next(index.rows(query), None)
+        companions = index.number("SELECT COUNT(*) FROM finding WHERE kind = ?", COMPANION)
         shown = "" if first is None else f" (first: {first[0]}: {first[1]})"
         raise UserError(
-            f"data.source={options.source}: found {index.files} files, none of them a usable image{shown}; expected "
-            "image files such as .png or .jpg"
+            f"data.source={options.source}: found {index.files + companions} files, none of them a usable "
+            f"image{shown}; expected image files such as .png or .jpg"
         )
     unlabelled = index.number("SELECT COUNT(*) FROM image WHERE label IS NULL")
     if 0 < unlabelled < images:
         raise UserError(
             f"data.source={options.source}: {unlabelled} of {images} images have no label; expected all or none"
         )
+
+
+def _tell_companions(index: Index, on_event: EventSink) -> None:
+    count = index.number("SELECT COUNT(*) FROM finding WHERE kind = ?", COMPANION)
+    if count:
+        name, detail = next(
+            index.rows("SELECT name, detail FROM finding WHERE kind = ? ORDER BY name LIMIT 1", COMPANION)
+        )
+        on_event(Notice(f"{count} more files are no images and not counted, such as {name} ({detail})"))
 
 
 def _moments(count: int, first: int, second: int) -> tuple[float, float]:

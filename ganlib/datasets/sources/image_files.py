@@ -2,16 +2,25 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files import CompressedTar, Folder, RemoteFolder, Tar, Zip
-from ganlib.datasets.files.names import ARCHIVE_SUFFIXES, is_image_name, suffix_of, unsafe
-from ganlib.datasets.files.places import trouble_told, wrong
+from ganlib.datasets.files.formats import (
+    HEAD_BYTES,
+    companion_detail,
+    format_of,
+    is_image_head,
+    sort_by_name,
+)
+from ganlib.datasets.files.names import unsafe
+from ganlib.datasets.files.places import UNKNOWN_SIZE, trouble_told, wrong
 from ganlib.datasets.files.reading import DAMAGE, RandomAccess, read_limited, too_large
-from ganlib.datasets.items import FileEntry, Item, Part, Refusal, printable
+from ganlib.datasets.items import COMPANION, FileEntry, Item, Part, Refusal, Unreadable, printable
 from ganlib.datasets.sources.grouping import grouped
 from ganlib.datasets.sources.labels import DATASET_JSON, read_label_file
 from ganlib.datasets.sources.layout import Layout, Meaning, is_split_folder, lay_out
@@ -19,6 +28,9 @@ from ganlib.datasets.sources.layout import Layout, Meaning, is_split_folder, lay
 _MOST_FILES = 512
 # Of content that travels inside a part, as a compressed tar cannot be read again from the middle.
 _MOST_BYTES = 64 << 20
+# Files whose first bytes are asked for at once where names say nothing.
+_LOOKED_AT_ONCE = 256
+_SHOWN = 3
 
 
 class Member(NamedTuple):
@@ -101,7 +113,7 @@ class ImageFiles:
         options = self.options
         if options.labels == "none":
             return False
-        first = next(self._names(), None)
+        first = next(self._all_names(), None)
         if first is None:
             raise wrong(options.source, "found no usable image; expected image files such as .png or .jpg")
         folder, _, below = first.partition("/")
@@ -120,7 +132,7 @@ class ImageFiles:
         if isinstance(self.files, CompressedTar):
             found, names = self._streamed(self.files)
         else:
-            found, names = self._opened(self.files), self._names()
+            found, names = self._opened(self.files), self._names(self.files)
         if options.labels not in ("auto", "none"):
             if not found:
                 raise wrong(location, f"data.labels={options.labels}: not found; expected a path inside the source")
@@ -149,10 +161,66 @@ class ImageFiles:
         with trouble_told(files.location, name), file:
             return [read_label_file(files.location, name, file)]
 
-    def _names(self) -> Iterator[str]:
-        if isinstance(self.files, Folder):
-            return filter(is_image_name, self.files.names())
-        return (e.name for e in self.files.entries() if isinstance(e, FileEntry) and is_image_name(e.name))
+    def check_readable(self) -> None:
+        """See, at the first of them, that there is an image of a format that is read.
+
+        Raises:
+            UserError: there is none; the message says what there is instead.
+        """
+        met: Counter[str] = Counter()
+        for found, head in self._first_bytes():
+            if isinstance(found, Refusal):
+                met[found.detail] += 1
+                continue
+            try:
+                format_of(found.name, head)
+            except Unreadable as error:
+                met["an empty file" if not head else str(error)] += 1
+            else:
+                return
+        shown = "; ".join(f"{count} x {detail}" for detail, count in met.most_common(_SHOWN))
+        raise wrong(
+            self.files.location,
+            f"found no usable image among {met.total()} files{shown and ': '}{shown}",
+            "expected image files such as .png or .jpg",
+        )
+
+    def _first_bytes(self) -> Iterator[tuple[FileEntry | Refusal, bytes]]:
+        """All files, and the first bytes of those that may be images."""
+        if isinstance(self.files, CompressedTar):
+            for found in self.files.stream():
+                if isinstance(found, Refusal):
+                    yield found, b""
+                else:
+                    entry, file = found
+                    head = file.read(HEAD_BYTES)
+                    yield self._refused(entry.name, head) or entry, head
+            return
+        images = self._images(self.files, self.files.entries())
+        while batch := list(islice(images, _LOOKED_AT_ONCE)):
+            entries = [found for found in batch if isinstance(found, FileEntry)]
+            heads = self.files.heads(entries)
+            yield from ((found, next(heads) if isinstance(found, FileEntry) else b"") for found in batch)
+
+    def _all_names(self) -> Iterator[str]:
+        if isinstance(self.files, CompressedTar):
+            return (found.name for found, _ in self._first_bytes() if isinstance(found, FileEntry))
+        return self._names(self.files)
+
+    def _names(self, files: RandomAccess) -> Iterator[str]:
+        entries: Iterable[FileEntry | Refusal] = files.entries()
+        if isinstance(files, Folder):
+            entries = (FileEntry(name, UNKNOWN_SIZE, "") for name in files.names())
+        return (found.name for found in self._images(files, entries) if isinstance(found, FileEntry))
+
+    def _images(self, files: RandomAccess, entries: Iterable[FileEntry | Refusal]) -> Iterator[FileEntry | Refusal]:
+        """Those that are images by their names or else by their first bytes; all others as refusals."""
+        entries = iter(entries)
+        while batch := list(islice(entries, _LOOKED_AT_ONCE)):
+            unknown = [found for found in batch if isinstance(found, FileEntry) and sort_by_name(found.name) is None]
+            heads = dict(zip(unknown, files.heads(unknown), strict=True)) if unknown else {}
+            for found in batch:
+                yield found if isinstance(found, Refusal) else self._refused(found.name, heads.get(found, b"")) or found
 
     def _streamed(self, files: CompressedTar) -> tuple[list[Mapping[str, str] | None], list[str]]:
         """What the label file says, which may come after the images, and the names of these."""
@@ -164,25 +232,25 @@ class ImageFiles:
             entry, file = found
             if entry.name == self._label_file:
                 tables.append(read_label_file(files.location, entry.name, file))
-            elif is_image_name(entry.name):
+            elif self._refused(entry.name, file.read(HEAD_BYTES)) is None:
                 names.append(entry.name)
         return tables, names
 
-    def _refused(self, name: str) -> Refusal | None:
-        """Why a file is not read: its name says that it is none of the images."""
-        if is_image_name(name):
+    def _refused(self, name: str, head: bytes) -> Refusal | None:
+        """Why a file is not read: it is none of the images, by its name or else by its first bytes."""
+        sort = sort_by_name(name)
+        if sort == "image" or (sort is None and is_image_head(head)):
             return None
-        if suffix_of(name) in ARCHIVE_SUFFIXES:
+        if sort == "archive":
             where = "beside images" if isinstance(self.files, Folder | RemoteFolder) else "inside an archive"
             return Refusal(printable(name), "not_an_image", f"an archive {where}, which is not opened")
-        return Refusal(printable(name), "not_an_image", "no image by its name")
+        return Refusal(printable(name), COMPANION, companion_detail(name))
 
     def _members(self, files: RandomAccess, layout: Layout) -> Iterator[Member | Refusal]:
-        for entry in files.entries():
-            if isinstance(entry, Refusal):
-                yield entry
-            elif entry.name not in (DATASET_JSON, self._label_file):
-                yield self._refused(entry.name) or Member(entry, layout.meaning(entry.name))
+        used_otherwise = (DATASET_JSON, self._label_file)
+        entries = (entry for entry in files.entries() if isinstance(entry, Refusal) or entry.name not in used_otherwise)
+        for found in self._images(files, entries):
+            yield found if isinstance(found, Refusal) else Member(found, layout.meaning(found.name))
 
     def _read(self, files: CompressedTar, layout: Layout) -> Iterator[Item | Refusal]:
         limit_bytes = self.options.limits.max_file_bytes
@@ -193,14 +261,15 @@ class ImageFiles:
             entry, file = found
             if entry.name in (DATASET_JSON, self._label_file):
                 continue
-            refusal = self._refused(entry.name)
+            head = file.read(HEAD_BYTES)
+            refusal = self._refused(entry.name, head)
             if refusal is None and entry.size_bytes > limit_bytes:
                 refusal = too_large(entry, limit_bytes)
             content = refusal or read_limited(file, entry, limit_bytes)
             if isinstance(content, Refusal):
                 yield content
             else:
-                yield Item(entry.name, *layout.meaning(entry.name), content)
+                yield Item(entry.name, *layout.meaning(entry.name), head + content)
 
 
 def _digest(members: Iterable[Member | Item | Refusal]) -> str:

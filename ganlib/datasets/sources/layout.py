@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ganlib.config import DataOptions
+from ganlib.datasets.files.names import stem_of
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import SplitName
 from ganlib.errors import UserError
@@ -59,7 +60,7 @@ class Layout:
             label, _, rest = rest.partition("/")
             if not rest:
                 raise wrong(self.location, f"changed while it was read ({name} is new); run again")
-        return Meaning(rest.rpartition(".")[0], label, split)
+        return Meaning(stem_of(rest), label, split)
 
 
 def is_split_folder(name: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Literal
 from ganlib.config import DataOptions
 from ganlib.datasets.files import AnyFiles, CompressedTar, SingleFile, Tar, open_files
 from ganlib.datasets.files.compression import compression_of
-from ganlib.datasets.files.names import is_image_name, suffix_of
+from ganlib.datasets.files.formats import is_image_name
+from ganlib.datasets.files.names import suffix_of
 from ganlib.datasets.files.opening import first_block
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import FileEntry, Item, Source
@@ -78,6 +79,22 @@ def is_labelled(options: DataOptions) -> bool:
         for item in part.items():
             if isinstance(item, Item):
                 return item.label is not None
+    raise wrong(options.source, f"found no usable image; {_EXPECTED}")
+
+
+def check_readable(options: DataOptions) -> None:
+    """See, at the first of it, that a source holds an image; labels and the layout are not judged.
+
+    Raises:
+        UserError: the source is unusable, or nothing in it can be read; the message says what there is instead.
+    """
+    source = open_source(options.model_copy(update={"labels": "none", "split": "hash"}))
+    if isinstance(source, ImageFiles):
+        source.check_readable()
+        return
+    for part in source.parts():
+        if any(isinstance(item, Item) for item in part.items()):
+            return
     raise wrong(options.source, f"found no usable image; {_EXPECTED}")
 
 

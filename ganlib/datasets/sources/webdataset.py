@@ -1,23 +1,25 @@
-"""WebDataset: tars in which the files of a sample have one name up to the first dot.
+"""WebDataset: tars in which the files of a sample have one name up to a dot.
 
-A sample has an image, and in `.cls` (a number or a name) or in `.json` under
-`label` its class. Its files follow each other, as the format asks for.
+By the format it is the first dot, and what follows is the field. A sample has
+an image, and in `.cls` (a number or a name) or in `.json` under `label` its
+class. Its files follow each other, as the format asks for.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files.folder import Folder, RemoteFolder
-from ganlib.datasets.files.names import IMAGE_SUFFIXES
+from ganlib.datasets.files.formats import is_image_name
+from ganlib.datasets.files.names import stem_of, suffix_of
 from ganlib.datasets.files.opening import open_files
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.files.reading import read_limited
 from ganlib.datasets.files.tar import CompressedTar, Tar
-from ganlib.datasets.items import FileEntry, Files, Item, Part, Refusal, printable
+from ganlib.datasets.items import COMPANION, FileEntry, Files, Item, Part, Refusal, printable
 from ganlib.datasets.sources.rows import (
     PART_ROWS,
     Numbering,
@@ -35,6 +37,9 @@ from ganlib.datasets.sources.rows import (
 _LABEL_SUFFIXES = (".cls", ".json")
 _MAX_LABEL_BYTES = 1 << 20
 _SHARD = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz|zst))$")
+# More files of one name up to the first dot are no sample: the dots belong to names.
+_MOST_FIELDS = 64
+_WORDS = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 Content = bytes | Refusal
@@ -156,6 +161,8 @@ class WebDatasetSource:
     def _tar(self, shard: str) -> Tar | CompressedTar:
         if isinstance(self._files, Tar | CompressedTar):
             return self._files
+        assert isinstance(self._files, Folder | RemoteFolder)
+        self._files.open(shard).close()  # refuses a link that leads outside
         tar = open_files(f"{self._files.location.rstrip('/')}/{shard}", self._options.limits.max_files)
         if not isinstance(tar, Tar | CompressedTar):
             raise wrong(self._files.location, f"{shard} is no tar", "make or fetch it again")
@@ -181,26 +188,46 @@ class WebDatasetSource:
         name = sample.label.name
         return _label(self._files.location, f"{shard}/{name}".lstrip("/"), contents[name]) is not None
 
-    def _samples(self, shard: str, entries: Iterable[FileEntry | Refusal]) -> Iterator[Sample | Refusal]:
-        for key, group in groupby(entries, lambda entry: None if isinstance(entry, Refusal) else _key(entry.name)):
-            if key is None:
-                yield from (entry for entry in group if isinstance(entry, Refusal))
-                continue
-            members = {_suffix(entry.name): entry for entry in group if isinstance(entry, FileEntry)}
-            images = [entry for suffix, entry in members.items() if suffix in IMAGE_SUFFIXES]
-            if len(images) > 1:
-                raise wrong(
-                    self._files.location,
-                    f"sample {shard}/{key} has {len(images)} images ({', '.join(entry.name for entry in images[:3])})",
-                    "expected one in each sample",
-                )
-            wanted = _LABEL_SUFFIXES if self._options.labels != "none" else ()
-            labels = [members[suffix] for suffix in wanted if suffix in members]
-            yield Sample(key, images[0] if images else None, labels[0] if labels else None)
+    def _samples(self, shard: str, run: Sequence[FileEntry]) -> Iterator[Sample | Refusal]:
+        """The samples of files whose names are the same up to the first dot.
+
+        Several images are fields of one sample if one has no dot but that of
+        its suffix and what the others have in between are words, as in
+        `0001.jpg` and `0001.seg.png`. Other dots belong to names, as in
+        `2024.05.01_7.png`.
+        """
+        key = _key(run[0].name)
+        images = [entry for entry in run if is_image_name(entry.name)]
+        by_stem = {stem_of(entry.name): entry for entry in images}
+        others = [stem for stem in by_stem if stem != key]
+        by_name = {f"{stem_of(entry.name)}{suffix_of(entry.name)}": entry for entry in run}
+        fields = all(_WORDS.fullmatch(stem[len(key) + 1 :]) for stem in others) and not any(
+            f"{stem}.cls" in by_name for stem in others
+        )
+        if len(images) > len(by_stem) or (len(images) > 1 and fields and key not in by_stem):
+            raise wrong(
+                self._files.location,
+                f"sample {f'{shard}/{key}'.lstrip('/')} has {len(images)} images "
+                f"({', '.join(entry.name for entry in images[:3])})",
+                "expected one in each sample, or one without a further dot; where dots belong to the names of images, "
+                "write others for them",
+            )
+        if len(images) > 1 and fields:
+            prefix = f"{shard}/" if shard else ""
+            for stem in others:
+                yield Refusal(printable(prefix + by_stem.pop(stem).name), COMPANION, f"another field of sample {key}")
+        wanted = _LABEL_SUFFIXES if self._options.labels != "none" else ()
+        for stem, image in by_stem.items():
+            labels = (by_name.get(f"{base}{suffix}") for suffix in wanted for base in (stem, key))
+            yield Sample(stem, image, next(filter(None, labels), None))
+        if not images:
+            yield Sample(key, None, None)
 
     def _direct(self, shard: str, tar: Tar, numbering: Numbering) -> Iterator[Part]:
         """Only headers are read here; who gets a part reads its samples."""
-        found = self._samples(shard, tar.entries())
+        found = chain.from_iterable(
+            [run] if isinstance(run, Refusal) else self._samples(shard, run) for run in _runs(tar.entries())
+        )
         while batch := list(islice(found, PART_ROWS)):
             first = next((found for found in batch if isinstance(found, Sample) and found.image is not None), None)
             if self._labelled is None and first is not None:
@@ -216,22 +243,26 @@ class WebDatasetSource:
             for found in tar.stream():
                 if isinstance(found, tuple):
                     entry, stream = found
-                    if _suffix(entry.name) in {*IMAGE_SUFFIXES, *_LABEL_SUFFIXES}:
+                    if is_image_name(entry.name) or suffix_of(entry.name) in _LABEL_SUFFIXES:
                         held[entry.name] = read_limited(stream, entry, self._limit_bytes)
                     yield entry
                 else:
                     yield found
 
         def items() -> Iterator[Item | Refusal]:
-            for found in self._samples(shard, entries()):
-                if isinstance(found, Refusal):
-                    yield found
+            for run in _runs(entries()):
+                if isinstance(run, Refusal):
+                    yield run
                     continue
-                # What is held of the next sample stays.
-                contents = {name: held.pop(name) for name in list(held) if _key(name) == found.key}
-                if self._labelled is None and found.image is not None:
-                    self._labelled = self._has_label(shard, found, contents)
-                yield self._reading(shard, numbering, 1).item(found, contents)
+                for found in self._samples(shard, run):
+                    if isinstance(found, Refusal):
+                        yield found
+                        continue
+                    if self._labelled is None and found.image is not None:
+                        self._labelled = self._has_label(shard, found, held)
+                    yield self._reading(shard, numbering, 1).item(found, held)
+                for entry in run:
+                    held.pop(entry.name, None)
 
         stamp = FileEntry(shard or tar.location.rpartition("/")[2], 0, tar.stamp)
         yield from inline_parts(items(), [stamp])
@@ -243,9 +274,29 @@ def looks_like_webdataset(names: Sequence[str]) -> bool:
     Where images lie in folders only `.cls` files tell so; `.json` files may
     be captions of the images of class folders.
     """
-    images = {_key(name) for name in names if _suffix(name) in IMAGE_SUFFIXES}
-    beside = (name for name in names if _key(name) in images)
-    return any(_suffix(name) == ".cls" or (_suffix(name) == ".json" and "/" not in name) for name in beside)
+    images = {of(name) for name in names if is_image_name(name) for of in (_key, stem_of)}
+    beside = [name for name in names if stem_of(name) in images]
+    return any(suffix_of(name) == ".cls" or (suffix_of(name) == ".json" and "/" not in name) for name in beside)
+
+
+def _runs(entries: Iterable[FileEntry | Refusal]) -> Iterator[list[FileEntry] | Refusal]:
+    """Consecutive files whose names are the same up to the first dot, or up to the last dot where these are many."""
+    run: list[FileEntry] = []
+    for entry in entries:
+        if run and (isinstance(entry, Refusal) or not _belongs(entry.name, run)):
+            yield run
+            run = []
+        if isinstance(entry, Refusal):
+            yield entry
+        else:
+            run.append(entry)
+    if run:
+        yield run
+
+
+def _belongs(name: str, run: Sequence[FileEntry]) -> bool:
+    last = run[-1].name
+    return _key(name) == _key(last) and (len(run) < _MOST_FIELDS or stem_of(name) == stem_of(last))
 
 
 def _is_shard(name: str) -> bool:
@@ -256,12 +307,6 @@ def _key(name: str) -> str:
     """A name up to the first dot of its file."""
     folder, slash, file = name.rpartition("/")
     return f"{folder}{slash}{file.partition('.')[0]}"
-
-
-def _suffix(name: str) -> str:
-    """All from the first dot of the file on, in lower case."""
-    _, dot, suffix = name.rpartition("/")[2].partition(".")
-    return f"{dot}{suffix.lower()}"
 
 
 def _label(location: str, name: str, content: Content) -> str | None:

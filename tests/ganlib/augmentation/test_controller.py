@@ -44,7 +44,7 @@ def logits(share_positive: float, count: int = 20) -> Tensor:
     ],
 )
 def test_constant_policies(options: CriticAugmentation, expected):
-    control = ProbabilityControl(options, CPU)
+    control = ProbabilityControl(options, CPU, 1000)
     assert control.probability.item() == expected
     control.begin(5000)
     control.observe(logits(1))
@@ -55,7 +55,7 @@ def test_constant_policies(options: CriticAugmentation, expected):
 
 def test_schedule_moves_the_same_tensor():
     schedule = Schedule(shape="cosine", start=0, end=0.5, over_images=100, warmup_images=0)
-    control = ProbabilityControl(ada(ScheduledControl(kind="scheduled", probability=schedule)), CPU)
+    control = ProbabilityControl(ada(ScheduledControl(kind="scheduled", probability=schedule)), CPU, 1000)
     seen = control.probability
     values = []
     for images in (0, 50, 100, 200):
@@ -66,7 +66,7 @@ def test_schedule_moves_the_same_tensor():
 
 def test_trajectory_is_the_closed_form():
     # Up a tenth at each hundred images while four fifths and more of the logits are positive, else down.
-    control = ProbabilityControl(adaptive(), CPU)
+    control = ProbabilityControl(adaptive(), CPU, 1000)
     shares = [1, 1, 0.9, 0.5, 0.8, 0.5, 0.5, 0.5] + [1] * 12
     expected, probability = [], 0.0
     found = []
@@ -86,7 +86,7 @@ def test_trajectory_is_the_closed_form():
 
 @given(batch=st.integers(1, 700), every=st.integers(1, 300))
 def test_speed_counts_images_whatever_the_batch(batch, every):
-    control = ProbabilityControl(adaptive(full_range=10_000, every=every), CPU)
+    control = ProbabilityControl(adaptive(full_range=10_000, every=every), CPU, 1000)
     shown = 0
     while shown + batch <= 3000:
         control.observe(logits(1))
@@ -96,20 +96,20 @@ def test_speed_counts_images_whatever_the_batch(batch, every):
 
 
 def test_zero_logits_count_as_neither():
-    control = ProbabilityControl(adaptive(target=0.4), CPU)
+    control = ProbabilityControl(adaptive(target=0.4), CPU, 1000)
     control.observe(torch.tensor([0.0, 1.0]))  # mean sign 1/2
     control.adjust(0, 100, alone)
     assert control.probability.item() == pytest.approx(0.1)
 
 
 def test_signs_of_half_precision_are_counted_exactly():
-    control = ProbabilityControl(adaptive(), CPU)
+    control = ProbabilityControl(adaptive(), CPU, 1000)
     control.observe(torch.ones(1027, dtype=torch.bfloat16))
     assert control.state_dict()["sums"].tolist() == [1027, 1027]
 
 
 def test_nothing_observed_moves_nothing():
-    control = ProbabilityControl(adaptive(target=-0.5), CPU)
+    control = ProbabilityControl(adaptive(target=-0.5), CPU, 1000)
     control.adjust(0, 100, alone)
     assert control.probability.item() == 0
 
@@ -117,7 +117,7 @@ def test_nothing_observed_moves_nothing():
 def test_resumed_goes_on_as_if_never_stopped():
     torch.manual_seed(0)
     batches = torch.randn(12, 16) + 0.5
-    whole, first, second = (ProbabilityControl(adaptive(every=48, target=0.3), CPU) for _ in range(3))
+    whole, first, second = (ProbabilityControl(adaptive(every=48, target=0.3), CPU, 1000) for _ in range(3))
 
     def play(control: ProbabilityControl, steps: range) -> None:
         for step in steps:
@@ -135,7 +135,7 @@ def test_resumed_goes_on_as_if_never_stopped():
 
 
 def test_state_is_a_copy():
-    control = ProbabilityControl(adaptive(), CPU)
+    control = ProbabilityControl(adaptive(), CPU, 1000)
     state = control.state_dict()
     control.observe(logits(1))
     control.adjust(0, 100, alone)
@@ -146,8 +146,8 @@ def test_state_is_a_copy():
 def test_two_ranks_are_one():
     torch.manual_seed(0)
     batches = torch.randn(9, 16) + 0.8
-    single = ProbabilityControl(adaptive(every=48), CPU)
-    ranks = [ProbabilityControl(adaptive(every=48), CPU) for _ in range(2)]
+    single = ProbabilityControl(adaptive(every=48), CPU, 1000)
+    ranks = [ProbabilityControl(adaptive(every=48), CPU, 1000) for _ in range(2)]
 
     def total(_: Tensor) -> Tensor:
         return sum((rank.state_dict()["sums"] for rank in ranks), torch.zeros(2))
@@ -156,7 +156,7 @@ def test_two_ranks_are_one():
         if step == 4:  # stopped, and gone on from one checkpoint, in the middle of an interval
             state = ranks[0].state_dict(total)
             assert torch.equal(state["sums"], single.state_dict()["sums"])
-            ranks = [ProbabilityControl(adaptive(every=48), CPU) for _ in range(2)]
+            ranks = [ProbabilityControl(adaptive(every=48), CPU, 1000) for _ in range(2)]
             for rank in ranks:
                 rank.load_state_dict(state, ranks=2)
         for rank, part in zip((single, *ranks), (batch, *batch.chunk(2)), strict=True):

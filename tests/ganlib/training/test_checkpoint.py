@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganlib.config import ImageSpec
-from ganlib.training.checkpoint import CheckpointStore, fingerprint
+from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.state import TrainState, initial_state
 from tests.configs import tiny_config
-
-IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
+from tests.toy_training import IMAGE, store_of
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def state() -> TrainState:
 
 @pytest.fixture
 def store(tmp_path: Path, state: TrainState) -> CheckpointStore:
-    store = CheckpointStore(tmp_path, "right", keep=2)
+    store = keeping(2, tmp_path)
     for state.seen_images in (100, 200, 300):
         store.save(state.state_dict())
     return store
@@ -60,7 +58,9 @@ def damage_manifest(path: Path) -> None:
 
 def damage_foreign(path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    (path / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": "other"}), encoding="utf-8")
+    (path / "manifest.json").write_text(
+        json.dumps({**manifest, "ingredients": {**manifest["ingredients"], "digests": {"a": "b"}}}), encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("damage", [damage_truncated, damage_flipped, damage_missing, damage_manifest, damage_foreign])
@@ -82,8 +82,7 @@ def test_half_written_leftovers_do_not_count(store: CheckpointStore) -> None:
 def test_run_key_lives_as_long_as_the_training(store: CheckpointStore) -> None:
     key = store.run_key()
     assert store.run_key() == key
-    store.clear()
-    assert load(store) == (None, [])
+    store.finish()
     assert store.run_key() != key
 
 
@@ -93,18 +92,14 @@ def test_when_none_is_sound_it_says_so(store: CheckpointStore) -> None:
     seen_images, notices = load(store)
     assert seen_images is None
     assert len(notices) == 3
-    assert "starting from the beginning" in notices[-1]
-
-
-def test_fingerprint_tells_differences() -> None:
-    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+    assert notices[-1] == "no sound checkpoint is left"
 
 
 def test_a_stop_serves_to_go_on_but_not_to_roll_back(tmp_path: Path) -> None:
-    store, state = CheckpointStore(tmp_path, "f", keep=1), fresh()
+    store, state = keeping(1, tmp_path), fresh()
     for seen_images, on_request in ((8, False), (12, True)):
         state.seen_images = seen_images
-        store.save(state.state_dict(), on_request=on_request)
+        store.save(state.state_dict(), milestone=not on_request)
     assert names(store) == ["000000000008", "000000000012-stop"]
     resumed = fresh()
     assert store.load_latest(resumed, notify=pytest.fail)
@@ -118,7 +113,7 @@ def test_a_stop_serves_to_go_on_but_not_to_roll_back(tmp_path: Path) -> None:
 
 def test_a_new_checkpoint_replaces_a_damaged_future(tmp_path: Path) -> None:
     """Were it kept because its number is higher, `keep` would drop the sound one."""
-    store, state = CheckpointStore(tmp_path, "f", keep=1), fresh()
+    store, state = keeping(1, tmp_path), fresh()
     state.seen_images = 80
     (store.save(state.state_dict()) / "state.pt").write_bytes(b"damaged")
     state.seen_images = 8
@@ -128,6 +123,10 @@ def test_a_new_checkpoint_replaces_a_damaged_future(tmp_path: Path) -> None:
 
 def fresh() -> TrainState:
     return initial_state(tiny_config({}), IMAGE, torch.device("cpu"))
+
+
+def keeping(count: int, folder: Path) -> CheckpointStore:
+    return store_of(tiny_config({"train.keep_checkpoints": count, "train.total_images": 400}), folder)
 
 
 def names(store: CheckpointStore) -> list[str]:

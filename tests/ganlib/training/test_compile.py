@@ -13,14 +13,13 @@ from ganlib.config import TrainOptions
 from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
 from ganlib.training import requirements
-from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices
 from ganlib.training.state import TrainState
 from tests.configs import PRESET, tiny_config
-from tests.toy_training import IMAGE, Interrupted, ToyFeed, digest, go_on, start
+from tests.toy_training import IMAGE, Interrupted, ToyFeed, digest, go_on, start, store_of
 
 # PyTorch's tracer looks at it, and silences the warning only where warnings are not errors.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
@@ -47,7 +46,7 @@ def iterated(changes: dict[str, Any]) -> tuple[TrainState, torch.Tensor]:
     rows = []
     for _ in range(ITERATIONS):
         iterate(state, recipe, feed, ALONE)
-        rows.append(means(state, ALONE))
+        rows.append(take_mean_figures(state, ALONE))
     return state, torch.stack(rows)
 
 
@@ -78,7 +77,7 @@ def test_compiled_training_resumes_bit_for_bit(tmp_path: Path) -> None:
         go_on(start(config), config, tmp_path / "parts", stop_after=56)
     forget_compiled()
     resumed = start(config)
-    assert CheckpointStore(tmp_path / "parts", "test", 2).load_latest(resumed, notify=pytest.fail)
+    assert store_of(config, tmp_path / "parts").load_latest(resumed, notify=pytest.fail)
     assert 0 < resumed.seen_images < config.train.total_images
     go_on(resumed, config, tmp_path / "parts")
     assert digest(resumed) == digest(whole)

@@ -11,7 +11,7 @@ import torch
 
 from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, initial_state
 from tests.configs import NETWORKS, tiny_config
@@ -39,7 +39,7 @@ def losses(family: str, **more: float) -> list[dict[str, float]]:
         rows = []
         for _ in range(ITERATIONS):
             iterate(state, recipe, feed, ALONE)
-            rows.append(dict(zip(FIGURES, means(state, ALONE).tolist(), strict=True)))
+            rows.append(dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True)))
     finally:
         torch.set_num_threads(threads)
     return rows

@@ -17,17 +17,16 @@ from torch.utils._pytree import tree_leaves
 from ganlib.config import RunConfig
 from ganlib.errors import UserError
 from ganlib.training import loop
-from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.graph import WARM_UP_STEPS, CudaRecorder, EagerSteps, GraphedSteps, Run, Steps, steps_of
 from ganlib.training.inputs import RealBatch
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.loop import Measure, train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
 from tests.configs import tiny_config
-from tests.toy_training import IMAGE, Interrupted, ToyFeed, brightness
+from tests.toy_training import IMAGE, Interrupted, ToyFeed, brightness, store_of
 
 ITERATIONS = 10
 ADA = {
@@ -180,7 +179,7 @@ def test_graphed_steps_are_the_eager_ones(case: str, device: str, recorder: Call
             iterate(state, recipe, Feed(config, device), ALONE, steps)
         states.append(state)
     agree(*states, device)
-    assert bool(torch.isfinite(means(states[1], ALONE)).all())
+    assert bool(torch.isfinite(take_mean_figures(states[1], ALONE)).all())
 
 
 def test_a_graph_is_made_for_each_set_of_penalties_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +209,7 @@ def go_on(
         Recipe.of(config, IMAGE),
         Feed(config, device, stop_after),
         Measure("domain/fid", brightness),
-        CheckpointStore(folder, "test", config.train.keep_checkpoints),
+        store_of(config, folder),
         should_stop=should_stop,
     )
 
@@ -244,7 +243,7 @@ def test_resumed_is_uninterrupted(
     with pytest.raises(Interrupted):
         go_on(start(config, device), config, tmp_path / "parts", device, stop_after=56)
     resumed = start(config, device)
-    assert CheckpointStore(tmp_path / "parts", "test", 2).load_latest(resumed, notify=pytest.fail)
+    assert store_of(config, tmp_path / "parts").load_latest(resumed, notify=pytest.fail)
     assert resumed.seen_images == 48
     go_on(resumed, config, tmp_path / "parts", device)
     agree(resumed, whole, device)

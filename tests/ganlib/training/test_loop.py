@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from ganlib.events import Event, Picture, Scalars
-from ganlib.training.checkpoint import CheckpointStore
 from tests.configs import tiny_config
-from tests.toy_training import Interrupted, digest, go_on, start
+from tests.toy_training import Interrupted, digest, go_on, start, store_of
 
 LINEAR = {"shape": "linear", "start": 1e-3, "end": 1e-4, "over_images": 80, "warmup_images": 16}
 COSINE = {"shape": "cosine", "start": 0.2, "end": 0.6, "over_images": 64, "warmup_images": 0}
@@ -58,12 +57,35 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(changes: dict, tmp
         go_on(resumed, config, tmp_path / "parts", stop_after=64)
     resumed = start(config)
     notices: list[str] = []
-    assert CheckpointStore(tmp_path / "parts", "test", 2).load_latest(resumed, notify=notices.append)
+    assert store_of(config, tmp_path / "parts").load_latest(resumed, notify=notices.append)
     assert resumed.seen_images == 48
     go_on(resumed, config, tmp_path / "parts")
 
     assert digest(resumed) == digest(whole)
     assert not notices
+
+
+def test_schedules_over_null_are_those_over_the_whole_run_bit_for_bit(tmp_path: Path) -> None:
+    """Rate, betas, penalty and augmentation alike, at a length that no file names."""
+    digests = []
+    for over in (None, 72, 144):
+        config = tiny_config(
+            {
+                "train.total_images": 72,
+                "network.critic_norm": "none",
+                "train.generator_optimizer.learning_rate": {**LINEAR, "over_images": over},
+                "train.critic_optimizer.beta2": {**COSINE, "start": 0.9, "end": 0.99, "over_images": over},
+                "loss.r1.weight": {**COSINE, "over_images": over},
+                "augmentation.critic": {
+                    **ADA,
+                    "control": {"kind": "scheduled", "probability": {**COSINE, "over_images": over}},
+                },
+            }
+        )
+        state = start(config)
+        go_on(state, config, tmp_path / str(over))
+        digests.append(digest(state))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.distributed import ALONE
 from ganlib.training.inputs import RealBatch
-from ganlib.training.iteration import iterate, means
+from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from tests.configs import NETWORKS, changed, tiny_values
@@ -57,7 +57,7 @@ def trains(config: RunConfig) -> bool:
     after = [*state.generator.parameters(), *state.critic.parameters()]
     moved = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
     finite = all(bool(torch.isfinite(each).all()) for each in after)
-    return finite and any(moved) and bool(torch.isfinite(means(state, ALONE)).all())
+    return finite and any(moved) and bool(torch.isfinite(take_mean_figures(state, ALONE)).all())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

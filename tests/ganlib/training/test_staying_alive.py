@@ -11,12 +11,11 @@ from ganlib.config import AlarmOptions, LossOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted
 from ganlib.events import Alarm, Notice, Scalars
 from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
-from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.loop import Measure, train
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState
 from tests.configs import tiny_config, tiny_values
-from tests.toy_training import IMAGE, ToyFeed, digest, go_on, start
+from tests.toy_training import IMAGE, ToyFeed, digest, go_on, start, store_of
 
 HEALTHY = {"loss/critic": 1.0, "loss/generator": 0.5, "gradient_norm/critic": 2.0, "gradient_norm/generator": 1.0}
 OPTIONS = AlarmOptions(exploding_gradients=100.0, critic_won=0.01, falling_diversity=0.5, divergence=("non_finite",))
@@ -79,7 +78,7 @@ def test_non_finite_figures_stop_and_keep_the_last_good_checkpoint(tmp_path: Pat
     config = tiny_config({})
     state = start(config)
     go_on(state, config, tmp_path)
-    store = CheckpointStore(tmp_path, "test", 2)
+    store = store_of(config, tmp_path)
     kept = sorted(path.name for path in store.home.glob("[0-9]*"))
 
     config = tiny_config({"train.total_images": config.train.total_images + 64})
@@ -132,7 +131,7 @@ def test_rollback_is_bounded(tmp_path: Path) -> None:
         go_on(state, config, tmp_path, should_stop=stop)
     assert "\n" not in str(caught.value)
     resumed = start(config)
-    assert CheckpointStore(tmp_path, "test", 2).load_latest(resumed, notify=pytest.fail)
+    assert store_of(config, tmp_path).load_latest(resumed, notify=pytest.fail)
     assert (resumed.rollbacks, resumed.rate_scale) == (2, 0.25)
 
 
@@ -159,7 +158,7 @@ def test_patience_finishes_early_and_keeps_the_best(tmp_path: Path) -> None:
         Recipe.of(config, IMAGE),
         ToyFeed(config),
         Measure("domain/fid", lambda _images: next(scores)),
-        CheckpointStore(tmp_path, "test", 2),
+        store_of(config, tmp_path),
         on_event=events.append,
     )
     assert state.finished
@@ -178,7 +177,7 @@ def test_a_stop_on_request_keeps_a_checkpoint_of_that_moment(tmp_path: Path) -> 
     with pytest.raises(TrainingInterrupted, match="stopped at 56 images shown"):
         go_on(state, config, tmp_path / "parts", should_stop=lambda: state.seen_images == 56)
     resumed = start(config)
-    assert CheckpointStore(tmp_path / "parts", "test", 2).load_latest(resumed, notify=pytest.fail)
+    assert store_of(config, tmp_path / "parts").load_latest(resumed, notify=pytest.fail)
     assert resumed.seen_images == 56
     go_on(resumed, config, tmp_path / "parts")
     assert digest(resumed) == digest(whole)
@@ -194,7 +193,7 @@ def test_a_stop_before_a_divergence_changes_nothing(tmp_path: Path) -> None:
             with pytest.raises(TrainingInterrupted):
                 go_on(state, config, folder, should_stop=lambda state=state: state.seen_images == 56)
             state = start(config)
-            assert CheckpointStore(folder, "test", 2).load_latest(state, notify=pytest.fail)
+            assert store_of(config, folder).load_latest(state, notify=pytest.fail)
         poisoned: list[int] = []
 
         def poison_once(state: TrainState = state, poisoned: list[int] = poisoned) -> bool:

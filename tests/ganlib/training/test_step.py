@@ -98,8 +98,8 @@ def test_accumulated_parts_are_the_whole_batch() -> None:
 
 
 def test_lazy_penalties_fall_due_on_the_clock() -> None:
-    loss = tiny_config({"loss.r1": {"weight": 3.0, "every_steps": 4}}).loss
-    factors = [penalties_at(loss, seen_images, 8).r1 for seen_images in range(0, 80, 8)]
+    recipe = Recipe.of(tiny_config({"loss.r1": {"weight": 3.0, "every_steps": 4}}), IMAGE)
+    factors = [penalties_at(recipe, seen_images).r1 for seen_images in range(0, 80, 8)]
     assert factors == [6.0, 0, 0, 0, 6.0, 0, 0, 0, 6.0, 0]
 
 
@@ -130,7 +130,7 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     changes = {**slow, "network.critic_norm": "none", "loss.adversarial": "non_saturating"}
     state, recipe, inputs = setup(changes)
     for learner in (state.critic_learner, state.generator_learner):
-        learner.follow(recipe.options.critic_optimizer, 0, 1.0)
+        learner.apply_schedules(recipe.options.critic_optimizer, 0, recipe.options.total_images, 1.0)
     critic_losses = [float(critic_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert critic_losses[-1] < critic_losses[0]
     generator_losses = [float(generator_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]

@@ -14,11 +14,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import yaml
 from dvc.repo import Repo
-from tests.ganlib.datasets.sources.image_files import contents, noise_files, write_folder, write_zip
+from tests.ganlib.datasets.sources.image_files import contents, noise_files, pack_images, write_folder, write_zip
 from torchvision import datasets
 from typer.testing import CliRunner
 
@@ -29,6 +30,7 @@ from ganlib.errors import UserError
 from pipelines import cli
 from tests import official_sets
 from tests.configs import PRESET, ROOT
+from tests.ganlib.datasets.containers import write_tar
 
 # DVC's own, in a library it uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -40,7 +42,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git and DVC repository with the real parameters and graph, and a data set in git."""
     root = tmp_path_factory.mktemp("template") / "project"
     (root / "data/raw").mkdir(parents=True)
-    (root / "data/raw/digits.zip").write_bytes(b"digits")
+    write_zip(root / "data/raw/digits.zip", noise_files(2))
     (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (root / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
@@ -221,7 +223,9 @@ def test_without_a_network_it_says_what_to_bring(name: str, project: Path, monke
 
 def test_ones_own_folder(project: Path, tmp_path: Path) -> None:
     files = noise_files(4)
-    mine = write_folder(tmp_path / "photos", {**files, ".DS_Store": b"x", ".git/config": b"x", "labels.csv": b"a,b"})
+    files |= {f"class1/{n}.txt": b"%d" % n for n in range(30)}
+    junk = dict.fromkeys((".DS_Store", ".git/config", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "Thumbs.db"), b"x")
+    mine = write_folder(tmp_path / "photos", {**files, **junk, "labels.csv": b"a,b"})
     (mine / "outside.png").symlink_to(tmp_path / "project/params.yaml")
     (mine / "nowhere.png").symlink_to("absent")
     (mine / "again.png").symlink_to("class0/0000.png")
@@ -238,8 +242,8 @@ def test_ones_own_folder(project: Path, tmp_path: Path) -> None:
         (mine / name).write_bytes(content)
     assert "data/raw/mine: exists already" in refusal(str(mine), "--name", "mine")
     gan_data_add(str(mine), "--name", "mine", "--force")
-    assert contents(project / "data/raw/mine") == noise_files(5) | again
-    assert len(cached(project)) == 6
+    assert contents(project / "data/raw/mine") == files | noise_files(5) | again
+    assert len(cached(project)) == 36
     assert raw(project) == {"digits.zip", "mine", "mine.dvc", ".gitignore"}
 
 
@@ -247,8 +251,7 @@ def test_ones_own_archive_keeps_its_ending(project: Path, tmp_path: Path) -> Non
     archive = write_zip(tmp_path / "Photos.2024.ZIP", noise_files(4))
     gan_data_add(str(archive), "--name", "mine")
     assert (project / "data/raw/mine.zip").read_bytes() == archive.read_bytes()
-    tar = tmp_path / "photos.tar.zst"
-    tar.write_bytes(b"x")
+    tar = write_tar(tmp_path / "photos.tar.zst", noise_files(2))
     gan_data_add(str(tar), "--name", "mine")
     assert source(project) == "data/raw/mine.tar.zst"
 
@@ -268,9 +271,10 @@ def test_what_is_in_place_is_not_copied(project: Path) -> None:
 
 
 def test_what_git_keeps_is_never_replaced(project: Path, tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "x.zip", noise_files(2))
+    before = (project / "data/raw/digits.zip").read_bytes()
+    archive = write_zip(tmp_path / "x.zip", noise_files(4))
     assert "is kept in git" in refusal(str(archive), "--name", "digits", "--force")
-    assert (project / "data/raw/digits.zip").read_bytes() == b"digits"
+    assert (project / "data/raw/digits.zip").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -300,11 +304,80 @@ def test_a_mistake_is_one_line_and_changes_nothing(arguments: list[str], words: 
     assert (project / "params.yaml").read_text(encoding="utf-8") == PARAMS
 
 
-def test_data_at_a_url_stay_there(project: Path) -> None:
-    told = gan_data_add("s3://bucket/photos", "--name", "mine")
-    assert "s3://bucket/photos: left there and read from there" in told
-    assert source(project) == "s3://bucket/photos"
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """The URL of a folder of images in memory."""
+    system = fsspec.filesystem("memory")
+    for name, content in noise_files(2).items():
+        system.pipe_file(f"memory://bucket/photos/{name}", content)
+    yield "memory://bucket/photos"
+    system.rm("memory://bucket", recursive=True)
+
+
+def test_data_at_a_url_stay_there(project: Path, bucket: str) -> None:
+    told = gan_data_add(bucket, "--name", "mine")
+    assert f"{bucket}: left there and read from there" in told
+    assert source(project) == bucket
     assert raw(project) == {"digits.zip"}
+    assert refusal("memory://bucket/absent").startswith("memory://bucket/absent: no such folder or file")
+    assert source(project) == bucket
+
+
+LINKED = "a link that leads outside the folder; cp -rL FOLDER COPY makes a copy with the files themselves"
+
+
+def test_what_cannot_be_read_is_not_added_and_replaces_nothing(project: Path, tmp_path: Path) -> None:
+    good = noise_files(12)
+    gan_data_add(str(write_folder(tmp_path / "good", good)), "--name", "mine")
+    gan_data_add(str(write_folder(tmp_path / "other", noise_files(2))), "--name", "other")
+    links = tmp_path / "links"
+    for name in good:
+        (links / name).parent.mkdir(parents=True, exist_ok=True)
+        (links / name).symlink_to(tmp_path / "good" / name)
+    phone = write_folder(tmp_path / "phone", {"IMG_1.HEIC": b"\0\0\0\x18ftypheic" + bytes(9), "IMG_1.AAE": b"<xml>"})
+    half = write_folder(tmp_path / "half", noise_files(2, first=12))
+    (half / "links").symlink_to(links)
+    (tmp_path / "cut.zip").write_bytes(write_zip(tmp_path / "x.zip", good).read_bytes()[:-30])
+    for what, words in (
+        (links, f"links: found no usable image among 12 files: 12 x {LINKED}; expected"),
+        (phone, "phone: found no usable image among 2 files: 1 x .aae beside images; 1 x HEIC, which is not read; con"),
+        (
+            half,
+            "half: 1 of 3 files cannot be copied, expected at most the share data.cleaning.max_dropped_share=0.1; ",
+        ),
+        (write_folder(tmp_path / "notes", {"notes.txt": b"x"}), "notes: found no usable image among 1 files: 1 x .txt"),
+    ):
+        assert words in refusal(str(what), "--name", "mine", "--force")
+        assert contents(project / "data/raw/mine") == good
+        assert source(project) == "data/raw/other"
+    assert "cut.zip: not a zip, or a damaged one" in refusal(str(tmp_path / "cut.zip"), "--name", "zipped")
+    shutil.copytree(phone, project / "data/raw/phone")
+    assert "data/raw/phone: found no usable image" in refusal("data/raw/phone")
+    assert source(project) == "data/raw/other"
+    assert raw(project) == {"digits.zip", ".gitignore", "mine", "mine.dvc", "other", "other.dvc", "phone"}
+
+
+@pytest.mark.parametrize(("kind", "elsewhere"), [("symlink", False), ("symlink", True), ("hardlink", False)])
+def test_what_dvc_links_into_its_cache_is_read_and_copied(
+    kind: str, elsewhere: bool, project: Path, tmp_path: Path
+) -> None:
+    with Repo(str(project)).config.edit() as config:
+        config["cache"]["type"] = [kind]
+        if elsewhere:
+            config["cache"]["dir"] = str(tmp_path / "cache")
+    files = noise_files(12) | {"dataset.json": b'{"labels": null}'}
+    gan_data_add(str(write_folder(tmp_path / "photos", files)), "--name", "mine")
+    assert (project / "data/raw/mine/class0/0000.png").is_symlink() == (kind == "symlink")
+    assert images(project).total() == 12
+    options = load_config(project / "params.yaml").data
+    assert pack_images(options.model_copy(update={"test_share": 0.5}), tmp_path / "packed").dropped == 0
+    gan_data_add("data/raw/mine")
+    gan_data_add(str(write_folder(tmp_path / "photos", noise_files(1, first=12))), "--name", "mine", "--force")
+    assert images(project).total() == 13
+    (tmp_path / "second").mkdir()
+    shutil.copytree(project / "data/raw/mine", tmp_path / "second/mine", symlinks=True)
+    gan_data_add(str(tmp_path / "second/mine"), "--name", "again")
+    assert contents(project / "data/raw/again") == files | noise_files(13)
 
 
 def test_a_disk_that_fills_leaves_nothing(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,11 +432,11 @@ def test_one_scalar_is_replaced(text: str, source: str, expected: str) -> None:
     assert yaml.safe_load(replaced)["data"]["source"] == source
 
 
-def test_a_shared_source_is_left_to_the_user(project: Path) -> None:
+def test_a_shared_source_is_left_to_the_user(project: Path, bucket: str) -> None:
     text = PARAMS.replace("source: data/raw/digits.zip", "source: &where digits", 1)
     text = text.replace("experiment: digits", "experiment: *where", 1)
     (project / "params.yaml").write_text(text, encoding="utf-8")
-    told = refusal("s3://bucket/photos")
+    told = refusal(bucket)
     assert told.startswith("params.yaml: data.source cannot be changed alone")
     assert (project / "params.yaml").read_text(encoding="utf-8") == text
 

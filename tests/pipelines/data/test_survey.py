@@ -84,11 +84,13 @@ def test_check_counts_what_would_fail_the_stage(configure: Configure) -> None:
 
 def test_check_fails_where_too_much_is_left_out(configure: Configure) -> None:
     project = configure()
-    write_folder(project / "data/raw/mine", {f"class0/{n}.txt": b"x" for n in range(5)})
+    write_folder(project / "data/raw/mine", {f"class0/{n}.png": b"x" for n in range(5)})
+    write_folder(project / "data/raw/mine", {f"class0/{n:04d}.txt": b"a caption" for n in range(0, 40, 2)})
     result = CliRunner().invoke(cli.app, ["data", "check"])
     assert isinstance(result.exception, UserError)
     assert str(result.exception).startswith("data.source=data/raw/mine: 8 of 49 files are left out, expected at most")
     assert ("not_an_image", "drop", "6") in rows(result.output)
+    assert ("companion", "skip", "20") in rows(result.output)
 
 
 def test_show_draws_a_sheet_a_class_and_measures(configure: Configure) -> None:

@@ -54,6 +54,17 @@ def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: 
     assert version.description == version.tags["gate.reason"] == reason
 
 
+def test_a_generator_of_links_into_a_cache_is_registered_whole(project: Path, tmp_path: Path) -> None:
+    """As DVC leaves it where its cache links (`cache.type symlink`)."""
+    folder = make_generator(project / "generator", 1)
+    digest = generator_sha256(folder)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(tmp_path / f"cached{number}")
+        path.symlink_to(tmp_path / f"cached{number}")
+    assert submit(folder, 3.0).generator_sha256 == digest
+    assert generator_sha256(download_generator("models:/digits@champion", tmp_path)) == digest
+
+
 def test_contest(project: Path) -> None:
     one, two, three = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2, 3))
     first = submit(one, 3.0)

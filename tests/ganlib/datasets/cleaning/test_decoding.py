@@ -13,8 +13,9 @@ from tests.ganlib.datasets.sources.image_files import data_options, encode, nois
 
 from ganlib.config import DataOptions
 from ganlib.datasets.cleaning import opencv
-from ganlib.datasets.cleaning.headers import scan, sniff
+from ganlib.datasets.cleaning.headers import scan
 from ganlib.datasets.cleaning.policy import clean
+from ganlib.datasets.files.formats import format_of
 from ganlib.datasets.items import Item
 from tests.ganlib.datasets.hostile_files import P3
 from tests.ganlib.datasets.image_bytes import chunk, exif, png, tiff, without
@@ -189,7 +190,7 @@ def by_pillow(content: bytes) -> NDArray[np.uint8]:
 
 
 def by_opencv(content: bytes) -> NDArray[np.uint8]:
-    header = scan(content, sniff(content))
+    header = scan(content, format_of("", content))
     assert header is not None
     assert header.mode
     assert header.plain

@@ -1,5 +1,6 @@
 """Folders of this machine and behind URLs: what is read, what is refused, and how trouble is said."""
 
+import hashlib
 import os
 import pickle
 import uuid
@@ -12,6 +13,7 @@ import pytest
 from tests.ganlib.datasets.sources.image_files import write_folder
 
 from ganlib.datasets.files import Folder, RemoteFolder, SingleFile, folder, open_files
+from ganlib.datasets.files.links import OUTSIDE
 from ganlib.datasets.files.places import check_driver
 from ganlib.datasets.items import FileEntry, Refusal
 from ganlib.errors import UserError
@@ -98,17 +100,85 @@ def test_a_folder_refuses_what_leads_outside_and_what_is_no_file(tmp_path: Path)
     assert sorted(read_files(files)) == ["x/a.png", "x/inner.png"]
     assert {kind for _, kind, _ in refusals(files)} == {"unsafe_name"}
     assert {name: detail for name, _, detail in refusals(files)} == {
-        "x/outer.png": "a link that leads outside the folder",
-        "x/up.png": "a link that leads outside the folder",
+        "x/outer.png": OUTSIDE,
+        "x/up.png": OUTSIDE,
         "x/loop.png": "a link to something that is no file",
         "x/broken.png": "a link to something that is no file",
-        "y": "a link that leads outside the folder",
+        "y": OUTSIDE,
         "z": "a link to something that is no file",
         "x/pipe.png": "not a regular file",
         "x/back\\slash.png": "a backslash in its path; expected /",
         "x/new\\nline.png": "a control character or invalid UTF-8 in its name",
         "x/latin\\udce9.png": "a control character or invalid UTF-8 in its name",
     }
+
+
+def addressed(store: Path, content: bytes, form: str) -> Path:
+    """A file of a store that names its files by the checksums of their contents."""
+    md5, sha256 = hashlib.md5(content).hexdigest(), hashlib.sha256(content).hexdigest()
+    path = (
+        store
+        / {
+            "dvc": f"files/md5/{md5[:2]}/{md5[2:]}",
+            "hugging face": f"blobs/{sha256}",
+            "git-annex": f"{md5[:3]}/SHA256E-s{len(content)}--{sha256}.png/SHA256E-s{len(content)}--{sha256}.png",
+        }[form]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("form", ["dvc", "hugging face", "git-annex"])
+def test_links_into_a_store_that_names_files_by_their_contents_are_followed(form: str, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "folder", {"x/plain.png": b"plain"})
+    good, changed, table = (addressed(tmp_path / "store", content, form) for content in (b"good", b"old", b"a,b"))
+    (root / "x" / "good.png").symlink_to(good)
+    (root / "x" / "changed.png").symlink_to(os.path.relpath(changed, root / "x"))
+    changed.write_bytes(b"other")
+    (root / "table.csv").symlink_to(table)
+    fake = good.with_name(good.name.replace("a", "b").replace("1", "2"))
+    fake.mkdir()
+    (root / "x" / "folder.png").symlink_to(fake)
+    files = opened(root)
+    assert names(files) == ["table.csv", "x/changed.png", "x/good.png", "x/plain.png"]
+    assert refusals(files) == [("x/folder.png", "unsafe_name", "a link to something that is no file")]
+    expected = {"table.csv": b"a,b", "x/changed.png": "unsafe_name", "x/good.png": b"good", "x/plain.png": b"plain"}
+    assert contents(files) == expected
+    with files.open("table.csv") as file:
+        assert file.read() == b"a,b"
+    with pytest.raises(UserError, match=r"x/changed\.png: a link that leads outside the folder; cp -rL"):
+        files.open("x/changed.png")
+
+
+def test_no_link_gives_a_file_away_whose_content_its_maker_does_not_know(tmp_path: Path) -> None:
+    """A private file may well have a name of digits, such as those of caches of thumbnails."""
+    private = write_folder(tmp_path / "home", {f"thumbnails/{'ab' * 16}.png": b"private", "labels.csv": b"private"})
+    root = write_folder(tmp_path / "folder", {"a.png": b"a"})
+    (root / "b.png").symlink_to(private / f"thumbnails/{'ab' * 16}.png")
+    (root / "labels.csv").symlink_to(private / "labels.csv")
+    files = opened(root)
+    assert contents(files) == {"a.png": b"a", "b.png": "unsafe_name"}
+    for name in ("b.png", "labels.csv"):
+        with pytest.raises(UserError, match="a link that leads outside the folder"):
+            files.open(name)
+
+
+LEFT_BEHIND = [
+    *("@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "x/@eaDir/SYNOINDEX_MEDIA_INFO", "#recycle/a.png", "x/.@__thumb/a.png"),
+    *("__MACOSX/x/a.png", "x/._a.png", ".Spotlight-V100/a.png", ".AppleDouble/a.png", "x/.thumbnails/a.png"),
+    *("$RECYCLE.BIN/a.png", "System Volume Information/a.png", "lost+found/a.png", "x/thumbs.db", "Desktop.ini"),
+    *(".ipynb_checkpoints/a-checkpoint.png", ".git/a.png", ".dvc/a.png", ".picasaoriginals/a.jpg"),
+    *("x/a.jpg.part", "a.png.crdownload", "a.jpg.ocTransferId12.part", "a.png.9f3ab01c.partial", "a.png~"),
+    *("My Previews.lrdata/a.png", "x/.dropbox.cache/a.png", "x/.~lock.a.png#"),
+]
+
+
+def test_what_storage_leaves_behind_is_skipped(tmp_path: Path, memory: str) -> None:
+    files = dict.fromkeys([*LEFT_BEHIND, "x/a.png", "x/eaDir/b.png", "thumbnails/c.png", "recycled/d.png"], b"?")
+    for location in (write_folder(tmp_path / "folder", files), write_remote(memory, files)):
+        assert names(opened(location)) == ["recycled/d.png", "thumbnails/c.png", "x/a.png", "x/eaDir/b.png"]
+        assert not refusals(opened(location))
 
 
 def test_a_url_refuses_unsafe_names(memory: str) -> None:

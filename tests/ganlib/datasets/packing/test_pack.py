@@ -5,6 +5,8 @@ import hashlib
 import shutil
 import tempfile
 import tracemalloc
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +114,8 @@ def test_unusable_files_are_listed(tmp_path: Path) -> None:
         "class0/text.png": (b"text", "not_an_image"),
         "class1/cut.png": (encode(noise(0))[:60], "truncated"),
         "class1/big.png": (encode(np.zeros((400, 400), np.uint8)), "too_large"),
-        "class1/labels.csv": (b"a,b", "not_an_image"),
-        'class1/quo"te,comma.txt': (b"", "not_an_image"),
+        "class1/labels.csv": (b"a,b", "companion"),
+        'class1/quo"te,comma.txt': (b"", "companion"),
         "class1/zz_again.png": (files["class0/0000.png"], "exact_duplicate"),
     }
     events: list[Event] = []
@@ -123,17 +125,43 @@ def test_unusable_files_are_listed(tmp_path: Path) -> None:
         rows = list(csv.reader(file))
     assert rows[0] == ["name", "kind", "action", "detail"]
     assert [(name, kind, action) for name, kind, action, _ in rows[1:]] == [
-        (name, bad[name][1], "drop") for name in sorted(bad)
+        (name, bad[name][1], "skip" if bad[name][1] == "companion" else "drop") for name in sorted(bad)
     ]
     assert all(detail for *_, detail in rows[1:])
     assert "class0/0000.png, there in class class0" in rows[-1][-1]
-    assert (manifest.files, manifest.dropped) == (27, 7)
-    assert manifest.cases["not_an_image"] == {"drop": 3}
+    assert (manifest.files, manifest.dropped) == (25, 5)
+    assert manifest.cases["not_an_image"] == {"drop": 1}
+    assert manifest.cases["companion"] == {"skip": 2}
     assert manifest.train.images + manifest.test.images == len(files)
     notices = [event.text for event in events if isinstance(event, Notice)]
-    assert any("7 of 27 files left out" in text and "class0/empty.png: " in text for text in notices)
+    assert any("5 of 25 files left out" in text and "class0/empty.png: " in text for text in notices)
+    assert any("1 of these are exact duplicates: train.class_balanced=true shows" in text for text in notices)
+    assert any("2 more files are no images and not counted, such as class1/labels.csv" in text for text in notices)
     progress = [event for event in events if isinstance(event, Progress)]
-    assert progress[-1].seen_images == progress[-1].total_images == 27
+    assert progress[-1].seen_images == progress[-1].total_images == 25
+
+
+def test_every_image_is_used_or_counted_as_left_out(tmp_path: Path) -> None:
+    """Captions and notes are beside the count; of two members with one name each is in it."""
+    files = noise_files(30)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, content in files.items():
+            archive.writestr(name, content)
+            archive.writestr(f"{name[:-4]}.txt", "a caption")
+        for name in [*list(files)[:5], *list(files)[:5]]:
+            archive.writestr(name, b"the same name again")
+        archive.writestr("README", "notes")
+    manifest = pack_images(data_options(tmp_path / "images.zip"), tmp_path / "out")
+    assert manifest.train.images + manifest.test.images == 30
+    assert (manifest.files, manifest.dropped) == (40, 10)
+    assert manifest.cases == {"companion": {"skip": 31}, "unsafe_name": {"drop": 10}}
+
+
+def test_images_that_are_not_read_are_no_companions(tmp_path: Path) -> None:
+    files = noise_files(10) | {f"class0/{n}.heic": b"\0\0\0\x18ftypheic" + bytes(n) for n in range(11)}
+    with pytest.raises(UserError, match=r"^data\.source=.*: 11 of 21 files are left out, .*HEIC, .*magick mogrify"):
+        pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out")
 
 
 def test_a_folder_around_all_images_is_told(tmp_path: Path) -> None:
@@ -206,7 +234,11 @@ MISTAKES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         {},
         r"9 of 17 files are left out.*max_dropped_share=0\.5; first: class0/bad0\.png: no known format",
     ),
-    "none tolerated": (noise_files(20) | {"x.txt": b""}, {"cleaning": {"max_dropped_share": 0.0}}, "1 of 21 files"),
+    "none tolerated": (
+        noise_files(20) | {"class0/x.png": b""},
+        {"cleaning": {"max_dropped_share": 0.0}},
+        "1 of 21 files",
+    ),
     "nothing readable": ({"a/x.png": b"", "a/y.png": b""}, {}, "2 files, none of them a usable image"),
     "a policy that fails": (
         noise_files(20) | {"class0/x.png": b""},

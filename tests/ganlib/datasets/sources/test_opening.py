@@ -12,11 +12,11 @@ import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ganlib.datasets.sources.image_files import data_options, write_folder, write_zip
+from tests.ganlib.datasets.sources.image_files import data_options, encode, noise, write_folder, write_zip
 
 from ganlib.datasets.items import Item, Part
 from ganlib.datasets.sources import image_files
-from ganlib.datasets.sources.opening import is_labelled, open_source
+from ganlib.datasets.sources.opening import check_readable, is_labelled, open_source
 from ganlib.errors import UserError
 from tests.ganlib.datasets.containers import all_of, items_of, refused, tar_bytes, write_tar
 
@@ -109,15 +109,84 @@ def test_class_folders_and_flat_images(tmp_path: Path) -> None:
 
 def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
     junk = dict.fromkeys((".DS_Store", "x/Thumbs.db", "__MACOSX/x/._a.png", ".git/a.png", "x/.hidden.png"), b"?")
-    others = dict.fromkeys(("README.md", "x/labels.csv", "x/noextension"), b"?")
+    others = dict.fromkeys(
+        ("README.md", "x/labels.csv", "x/noextension", "x/clip.MOV", "x/b (a's conflicted copy).png"), b"?"
+    )
     files = {"x/a.png": b"a", "x/inner.tar": tar_bytes(FILES), "x/inner.zip": b"?"} | junk | others
     for kind in KINDS:
         found = refused(data_options(bring(kind, tmp_path, files)))
-        assert {kind for kind, _ in found.values()} == {"not_an_image"}
         archive = "an archive " + ("beside images" if kind in ("folder", "memory") else "inside an archive")
-        assert {name: detail for name, (_, detail) in found.items()} == dict.fromkeys(
-            others, "no image by its name"
-        ) | dict.fromkeys(("x/inner.tar", "x/inner.zip"), f"{archive}, which is not opened")
+        assert found == {
+            "README.md": ("companion", ".md beside images"),
+            "x/labels.csv": ("companion", ".csv beside images"),
+            "x/noextension": ("companion", "no image by its name or its first bytes"),
+            "x/clip.MOV": ("companion", "a video; for images of it: ffmpeg -i IN.mov -vf fps=1 OUT-%05d.png"),
+            "x/b (a's conflicted copy).png": (
+                "companion",
+                "a second version of a file, by a program that keeps folders in step",
+            ),
+            "x/inner.tar": ("not_an_image", f"{archive}, which is not opened"),
+            "x/inner.zip": ("not_an_image", f"{archive}, which is not opened"),
+        }
+
+
+JPEG, PNG = encode(noise(0), "JPEG"), encode(noise(0))
+
+
+def test_contents_decide_where_names_say_nothing(tmp_path: Path) -> None:
+    """Layout, labels and keys are those of files that are images, whatever they are called."""
+    called = ("a.jfif", "b.JPE", "c.jif", "d.JPG", "e", "f.jpg_large", "g.jpg:orig", "h.5", "i.apng", "j.dib")
+    images = {f"x/{name}": JPEG for name in called} | {"y/3f2a.9bc1": PNG, "y/deeper/k.bin": PNG}
+    unread = {"y/l": b"\0\0\0\x18ftypheic" + bytes(30), "y/m.HEIC": JPEG}
+    others = {
+        "LICENSE": b"MIT",
+        "Makefile": b"all:",
+        "x/notes": b"P",
+        "SHA256SUMS": b"0",
+        "y/z.bin": bytes(99),
+        "y/w": b"",
+    }
+    for kind in KINDS:
+        source = bring(kind, tmp_path, images | unread | others)
+        found = meanings(source)
+        assert set(found) == images.keys() | unread.keys()
+        assert found["x/e"] == ("e", "x", None)
+        assert found["y/deeper/k.bin"] == ("deeper/k", "y", None)
+        assert {name for name, (kind, _) in refused(data_options(source)).items() if kind == "companion"} == set(others)
+        assert is_labelled(data_options(source))
+        flat = {name.replace("/", "_"): content for name, content in (images | unread).items()} | {"notes/t": b"?"}
+    for kind in ("folder", "tar.gz"):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        source = bring(kind, tmp_path / "flat", flat)
+        assert {label for _, label, _ in meanings(source).values()} == {None}
+        check_readable(data_options(source))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz", "memory"])
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"a.txt": b"x", "README": b"y", "b.txt": b""}, r"3 files: 2 x \.txt beside images; 1 x no image by its name"),
+        (
+            {"a.heic": b"\0\0\0\x18ftypheic", "b.HEIC": b"\0\0\0\x18ftypmif1"},
+            r"2 x HEIC, .*mogrify -format png '\*\.heic'",
+        ),
+        ({"a.avif": b"\0\0\0\x18ftypavif"}, r"1 x AVIF, which is not read; convert it: magick mogrify"),
+        ({"a.nef": b"II*\0" + bytes(99)}, r"a camera's raw data, .*'\*\.nef'"),
+        ({"a.CR3": b"\0\0\0\x18ftypcrx "}, r"a camera's raw data"),
+        ({"a.psd": b"8BPS", "b.svg": b"<svg>", "c.jxl": b"\xff\x0a", "d.tga": bytes(9)}, r"Photoshop .*SVG.*JPEG XL"),
+        ({"a.tga": bytes(9)}, r"a file called \.tga, which is not read; convert it"),
+        ({"a.mp4": b"\0\0\0\x18ftypisom"}, r"ffmpeg -i IN\.mp4"),
+        ({"a.png": b""}, "1 x an empty file"),
+        ({"a.png": b"<!doctype html>"}, "1 x an HTML page"),
+    ],
+)
+def test_a_look_names_what_is_there_instead_of_images(
+    files: dict[str, bytes], words: str, kind: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="found no usable image among .*" + words) as caught:
+        check_readable(data_options(bring(kind, tmp_path, files)))
+    assert str(caught.value).isprintable()
 
 
 def split_files(*folders: str, inside: str = "cat/") -> dict[str, bytes]:

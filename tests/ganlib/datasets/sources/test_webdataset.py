@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import tarfile
@@ -72,7 +73,7 @@ def test_names_keys_and_splits_of_shards(tmp_path: Path) -> None:
         ({"a.json": b'{"label": 3}', "a.cls": b"4", "a.jpg": IMAGE}, "4"),
         ({"a.json": b'{"caption": "x"}', "a.jpg": IMAGE}, None),
         ({"a.json": b"[1]", "a.jpg": IMAGE}, None),
-        ({"a.seg.png": IMAGE, "a.jpg": IMAGE, "a.txt": b"x"}, None),
+        ({"a.jpg": IMAGE, "a.seg.txt": b"x", "a.txt": b"x"}, None),
     ],
 )
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -97,6 +98,7 @@ def test_labels_of_a_sample(files: dict[str, bytes], label: str | None, mode: st
         ({"a.jpg": IMAGE, "a.json": b'{"label": [1, 2]}'}, "found a list as the label of"),
         ({"a.jpg": IMAGE, "a.json": b'{"label": 1.5}'}, "found 1.5 as the label of"),
         ({"a.jpg": IMAGE, "a.png": IMAGE}, r"has 2 images \(a\.jpg, a\.png\)"),
+        ({"a.in.png": IMAGE, "a.out.png": IMAGE}, r"sample a has 2 images \(a\.in\.png, a\.out\.png\); expected"),
     ],
 )
 def test_labels_that_fit_nothing_are_one_line(files: dict[str, bytes], found: str, mode: str, tmp_path: Path) -> None:
@@ -132,6 +134,66 @@ def test_labels_nobody_wants_are_not_read(tmp_path: Path) -> None:
     assert [item.label for item in usable(tar_of(tmp_path, files, labels="none"))] == [None, None]
 
 
+def dated(count: int) -> list[str]:
+    """Names as cameras write them, with dots of their own."""
+    return [f"2024.{1 + n // 20:02d}.01_{n}" for n in range(count)]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_dots_of_names_lose_no_image(mode: str, labelled: bool, tmp_path: Path) -> None:
+    pictures = {stem: png(noise(n, 6, 7)) for n, stem in enumerate([*dated(150), "3.1", "plain", "a.0", "a.1"])}
+    files = {}
+    for n, (stem, picture) in enumerate(pictures.items()):
+        files |= {f"{stem}.png": picture, f"{stem}.txt": b"a caption"}
+        if labelled:
+            files[f"{stem}.cls"] = b"%d" % (n % 3)
+    path = write_tar(tmp_path / "train-0.tar", files, mode)
+    found = usable(source(tmp_path))
+    assert {item.key: item.content for item in found} == pictures
+    assert [item.label for item in found] == [str(n % 3) if labelled else None for n in range(len(pictures))]
+    if labelled:
+        assert isinstance(open_source(data_options(path)), WebDatasetSource)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize(
+    ("names", "used", "fields"),
+    [
+        (["a.seg.png", "a.jpg", "a.depth_map.v2.png", "a.txt"], ["a.jpg"], ["a.seg.png", "a.depth_map.v2.png"]),
+        (["a.jpg", "a.mask0.png", "b.jpg", "b.mask0.png"], ["a.jpg", "b.jpg"], ["a.mask0.png", "b.mask0.png"]),
+        (["a.rgb.jpg", "a.txt"], ["a.rgb.jpg"], []),
+        (["a.0.jpg", "a.1.jpg", "a.2.jpg"], ["a.0.jpg", "a.1.jpg", "a.2.jpg"], []),
+        (["a.jpg", "a.1.jpg"], ["a.jpg", "a.1.jpg"], []),
+        (["dr.jones.jpg", "dr.jones.cls", "dr.who.jpg", "dr.who.cls"], ["dr.jones.jpg", "dr.who.jpg"], []),
+        (["a.0.jpg", "a.1.jpg", "a.cls"], ["a.0.jpg", "a.1.jpg"], []),
+    ],
+)
+def test_fields_and_names_with_dots_are_told_apart(
+    names: list[str], used: list[str], fields: list[str], mode: str, tmp_path: Path
+) -> None:
+    files = {name: b"7" if name.endswith(".cls") else IMAGE for name in names}
+    found = all_items(source(write_tar(tmp_path / "a.tar", files, mode)))
+    assert [item.name for item in found if not isinstance(item, Refusal)] == used
+    assert {item.label for item in found if not isinstance(item, Refusal)} == {"7" if b"7" in files.values() else None}
+    assert [item.name for item in found if isinstance(item, Refusal) and item.kind == "companion"] == fields
+    assert len(found) == len(used) + len(fields)
+
+
+def test_a_shard_that_is_a_link_to_a_foreign_file_is_not_read(tmp_path: Path) -> None:
+    content = write_tar(tmp_path / "private.tar", {"a.jpg": IMAGE}).read_bytes()
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, called in (("good", hashlib.md5(content).hexdigest()), ("fake", "0" * 32)):
+        (tmp_path / called).write_bytes(content)
+        (folder / "train-0.tar").unlink(missing_ok=True)
+        (folder / "train-0.tar").symlink_to(tmp_path / called)
+        if name == "good":
+            assert len(usable(source(folder))) == 1
+    with pytest.raises(UserError, match=r"train-0\.tar: a link that leads outside the folder"):
+        all_items(source(folder))
+
+
 def test_shards_that_are_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "train-0.tar").write_bytes(b"no tar" * 999)
     with pytest.raises(UserError, match=r"^data\.source=.*not a tar, or a damaged one"):
@@ -156,6 +218,8 @@ def test_shards_with_and_without_splits_are_told(tmp_path: Path) -> None:
         (["a.json", "a.png"], True),
         (["x/a.json", "x/a.png"], False),
         (["a.png", "b.cls", "dataset.json"], False),
+        (["2024.05.01_7.png", "2024.05.01_7.cls"], True),
+        (["a.rgb.png", "a.cls"], True),
         ([], False),
     ],
 )
