@@ -1,7 +1,16 @@
 """Every path of a project, once. All are relative to the project's folder."""
 
+import os
 from pathlib import Path
 
+
+def _home() -> Path:
+    """The project. A temporary copy of it, in which DVC runs a queued experiment, names the project that it is of."""
+    root = os.environ.get("DVC_ROOT", "")
+    return Path(root) if root and Path(root).resolve() != Path.cwd() else Path()
+
+
+HOME = _home()
 PARAMS = Path("params.yaml")
 DVC_FILE = Path("dvc.yaml")
 PRESETS = Path("presets")
@@ -33,8 +42,8 @@ REGISTRATION = REPORTS / "registration.json"
 REPORT = REPORTS / "report.html"
 MODEL_CARD = REPORTS / "MODEL_CARD.md"
 
-# Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs.
-SCRATCH = Path(".ganlib")
+# Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs. Copies of a project share it.
+SCRATCH = HOME / ".ganlib"
 PACKING = SCRATCH / "packing"
 CHECKPOINTS = SCRATCH / "checkpoints"
 STARTING_POINT = SCRATCH / "starting_point"

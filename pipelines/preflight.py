@@ -13,7 +13,7 @@ from ganlib.datasets.sources.opening import is_labelled
 from ganlib.errors import UserError
 from ganlib.training.requirements import check_devices
 from pipelines import paths
-from pipelines.tracking.store import LOCAL_DATABASE, configured
+from pipelines.tracking.store import LOCAL_DATABASE, configured, store_uri
 
 # What the pipeline writes. Data that overlap it would be read back, or be replaced.
 _OURS = (paths.PROCESSED, paths.EXTRACTOR, paths.GENERATOR, paths.REPORTS, paths.SCRATCH)
@@ -31,6 +31,7 @@ def check_project(project: Path) -> RunConfig:
     for needed in (paths.PARAMS, paths.DVC_FILE):
         if not (project / needed).is_file():
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
+    store_uri()  # what cannot be an address is found out now
     config = load_config(project / paths.PARAMS)
     if is_url(config.data.source):
         # What lies there is left to the preprocess stage: asking takes time, and may need credentials.

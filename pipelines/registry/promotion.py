@@ -9,7 +9,6 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -158,7 +157,7 @@ def _registry(say: Say) -> Iterator["MlflowClient"]:
 
 
 def _connected() -> "MlflowClient":
-    if not configured() and not Path(LOCAL_DATABASE).exists():
+    if not configured() and not LOCAL_DATABASE.exists():
         raise UserError(
             f"{LOCAL_DATABASE}: no registry in this folder; go to the project's, or name a server in {URI_VARIABLE}"
         )

@@ -45,7 +45,7 @@ def _is_kept(folder: Path, sha256: str) -> bool:
 
 
 def _fetch(source: str, folder: Path) -> None:
-    if not configured() and not Path(LOCAL_DATABASE).exists():
+    if not configured() and not LOCAL_DATABASE.exists():
         raise UserError(
             f"train.init_from.source={source}: {LOCAL_DATABASE} is not here, so no registry is; "
             "set MLFLOW_TRACKING_URI, or give a generator's folder"

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -178,11 +179,13 @@ def deliver_orphans(root: Path, store: Store) -> None:
     Raises:
         Unreachable: the store does not answer.
     """
+    for_others: Counter[str] = Counter()
     for folder in sorted(path for path in root.glob("*-*") if path.is_dir() and path.suffix != _DAMAGED):
         try:
             with _lock(folder).acquire(timeout=0):
                 try:
-                    _deliver_orphan(folder, store)
+                    if (other := _deliver_orphan(folder, store)) is not None:
+                        for_others[other] += 1
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     _set_aside(folder, error)
         except Timeout:
@@ -191,6 +194,10 @@ def deliver_orphans(root: Path, store: Store) -> None:
             _log.warning("tracking: %s; mend the store, or delete %s", error, folder)
         except OSError as error:
             _log.warning("tracking: %s cannot be delivered: %s", folder, error)
+    for name, count in for_others.items():
+        _log.warning(
+            "tracking: in %s, what %d processes logged waits for %s, not for %s", root, count, name, store.name
+        )
 
 
 def _set_aside(folder: Path, error: Exception) -> None:
@@ -201,22 +208,24 @@ def _set_aside(folder: Path, error: Exception) -> None:
     _log.warning("tracking: %s is damaged (%s); not delivered but moved to %s", folder, why, aside.name)
 
 
-def _deliver_orphan(folder: Path, store: Store) -> None:
+def _deliver_orphan(folder: Path, store: Store) -> str | None:
+    """Deliver to this store; or the name of the other store that it is meant for."""
     if not folder.is_dir():
-        return  # another process was quicker
+        return None  # another process was quicker
     entries = list(_read(folder)) if (folder / _OPS).exists() else []
     if not entries:
         _discard(folder)
-        return
+        return None
     opening, (last, end) = entries[0][0], entries[-1]
     if opening["store"] != store.name:
-        return
+        return str(opening["store"])
     os.truncate(folder / _OPS, end)
     if opening["by"] == "run_key" and last["op"] != "finish":
         with closing(_Writer(folder)) as writer:
             writer.line({"op": "finish", "status": "KILLED", "time_ms": last["time_ms"]})
     deliver(folder, store)
     _discard(folder)
+    return None
 
 
 class _Writer:

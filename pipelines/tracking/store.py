@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-LOCAL_DATABASE = "mlflow.db"
+LOCAL_DATABASE = paths.HOME / "mlflow.db"
 LOCAL_ARTIFACTS = "mlruns"
 _SQLITE = "sqlite:///"
+_SERVER_PORTS = {"http": 80, "https": 443}
 _DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -43,13 +44,28 @@ def store_uri() -> str:
         UserError: the variable holds no address.
     """
     if not configured():
-        return f"{_SQLITE}{Path(LOCAL_DATABASE).absolute().as_posix()}"
+        return f"{_SQLITE}{LOCAL_DATABASE.absolute().as_posix()}"
     uri = os.environ[URI_VARIABLE].strip()
     try:
-        _ = urlsplit(uri).port
+        address, port = urlsplit(uri), urlsplit(uri).port
     except ValueError as error:
         raise UserError(f"{URI_VARIABLE}={redact(uri)}: not an address ({error}); correct or unset it") from None
-    return uri
+    kind = address.scheme.partition("+")[0]
+    if kind not in {*_SERVER_PORTS, *_DATABASE_PORTS} or (kind != "sqlite" and not address.hostname):
+        raise UserError(
+            f"{URI_VARIABLE}={redact(uri)}: not an address; expected http://HOST:PORT, https://…, or a database such "
+            "as sqlite:///PATH or postgresql://…; correct or unset it"
+        )
+    if uri.startswith(_SQLITE):
+        path, mark, query = uri.removeprefix(_SQLITE).partition("?")
+        return f"{_SQLITE}{Path(path).resolve().as_posix()}{mark}{query}"
+    if address.scheme not in _SERVER_PORTS:
+        return uri
+    # One server has one spelling: what waits for it is found again.
+    user, at, _ = address.netloc.rpartition("@")
+    host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
+    shown_port = "" if port in {None, _SERVER_PORTS[address.scheme]} else f":{port}"
+    return f"{address.scheme}://{user}{at}{host}{shown_port}{address.path.rstrip('/')}"
 
 
 def configured() -> bool:
@@ -159,7 +175,11 @@ def _shown_store() -> str:
 def _advice(error: BaseException) -> str:
     """What to do when the store is away; nothing where its own words have to be enough."""
     if not configured():
-        return f"mend or move away {LOCAL_DATABASE}" if isinstance(error, StoreError) else ""
+        if not isinstance(error, StoreError):
+            return ""
+        if "locked" in str(error) or "unable to open" in str(error):
+            return f"close what else has {LOCAL_DATABASE} open, see that there is room and permission, and run again"
+        return f"if it is damaged, put back a copy of {LOCAL_DATABASE}; without one, keep it under another name"
     if not isinstance(error, StoreError) and _broken_contact(error) is None:
         return ""
     address = urlsplit(store_uri())

@@ -74,7 +74,7 @@ def test_the_server_ends_with_its_command(
 @pytest.mark.parametrize(
     ("uri", "told"),
     [
-        (None, "mend or move away mlflow.db"),
+        (None, "put back a copy of mlflow.db"),
         ("foo:bar", "MLFLOW_TRACKING_URI=foo:bar: "),
         ("http://[::1", "MLFLOW_TRACKING_URI=http://[::1: not an address (Invalid IPv6 URL); correct or unset it"),
         ("postgresql://u:geheim@h:x/db", "MLFLOW_TRACKING_URI=postgresql://***@h:x/db: not an address"),

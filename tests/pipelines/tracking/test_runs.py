@@ -19,6 +19,7 @@ from pipelines.tracking.runs import (
     deliver_pending,
     surroundings,
 )
+from tests.configs import ROOT
 from tests.mlflow_server import MlflowServer, free_port, wait_until
 from tests.tracking_runs import DATASET, PIXELS, client, run_of, spooled, steps, training
 
@@ -208,7 +209,9 @@ def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monk
 
 def test_a_damaged_local_store_is_told_in_one_line(project: Path) -> None:
     (project / "mlflow.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(UserError, match=r"mlflow\.db: cannot be opened: .*file is not a database.*; mend or move away"):
+    with pytest.raises(
+        UserError, match=r"mlflow\.db: cannot be opened: .*file is not a database.*; if it is damaged, put back a copy"
+    ):
         check_store()
 
 
@@ -240,6 +243,55 @@ def test_passwords_are_neither_spooled_nor_told(
 )
 def test_redact(secret: str, shown: str) -> None:
     assert store.redact(f"at {secret} or so") == f"at {shown} or so"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
+        ("HTTP://LocalHost:80", "http://localhost"),
+        ("https://anna:Secret@Host.example:443/mlflow//", "https://anna:Secret@host.example/mlflow"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+        (" sqlite:////data/../data/runs.db ", "sqlite:////data/runs.db"),
+        ("postgresql+psycopg2://u:p@host/Db", "postgresql+psycopg2://u:p@host/Db"),
+    ],
+)
+def test_one_store_has_one_spelling(written: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", written)
+    assert store.store_uri() == meant
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost:5000", "mlruns", "/srv/mlruns", "file:///srv/mlruns", "http://", "http://["]
+)
+def test_what_cannot_be_an_address_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", text)
+    with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI=.*not an address"):
+        store.store_uri()
+
+
+def test_what_waits_for_another_store_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    with training("k1") as log:
+        log.metrics({"loss/critic": 1.0}, 1)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    caplog.clear()
+    deliver_pending()
+    assert f"what 1 processes logged waits for {elsewhere}, not for sqlite:///" in caplog.text
+    assert len(spooled()) == 1
+
+
+def test_a_temporary_copy_uses_the_store_of_its_project(project: Path, tmp_path: Path) -> None:
+    """DVC names the project in the environment of an experiment that it runs in a copy."""
+    code = (
+        "from pipelines import paths; from pipelines.tracking.store import store_uri; print(store_uri(), paths.SPOOL)"
+    )
+    environment = {**os.environ, "DVC_ROOT": str(project), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert done.stdout.decode().split() == [f"sqlite:///{project}/mlflow.db", f"{project}/.ganlib/spool"]
 
 
 def test_surroundings_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
