@@ -1,7 +1,7 @@
-"""What can be known to fail before anything runs, and what has to be put right first."""
+"""What can be known to fail before anything runs."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -13,7 +13,7 @@ from ganlib.datasets.sources.opening import is_labelled
 from ganlib.errors import UserError
 from ganlib.training.requirements import check_devices
 from pipelines import paths
-from pipelines.tracking.store import LOCAL_DATABASE, configured, store_uri
+from pipelines.tracking.store import store_uri
 
 # What the pipeline writes. Data that overlap it would be read back, or be replaced.
 _OURS = (paths.PROCESSED, paths.EXTRACTOR, paths.GENERATOR, paths.REPORTS, paths.SCRATCH)
@@ -45,18 +45,6 @@ def check_project(project: Path) -> RunConfig:
         _check_starting_point(project, config, config.train.init_from)
     _check_timeouts(config.flow.timeout_s, _stage_names(project))
     return config
-
-
-def forget_lost_registry(project: Path, *, say: Callable[[str], None]) -> None:
-    """Have the register stage run again where its report is here but the local store that it speaks of is not.
-
-    That is so after a clone, as git keeps the report, and when the store was deleted.
-    """
-    report = project / paths.REGISTRATION
-    if configured() or (project / LOCAL_DATABASE).exists() or not report.exists():
-        return
-    say(f"{LOCAL_DATABASE} is not here, so no registry is: removing {paths.REGISTRATION} to register again")
-    report.unlink(missing_ok=True)
 
 
 def _check_source(project: Path, source: str) -> None:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from ganlib.errors import UserError
 from pipelines.environment import quiet_environment
 from pipelines.graph import supervisor
-from pipelines.tracking.store import LOCAL_ARTIFACTS, check_store, store_uri
+from pipelines.tracking.moving import LOCAL_ARTIFACTS
+from pipelines.tracking.store import check_store, store_uri
 
 
 def serve_ui(port: int) -> int:

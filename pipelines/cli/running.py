@@ -32,13 +32,14 @@ def check(
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Bring everything up to date with `dvc repro`, then summarise."""
     from pipelines.graph import dag
-    from pipelines.preflight import check_project, forget_lost_registry
+    from pipelines.preflight import check_project
+    from pipelines.registry.presence import check_registry
     from pipelines.summary import show
 
     project = Path.cwd()
-    check_project(project)
+    config = check_project(project)
     dag.read_graph(project)  # a mistake in dvc.yaml comes out here, in one line
-    forget_lost_registry(project, say=typer.echo)
+    check_registry(project, config.tracking.experiment, say=typer.echo)
     try:
         outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
     except dag.StageFailed as error:

@@ -22,7 +22,8 @@ from pipelines import paths
 from pipelines.flows.report import data_quality, result_markdown
 from pipelines.graph import dag
 from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
-from pipelines.preflight import check_project, forget_lost_registry
+from pipelines.preflight import check_project
+from pipelines.registry.presence import check_registry
 from pipelines.tracking.runs import commit_of
 
 FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"
@@ -58,14 +59,15 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
     """
     _log_expected_errors_without_traceback()
     project = project.resolve()
-    options = check_project(project).flow
+    config = check_project(project)
+    options = config.flow
     graph = dag.read_graph(project)
     with contextlib.ExitStack() as held:
         try:
             lock = held.enter_context(hold_pipeline(project, on_wait=_say, one_waits=runtime.deployment.id is not None))
         except OneWaits:
             return Completed(name="Covered", message="a run is at work and another one waits, which covers this one")
-        forget_lost_registry(project, say=_say)
+        check_registry(project, config.tracking.experiment, say=_say)
         changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
         create_table_artifact(
             key="plan",

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.tracking.journal import Op, Refused
-from pipelines.tracking.store import LOCAL_ARTIFACTS, Ailing, connect, database_folder, judged, redact, store_uri
+from pipelines.tracking.moving import LOCAL_ARTIFACTS
+from pipelines.tracking.store import (
+    LOCAL_DATABASE,
+    Ailing,
+    configured,
+    connect,
+    database_folder,
+    judged,
+    redact,
+    store_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,8 +41,8 @@ class MlflowStore:
 
     @property
     def name(self) -> str:
-        """The address without secrets."""
-        return redact(self._uri)
+        """The address without secrets; that of the project's own store moves with the project."""
+        return redact(self._uri) if configured() else LOCAL_DATABASE.name
 
     def _connected(self) -> "MlflowClient":
         if self._client is None:

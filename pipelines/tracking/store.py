@@ -3,6 +3,7 @@
 mlflow is imported when the store is first contacted: it takes more than a second.
 """
 
+import logging
 import os
 import re
 import socket
@@ -17,13 +18,14 @@ from filelock import FileLock
 from ganlib.errors import UserError
 from pipelines import environment, paths
 from pipelines.tracking.journal import Refused, Unreachable
+from pipelines.tracking.moving import mend_moved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_log = logging.getLogger(__name__)
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCAL_DATABASE = paths.HOME / "mlflow.db"
-LOCAL_ARTIFACTS = "mlruns"
 _SQLITE = "sqlite:///"
 _SERVER_PORTS = {"http": 80, "https": 443}
 _DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -102,6 +104,10 @@ def connect() -> "MlflowClient":
         return MlflowClient(tracking_uri=uri)
     with FileLock((database_folder(uri) or Path.cwd()) / paths.STORE_LOCK):
         _knock(uri)
+        folder = database_folder(uri)
+        line = None if folder is None else mend_moved(folder / Path(urlsplit(uri).path).name)
+        if line is not None:
+            _log.warning("tracking: %s", line)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client

@@ -13,8 +13,7 @@ from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
-from pipelines.graph import dag
-from pipelines.preflight import check_project, forget_lost_registry
+from pipelines.preflight import check_project
 from tests.configs import ROOT, tiny_config
 from tests.toy_project import STAGES, ToyProject, make_project
 
@@ -183,50 +182,3 @@ def test_a_damaged_graph(text: str, project: ToyProject) -> None:
     told = mistake(project)
     assert told.startswith("dvc.yaml: ")
     assert "\n" not in told
-
-
-@pytest.fixture
-def registered(project: ToyProject) -> ToyProject:
-    """Its register stage keeps books in mlflow.db, and its report as the real one does."""
-    file = project.root / "dvc.yaml"
-    graph = yaml.safe_load(file.read_text())
-    stage = graph["stages"]["register"]
-    stage["cmd"] = stage["cmd"].replace("register.txt", "reports/registration.json")
-    stage["outs"] = [{"reports/registration.json": {"cache": False, "persist": True}}]
-    file.write_text(yaml.safe_dump(graph))
-    project.behave("register", "open('mlflow.db', 'a').write('version 1')")
-    (project.root / "reports").mkdir()
-    return project
-
-
-def run_graph(project: ToyProject) -> dict[str, str]:
-    outcomes = dag.run_graph(project.root, on_line=lambda _line: None)
-    return {outcome.name: outcome.status for outcome in outcomes}
-
-
-def test_a_lost_registry_is_made_again(registered: ToyProject) -> None:
-    said: list[str] = []
-    forget_lost_registry(registered.root, say=said.append)
-    run_graph(registered)
-    forget_lost_registry(registered.root, say=said.append)
-    assert run_graph(registered) == dict.fromkeys(STAGES, "unchanged")
-    assert said == []
-    (registered.root / "mlflow.db").unlink()
-    assert dag.changed_stages(registered.root) == set(), "DVC alone would not notice"
-    forget_lost_registry(registered.root, say=said.append)
-    (line,) = said
-    assert "mlflow.db" in line
-    assert "reports/registration.json" in line
-    assert dag.changed_stages(registered.root) == {"register"}
-    assert run_graph(registered) == dict.fromkeys(STAGES, "unchanged") | {"register": "ran"}
-    assert (registered.root / "mlflow.db").exists()
-    assert (registered.root / paths.REGISTRATION).exists()
-
-
-def test_a_registry_elsewhere_is_not_lost(registered: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    (registered.root / paths.REGISTRATION).write_text("{}")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    said: list[str] = []
-    forget_lost_registry(registered.root, say=said.append)
-    assert said == []
-    assert (registered.root / paths.REGISTRATION).exists()

@@ -128,9 +128,8 @@ def test_damaged_journals_stop_neither_a_training_nor_the_delivery(
         with training(key) as log:
             log.metrics({"loss/critic": 0.5}, 64)
     garbage, fields, sound = (folder / "ops.jsonl" for folder in sorted(spooled()))
-    local = f"sqlite:///{project / 'mlflow.db'}"
     for path in (garbage, fields, sound):
-        path.write_text(path.read_text().replace(os.environ["MLFLOW_TRACKING_URI"], local))
+        path.write_text(path.read_text().replace(os.environ["MLFLOW_TRACKING_URI"], "mlflow.db"))
     garbage.write_bytes(b"\0" * 100 + b"\n" + garbage.read_bytes())
     opening, rest = fields.read_text().split("\n", 1)
     known = {name: value for name, value in json.loads(opening).items() if name in {"op", "store", "by", "time_ms"}}

@@ -280,7 +280,7 @@ def test_what_waits_for_another_store_is_told(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     caplog.clear()
     deliver_pending()
-    assert f"what 1 processes logged waits for {elsewhere}, not for sqlite:///" in caplog.text
+    assert f"what 1 processes logged waits for {elsewhere}, not for mlflow.db" in caplog.text
     assert len(spooled()) == 1
 
 

@@ -1,0 +1,106 @@
+"""One question to the store before the first stage: can it take a run, and does it hold what the last report names?"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from ganlib.errors import UserError
+from pipelines import environment, paths
+from pipelines.registry.verdict import Registration
+from pipelines.tracking.delivery import GENERATOR_SHA256
+from pipelines.tracking.store import (
+    LOCAL_DATABASE,
+    StoreError,
+    configured,
+    connect,
+    is_passing,
+    reachable,
+    reason,
+    redact,
+    store_uri,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SERVERS = {"http", "https"}
+
+
+def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]) -> None:
+    """Have the register stage run again where the store does not hold what its last report names.
+
+    That is so after a clone, as git keeps the report, with another store, and when the store was deleted. A store that
+    is away stops nothing.
+
+    Args:
+        project: its folder.
+        experiment: where runs go.
+        say: hears what is found.
+
+    Raises:
+        UserError: the store answers and cannot work: its experiment is deleted, its tables are those of another
+            version, its artifacts are to lie in a folder of another machine, or it refuses us.
+    """
+    report = project / paths.REGISTRATION
+    if not configured() and not (project / LOCAL_DATABASE).exists():
+        if report.exists():
+            _forget(report, f"{LOCAL_DATABASE.name} is not here, so no registry is", say)
+        return
+    environment.apply()
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = connect()
+        _check_experiment(client, experiment)
+        if report.exists() and not _holds(client, Registration.read(report)):
+            _forget(report, f"{redact(store_uri())} does not hold the version that it names", say)
+    except (MlflowException, StoreError, requests.RequestException) as error:
+        if "database schema" in str(error):
+            raise UserError(
+                f"{redact(store_uri())}: its tables are those of another version of MLflow; make a copy, then run "
+                f"`mlflow db upgrade {redact(store_uri())}`"
+            ) from None
+        if is_passing(error) or "locked" in str(error):
+            say(f"{redact(store_uri())} is away ({reason(error)}); what is logged waits for it")
+            return
+        with reachable():
+            raise
+
+
+def _forget(report: Path, why: str, say: Callable[[str], None]) -> None:
+    say(f"{why}: removing {paths.REGISTRATION} to register again")
+    report.unlink()
+
+
+def _holds(client: "MlflowClient", registration: Registration) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_model_version(registration.model_name, registration.version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return bool(version.tags.get(GENERATOR_SHA256) == registration.generator_sha256)
+
+
+def _check_experiment(client: "MlflowClient", name: str) -> None:
+    found = client.get_experiment_by_name(name)
+    uri = store_uri()
+    if found is not None and found.lifecycle_stage == "deleted":
+        restore = f"MLFLOW_TRACKING_URI={redact(uri)} mlflow experiments restore --experiment-id {found.experiment_id}"
+        raise UserError(
+            f"tracking.experiment={name}: deleted in {redact(uri)}; bring it back with `{restore}` or choose another"
+        )
+    server = urlsplit(uri)
+    if server.scheme not in _SERVERS or server.hostname in environment.LOOPBACK:
+        return
+    # One that is not made yet will lie where the first one does.
+    place = urlsplit((found or client.get_experiment("0")).artifact_location)
+    if place.scheme in {"", "file"} and not Path(unquote(place.path)).is_dir():
+        raise UserError(
+            f"{redact(uri)}: has artifacts written to the folder {unquote(place.path)}, which is on another machine; "
+            "start the server with `--artifacts-destination FOLDER` and `--serve-artifacts`"
+        )

@@ -1,0 +1,110 @@
+"""What is found out about the store before the first stage, on real stores."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from ganlib.errors import UserError
+from pipelines import paths
+from pipelines.registry.presence import check_registry
+from pipelines.tracking.delivery import find_or_create_experiment
+from pipelines.tracking.store import connect
+from tests.evaluations import registration
+from tests.mlflow_server import MlflowServer, free_port
+
+
+def hold(client: MlflowClient, name: str, generator_sha256: str) -> str:
+    """A version of this generator; its number."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    tags = {"generator_sha256": generator_sha256}
+    experiment_id = find_or_create_experiment(client, "digits")
+    model = client.create_logged_model(experiment_id, name="generator")
+    return str(
+        client.create_model_version(
+            name, source=f"models:/{model.model_id}", tags=tags, model_id=model.model_id
+        ).version
+    )
+
+
+def asked() -> list[str]:
+    said: list[str] = []
+    check_registry(Path(), "digits", say=said.append)
+    return said
+
+
+def report(**changes: str) -> Path:
+    paths.REPORTS.mkdir(exist_ok=True)
+    paths.REGISTRATION.write_text(registration("Better.").model_copy(update=changes).model_dump_json())
+    return paths.REGISTRATION
+
+
+def test_a_store_that_holds_the_version_is_left_alone_and_any_other_registers_anew(
+    project: Path, session_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = hold(connect(), "digits", "a" * 64)
+    file = report(model_name="digits", version=number, generator_sha256="a" * 64)
+    assert asked() == []
+    assert file.exists()
+    # A team's server: it may be empty, or hold another generator under the same number.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", session_server.uri)
+    (line,) = asked()
+    assert line == f"{session_server.uri} does not hold the version that it names: removing {file} to register again"
+    assert not file.exists()
+    number = hold(MlflowClient(session_server.uri), "presence", "b" * 64)
+    file = report(model_name="presence", version=number, generator_sha256="a" * 64)
+    assert len(asked()) == 1
+    assert not file.exists()
+    file = report(model_name="presence", version=number, generator_sha256="b" * 64)
+    assert asked() == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    (line,) = asked()
+    assert "is away (no answer (connection refused))" in line
+    assert file.exists()
+
+
+def test_a_clone_has_no_registry(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    file = report()
+    (line,) = asked()
+    assert "mlflow.db is not here" in line
+    assert not file.exists()
+    assert asked() == []
+    assert not (project / "mlflow.db").exists(), "to ask makes no store"
+
+
+def test_a_deleted_experiment_and_other_tables_are_told_before_the_first_stage(project: Path) -> None:
+    client = connect()
+    number = client.create_experiment("digits")
+    assert asked() == []
+    client.delete_experiment(number)
+    with pytest.raises(UserError, match=rf"experiments restore --experiment-id {number}`") as caught:
+        asked()
+    assert "\n" not in str(caught.value)
+    client.restore_experiment(number)
+    assert asked() == []
+
+
+def test_a_project_that_was_moved_or_copied_finds_its_files(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect()
+    run = client.create_run(find_or_create_experiment(client, "digits")).info
+    Path("a.txt").write_text("a")
+    client.log_artifact(run.run_id, "a.txt")
+    copy = tmp_path / "a copy"
+    shutil.copytree(project, copy)
+    before = sorted(path.relative_to(project) for path in project.rglob("*"))
+    monkeypatch.chdir(copy)
+    client = connect()
+    assert "mlflow.db.before-move" in caplog.text
+    assert client.get_run(run.run_id).info.artifact_uri == run.artifact_uri.replace(project.as_uri(), copy.as_uri())
+    another = client.create_run(find_or_create_experiment(client, "digits")).info
+    client.log_artifact(another.run_id, "a.txt")
+    assert len([*(copy / "mlruns").rglob("a.txt")]) == 2
+    assert sorted(path.relative_to(project) for path in project.rglob("*")) == before, "the original is left alone"
+    caplog.clear()
+    connect()
+    assert "before-move" not in caplog.text
