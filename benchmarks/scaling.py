@@ -41,7 +41,11 @@ def _parts(count: int) -> Iterator[DecodedPart]:
     for start in range(0, count, PART_IMAGES):
         numbers = range(start, min(start + PART_IMAGES, count))
         yield DecodedPart(
-            identity=draws.bytes(32).hex(), files=len(numbers), rows=tuple(_row(at, draws) for at in numbers), cases=()
+            identity=draws.bytes(32).hex(),
+            files=len(numbers),
+            labels={},
+            rows=tuple(_row(at, draws) for at in numbers),
+            cases=(),
         )
 
 

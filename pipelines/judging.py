@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from ganlib.config import ImageSpec, RunConfig, load_config
 from ganlib.datasets.cleaning.policy import clean
@@ -22,6 +20,7 @@ from ganlib.judging import Judge, Judgement
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images, beside, image_grid
 from pipelines import paths
+from pipelines.console import plain_console
 from pipelines.registry.history import one_line
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 
@@ -61,10 +60,10 @@ class Session:
 
     def show(self) -> None:
         """Print a table an image."""
-        console = Console()
+        console = plain_console()
         for each in self.judged:
             console.print(_table(each, self.extractor, self.compared))
-            console.print(*_lines(each.judgement), "", sep="\n", markup=False, highlight=False, soft_wrap=True)
+            console.print(*_lines(each.judgement), "", sep="\n", soft_wrap=True)
 
     def picture(self) -> Images:
         """Each image in a row, beside its nearest training images, the nearest first."""
@@ -163,7 +162,7 @@ def _table(judged: Judged, extractor: str, compared: int) -> Table:
         Column(f"of {compared} held-out", justify="right"),
         Column(f"of {compared} generated", justify="right"),
         Column("by", justify="right"),
-        title=Text(one_line(judged.name)),
+        title=one_line(judged.name),
         title_justify="left",
     )
     for name, standing, unit in (

@@ -47,6 +47,29 @@ def check_project(project: Path) -> RunConfig:
     return config
 
 
+def check_names(shown: str, folder: Path, *, hidden: bool = True) -> None:
+    """See that all names in a folder are UTF-8, as DVC stops at others.
+
+    Args:
+        shown: the folder for people.
+        folder: where to look.
+        hidden: whether names count that start with a dot, or lie in such a folder.
+
+    Raises:
+        UserError: one is not.
+    """
+    for path, folders, files in os.walk(folder):
+        if not hidden:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders + files:
+            if any("\udc80" <= letter <= "\udcff" for letter in name) and (hidden or not name.startswith(".")):
+                found = os.path.relpath(os.path.join(path, name), folder)  # noqa: PTH118
+                raise UserError(
+                    f"{shown}: holds {printable(found)}, whose name is not UTF-8 and which DVC cannot keep; rename it, "
+                    "many at once by convmv -f latin1 -t utf8 -r --notest FOLDER"
+                )
+
+
 def _check_source(project: Path, source: str) -> None:
     """See that `data.source` names a folder with something in it, or a file, and nothing of the pipeline's own."""
     name = f"data.source={source if source.isprintable() else repr(source)}"
@@ -62,6 +85,8 @@ def _check_source(project: Path, source: str) -> None:
                 )
         if path.is_dir() and not any(path.iterdir()):
             raise UserError(f"{name}: the folder is empty; put images or class folders of images there")
+        if path.is_dir():
+            check_names(name, path)
     except PermissionError:
         raise UserError(f"{name}: no permission to read it; change its mode or owner") from None
     except OSError as error:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import paths
+from pipelines.console import plain_console
 from pipelines.graph.dag import StageOutcome
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
     from ganlib.evaluation.record import Evaluation
     from pipelines.registry.verdict import Registration
 
-    console = Console(width=None if Console().is_terminal else 100)
+    console = plain_console(100)
     console.print()
     console.print(_stages(outcomes))
     if (project / paths.EVALUATION).exists():
@@ -37,7 +38,6 @@ def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
         f"Next: open {paths.REPORT}; `make ui` compares runs; `dvc plots show` draws the curves; "
         "`gan sample --seed 1` draws more images; `gan judge IMAGE` says how real one is; "
         "`gan quiz` lets people tell.",
-        highlight=False,
         soft_wrap=True,
     )
 
@@ -56,11 +56,10 @@ def _show_evaluation(console: Console, found: "Evaluation") -> None:
         console.print(
             f"Near copies of training images, by {space}: {copying.share.estimate:.2%} of the images beyond chance "
             f"(at least {max(copying.share.low, 0):.2%}), p = {copying.p_value:.2g}",
-            highlight=False,
             soft_wrap=True,
         )
     for name, reason in found.skipped.items():
-        console.print(f"Left out: {name} ({reason})", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"Left out: {name} ({reason})", soft_wrap=True)
 
 
 def _metrics(found: "Evaluation") -> Table:
@@ -116,4 +115,4 @@ def _show_registration(console: Console, found: "Registration") -> None:
     for row in verdict_rows(found.verdict):
         table.add_row(*row)
     console.print(table)
-    console.print(f"Gate: {found.verdict.reason}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Gate: {found.verdict.reason}", soft_wrap=True)

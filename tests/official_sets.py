@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from torchvision import datasets
 
-from tests.ganlib.datasets.sources.image_files import encode, noise
+from tests.ganlib.datasets.image_files import encode, noise
 
 TRAIN, TEST = 6, 4
 NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",

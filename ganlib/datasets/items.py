@@ -1,6 +1,6 @@
 """What a source gives: parts that are read independently, of images one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
@@ -35,11 +35,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Refusal:
-    """A file that is not used and was not decoded; `kind` is a field of `Policy`, or `COMPANION`."""
+    """A file that is not used and was not decoded; `kind` is a field of `Policy`, or `COMPANION`.
+
+    `label` is the class that it would have been in, None where nothing says so.
+    """
 
     name: str
     kind: str
     detail: str
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -122,3 +126,9 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shortened(names: Sequence[str], most: int = 10) -> str:
+    """Names in one line that a terminal can show, the first few of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(names[:most])) + more

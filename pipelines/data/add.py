@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ganlib.config import DataOptions, load_config
+from ganlib.datasets.files.names import has_control, is_junk
 from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
 from ganlib.datasets.sources.opening import check_readable
@@ -19,6 +20,7 @@ from pipelines.data.official import forget_downloads, official_files
 from pipelines.data.parameters import point_at
 from pipelines.data.placing import check_free, copy_in, kept_in_git, replacing_file, size_text, version
 from pipelines.graph.locking import hold_pipeline
+from pipelines.preflight import check_names
 
 Say = Callable[[str], None]
 
@@ -83,17 +85,22 @@ def _add_path(project: Path, what: str, options: DataOptions, *, name: str | Non
     raw, real = _real(project / paths.RAW), _real(source)
     if raw.is_relative_to(real):
         raise UserError(f"{printable(what)}: holds {paths.RAW} itself; give a folder of images alone")
+    if source.is_dir():
+        check_names(printable(what), source, hidden=real.is_relative_to(raw))
     with hold_pipeline(project, on_wait=say):
         if real.is_relative_to(raw):
             target = paths.RAW / real.relative_to(raw)
             if name is not None and name != _stem(target):
                 raise UserError(f"--name {name}: {target} is in {paths.RAW} already; leave the name out")
+            if has_control(str(target)):
+                raise UserError(f"{printable(what)}: its name is not UTF-8 or has a control character; rename it")
             _look(options, str(source))
         else:
             if name is None:
                 raise UserError(f"--name: missing; give {printable(what)} the name it shall have in {paths.RAW}")
             target = paths.RAW / f"{name}{'' if source.is_dir() else _suffix(source)}"
             check_free(project, target, force=force)
+            _check_no_linked_folder(source, what)
             _look(options, str(source))
             left_out = copy_in(source, project / target, options)
             if left_out:
@@ -161,6 +168,18 @@ def _check_path(source: Path, what: str) -> None:
         raise UserError(f"{shown}: neither a folder nor a regular file; expected one of them")
     if source.is_dir() and not any(source.iterdir()):
         raise UserError(f"{shown}: the folder is empty; expected images or archives")
+
+
+def _check_no_linked_folder(source: Path, what: str) -> None:
+    """A class that is a link to a folder would stay behind as a whole."""
+    for path, folders, _ in os.walk(source):
+        folders[:] = [name for name in folders if not is_junk(name)]
+        linked = next((Path(path, name) for name in sorted(folders) if Path(path, name).is_symlink()), None)
+        if linked is not None:
+            raise UserError(
+                f"{printable(what)}: {printable(str(linked.relative_to(source)))} is a link to a folder, and such "
+                "links are not followed; cp -rL FOLDER COPY makes a copy with the files themselves, or remove the link"
+            )
 
 
 def _real(path: Path) -> Path:

@@ -4,16 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ganlib.config import DataOptions, load_config
+from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
 from ganlib.datasets.packing.pack import check_usable
 from ganlib.datasets.packing.survey import Survey
 from ganlib.errors import UserError
 from pipelines import paths
-from pipelines.data.surveying import narrow_console, surveyed
+from pipelines.console import plain_console
+from pipelines.data.surveying import TABLE_WIDTH, surveyed
+from pipelines.preflight import check_names
 
 _CLASSES_SHOWN = 20
 _CASES_SHOWN = 3
@@ -32,7 +34,7 @@ def check_data(project: Path) -> None:
     config = load_config(project / paths.PARAMS)
     lenient, failing = _without_fail(config.data)
     with surveyed(project, lenient, config.preprocess) as found:
-        console = narrow_console()
+        console = plain_console(TABLE_WIDTH)
         for table in (_images(found), _cases(found, failing), _examples(found, failing)):
             console.print(table)
         _tell_share(console, found, config.data)
@@ -44,6 +46,9 @@ def check_data(project: Path) -> None:
                 "policy to drop or fix"
             )
         check_usable(config.data, found)
+    folder = project / local_path(config.data.source)
+    if not is_url(config.data.source) and folder.is_dir():
+        check_names(f"data.source={printable(config.data.source)}", folder)
 
 
 def _without_fail(options: DataOptions) -> tuple[DataOptions, frozenset[str]]:
@@ -61,7 +66,7 @@ def _images(found: Survey) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for label in found.classes[:_CLASSES_SHOWN]:
-        table.add_row(escape(printable(label)), *(str(counts[label]) for counts in images.values()))
+        table.add_row(printable(label), *(str(counts[label]) for counts in images.values()))
     if len(found.classes) > _CLASSES_SHOWN:
         rest = found.classes[_CLASSES_SHOWN:]
         sums = (str(sum(counts[label] for label in rest)) for counts in images.values())
@@ -85,7 +90,7 @@ def _cases(found: Survey, failing: frozenset[str]) -> Table:
 def _examples(found: Survey, failing: frozenset[str]) -> Table:
     table = Table("kind", "action", "file", "detail", title="The first few of each kind", title_justify="left")
     for name, kind, action, detail in sorted(_first_of_each(found), key=lambda case: (case[1], case[0])):
-        table.add_row(kind, "fail" if kind in failing else action, escape(name), escape(detail))
+        table.add_row(kind, "fail" if kind in failing else action, name, detail)
     return table
 
 
@@ -105,6 +110,5 @@ def _tell_share(console: Console, found: Survey, options: DataOptions) -> None:
         f"{found.dropped} of {found.files} files left out: {share:.2%}, "
         f"data.cleaning.max_dropped_share={options.cleaning.max_dropped_share} allows "
         f"{options.cleaning.max_dropped_share:.2%}",
-        highlight=False,
         soft_wrap=True,
     )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ganlib.config import RunConfig, load_config
@@ -14,7 +13,8 @@ from ganlib.datasets.items import printable
 from ganlib.datasets.packing.survey import Survey
 from ganlib.errors import UserError
 from pipelines import paths
-from pipelines.data.surveying import narrow_console, surveyed
+from pipelines.console import plain_console
+from pipelines.data.surveying import TABLE_WIDTH, surveyed
 from pipelines.stages.shell import write_png
 
 _PICTURES = 100
@@ -32,10 +32,10 @@ def show_data(project: Path, output: Path) -> None:
     config = load_config(project / paths.PARAMS)
     _check_output(output)
     with surveyed(project, config.data, config.preprocess) as found:
-        console = narrow_console()
+        console = plain_console(TABLE_WIDTH)
         _print_tables(console, config, found)
         written = _write_sheets(found, output)
-    console.print(f"{output}: {written} contact sheets of up to {_PICTURES} images", markup=False, highlight=False)
+    console.print(f"{output}: {written} contact sheets of up to {_PICTURES} images")
 
 
 def _check_output(output: Path) -> None:
@@ -92,7 +92,7 @@ def _files(found: Survey) -> Table:
     modes = list(found.modes.items())
     more = f", {len(modes) - _MODES_SHOWN} more" if len(modes) > _MODES_SHOWN else ""
     shown = ", ".join(f"{mode} {count}" for mode, count in modes[:_MODES_SHOWN])
-    table.add_row("modes", escape(printable(shown) + more))
+    table.add_row("modes", printable(shown) + more)
     table.add_row("classes", str(len(found.classes)) if found.classes else "none, unlabelled")
     for split, counts in found.images.items():
         per_class = f" ({min(counts.values())} to {max(counts.values())} a class)" if len(counts) > 1 else ""

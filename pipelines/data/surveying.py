@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from ganlib.config import DataOptions, PreprocessOptions
 from ganlib.datasets.packing.survey import Survey, survey
 from pipelines import paths
 from pipelines.graph.locking import hold
 from pipelines.stages.shell import ProgressDisplay, say
 
-_WIDTH = 100
+TABLE_WIDTH = 100
 
 
 @contextmanager
@@ -27,8 +25,3 @@ def surveyed(project: Path, options: DataOptions, preprocess: PreprocessOptions)
         with ProgressDisplay("data") as display:
             found = stack.enter_context(survey(options, preprocess, project / paths.PACKING, on_event=display))
         yield found
-
-
-def narrow_console() -> Console:
-    """As wide as the terminal; of a fixed width where there is none."""
-    return Console(width=None if Console().is_terminal else _WIDTH)

@@ -2,7 +2,6 @@
 
 import secrets
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,9 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
-from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 from starlette.applications import Starlette
 
 from ganlib.config import load_config
@@ -23,6 +20,7 @@ from ganlib.metrics.estimates import Interval
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.people import ErrorRates
 from pipelines import paths
+from pipelines.console import plain_console
 from pipelines.graph import supervisor
 from pipelines.quiz.answers import Journal, Opening, Person, Sheet
 from pipelines.quiz.deck import Deck
@@ -153,13 +151,13 @@ def _show(sheet: Sheet) -> None:
         tally = person.tally
         wrong = tally.reals_taken_for_fake + tally.fakes_taken_for_real
         table.add_row(
-            Text(person.called + ("" if person.complete else " (stopped early)")),
+            person.called + ("" if person.complete else " (stopped early)"),
             f"{len(person.answers)} of {sheet.opening.images_per_person}",
             f"{tally.reals_taken_for_fake} of {tally.reals}",
             f"{tally.fakes_taken_for_real} of {tally.fakes}",
             _percent(wrong / len(person.answers)),
         )
-    Console(file=sys.stdout).print(table)
+    plain_console().print(table)
     rates = sheet.rates
     people = f"{len(sheet.people)} people" if len(sheet.people) > 1 else "one person, which says nothing of others"
     say(f"quiz: error rate {_with_interval(rates.overall)}, of {people}; 50 % would be guessing")

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.console import plain_console
 from pipelines.registry.champion import CHALLENGER, REGISTRY_LOCK, Say, Wish, move, pairs, read, read_at_one_moment
 from pipelines.registry.history import MAX_REASON_CHARACTERS, Transition, one_line, shortened
 from pipelines.tracking.store import LOCAL_DATABASE, URI_VARIABLE, configured, connect, reachable
@@ -105,9 +104,8 @@ def show(name: str, transitions: Sequence[Transition]) -> None:
         versions = f"{each.origin or 'none'} → {each.target or 'none'}"
         when, who = each.when.replace("T", " ").removesuffix("Z"), each.who.partition(" <")[0]
         cells = (when, action, versions, who, textwrap.shorten(each.why, MOST_CHARACTERS_OF_WHY, placeholder=" …"))
-        # What others wrote is neither markup nor control characters for this terminal.
-        table.add_row(*(Text(one_line(cell)) for cell in cells), style="" if each.state == "done" else "dim")
-    Console().print(table)
+        table.add_row(*map(one_line, cells), style="" if each.state == "done" else "dim")
+    plain_console().print(table)
 
 
 def operator() -> str:

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError
 
 from ganlib import events
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
+from pipelines.console import plain_console
 from pipelines.exit_codes import FAILURE_EXIT_CODE, RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 
@@ -158,7 +158,7 @@ class ProgressDisplay:
     def __init__(self, name: str) -> None:
         self.name = name
         self._last_line_s = 0.0
-        self._console = Console()
+        self._console = plain_console()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -183,10 +183,10 @@ class ProgressDisplay:
         """Show notices and progress; other events are for other sinks."""
         match event:
             case events.Notice(text=text):
-                self._console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+                self._console.print(f"{self.name}: {text}", soft_wrap=True)
             case events.Alarm(text=text, seen_images=seen_images):
                 line = f"{self.name}: alarm at {seen_images} images shown: {text}"
-                self._console.print(line, highlight=False, soft_wrap=True)
+                self._console.print(line, soft_wrap=True)
             case events.Progress():
                 self._progress(event)
             case _:

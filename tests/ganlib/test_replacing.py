@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.ganlib.datasets.sources.image_files import contents
 
 from ganlib.replacing import replacing
+from tests.ganlib.datasets.image_files import contents
 
 
 def fill(destination: Path, text: str) -> None:

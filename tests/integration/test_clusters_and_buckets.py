@@ -9,7 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.ganlib.datasets.sources.image_files import (
+
+from ganlib.config import PreprocessOptions
+from ganlib.datasets.packing.pack import pack
+from ganlib.errors import UserError
+from tests.ganlib.datasets.image_files import (
     contents,
     data_options,
     noise_files,
@@ -18,10 +22,6 @@ from tests.ganlib.datasets.sources.image_files import (
     write_folder,
     write_zip,
 )
-
-from ganlib.config import PreprocessOptions
-from ganlib.datasets.packing.pack import pack
-from ganlib.errors import UserError
 from tests.toy_project import wait_until
 
 pytestmark = pytest.mark.integration

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 import yaml
-from tests.ganlib.datasets.sources.image_files import contents, noise_files, write_folder
 
+from tests.ganlib.datasets.image_files import contents, noise_files, write_folder
 from tests.pipeline_project import Project, make_project, outcomes
 
 pytestmark = pytest.mark.integration

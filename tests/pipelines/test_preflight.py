@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.ganlib.datasets.sources.image_files import write_folder, write_zip
 
 from ganlib.config import ImageSpec
 from ganlib.errors import UserError
@@ -15,6 +14,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
 from pipelines.preflight import check_project
 from tests.configs import ROOT, tiny_config
+from tests.ganlib.datasets.image_files import write_folder, write_zip
 from tests.toy_project import STAGES, ToyProject, make_project
 
 # DVC's own, in a library it uses.
@@ -83,6 +83,14 @@ def test_names_that_no_terminal_should_see(source: str, project: ToyProject) -> 
     told = mistake(project)
     assert told.startswith("data.source=")
     assert told.isprintable()
+
+
+def test_names_that_dvc_cannot_keep(project: ToyProject) -> None:
+    folder = project.root / "data/raw/mine/cat"
+    folder.mkdir(parents=True)
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    change(project, "data", source="data/raw/mine")
+    assert "data.source=data/raw/mine: holds cat/caf\\udce9.png, whose name is not UTF-8" in mistake(project)
 
 
 def test_urls_are_not_looked_for_on_disk(project: ToyProject) -> None:

@@ -60,6 +60,11 @@ class Folder:
             if (regular and unsafe(name) is None) or isinstance(self._entry(name, regular, root, inside), FileEntry):
                 yield name
 
+    def folders(self, inside: str) -> list[str]:
+        """The names of the folders straight inside one of them (`''` or `folder/`), empty ones too, but no junk."""
+        found = self._listed(local_path(self.location) / inside)
+        return [name[:-1] for name in found if name.endswith("/") and not is_junk(name[:-1])]
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file; raises FileNotFoundError where it is not there, and UserError for a link that leads outside."""
         root = local_path(self.location)

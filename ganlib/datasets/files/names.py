@@ -56,9 +56,14 @@ def unsafe(name: str) -> str | None:
         return "a backslash in its path; expected /"
     if len(name) > _MOST_CHARACTERS:
         return f"a path of {len(name)} characters; expected at most {_MOST_CHARACTERS}"
-    if not name.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in name):
+    if has_control(name):
         return "a control character or invalid UTF-8 in its name"
     return None
+
+
+def has_control(text: str) -> bool:
+    """Whether there are control characters or, written as surrogates, bytes that are not UTF-8."""
+    return not text.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in text)
 
 
 def refuse_unsafe(name: str) -> Refusal | None:
@@ -73,3 +78,8 @@ def refuse_unsafe(name: str) -> Refusal | None:
 def tidy(name: str) -> str:
     """A path without `./` and doubled slashes."""
     return PurePosixPath(name).as_posix() if "./" in name or "//" in name else name
+
+
+def composed(text: str) -> str:
+    """A path or class name in Unicode's composed form (NFC): macOS and others write `é` as two characters."""
+    return unicodedata.normalize("NFC", text)

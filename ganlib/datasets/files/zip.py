@@ -178,7 +178,10 @@ def _large(extra: bytes, *values: int) -> list[int]:
 
 
 def _decoded(name: bytes, flags: int) -> str:
-    return name.decode("utf-8", "surrogateescape") if flags & _UTF8 else name.decode("cp437")
+    # Old tools of Windows wrote backslashes between folders; in other code pages they are half of a letter.
+    if flags & _UTF8 or name.isascii():
+        return name.decode("utf-8", "surrogateescape").replace("\\", "/")
+    return name.decode("cp437")
 
 
 def _reason(flags: int, method: int, kind: int) -> tuple[str, str] | None:

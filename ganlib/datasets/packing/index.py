@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -34,13 +35,15 @@ ORDER = "split DESC, label_id, key, sha256, name, tile"
 class Index:
     """A scratch database of images and findings, built anew in each run.
 
-    `own_splits` says, once settled, that the source has a train and a test
-    part and these are the splits.
+    `labels` counts the files of each class, used or not. `own_splits` says,
+    once settled, that the source has a train and a test part and these are the
+    splits.
     """
 
     def __init__(self, path: Path, options: DataOptions) -> None:
         path.unlink(missing_ok=True)
         self.files = 0
+        self.labels: Counter[str] = Counter()
         self.own_splits = False
         self._path = path
         self._options = options
@@ -57,6 +60,7 @@ class Index:
     def add(self, part: DecodedPart) -> None:
         """Take in a decoded part."""
         self.files += part.files
+        self.labels.update(part.labels)
         part_id = self.database.execute("INSERT INTO part (identity) VALUES (?)", (part.identity,)).lastrowid
         self.database.executemany(_INSERT, ((part_id, row, *fields) for row, fields in enumerate(part.rows)))
         self.add_cases(part.cases)
@@ -67,7 +71,7 @@ class Index:
 
     def settle(self) -> None:
         """Give every image its split and its label's number, now that all are known."""
-        names = sorted(self.values("SELECT DISTINCT label FROM image WHERE label IS NOT NULL"), key=natural_key)
+        names = sorted(self.labels, key=natural_key)
         self.database.executemany("INSERT INTO label VALUES (?, ?)", enumerate(names))
         # Held out by content: the first 8 bytes of the hash, as a number in [0, 1), fall below the share.
         limit = math.ceil(self._options.test_share * 2**64).to_bytes(8, "big")
@@ -77,6 +81,13 @@ class Index:
         self.database.execute(
             f"UPDATE image SET split = {split}, label_id = (SELECT id FROM label WHERE label.name = image.label)"
         )
+        if not self.own_splits:
+            # Of a class that would have none to train on, the picture with the largest hash.
+            lone = (
+                "SELECT MAX(sha256) FROM image WHERE label_id IS NOT NULL GROUP BY label_id "
+                "HAVING SUM(split = 'train') = 0"
+            )
+            self.database.execute(f"UPDATE image SET split = 'train' WHERE sha256 IN ({lone})")
 
     def leave_out(self, image: int, case: Case) -> None:
         """Note a case about a picture, given its first tile, and, where the action is `drop`, use it no more."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions, ImageSpec, PreprocessOptions
-from ganlib.datasets.items import printable
+from ganlib.datasets.items import shortened
 from ganlib.datasets.packed.manifest import MANIFEST, QUARANTINE, Manifest, SplitSummary, labels_name, shard_name
 from ganlib.datasets.packing.index import ORDER
 from ganlib.datasets.packing.parts import decoder_versions, open_pixels, write_header
@@ -44,9 +44,11 @@ def pack(
 
     Unless the source has a train and a test part of its own, an image is in
     the test split if its picture's SHA-256, as a number in [0, 1), is below
-    `data.test_share`; so adding images never moves old ones. Within a split,
-    images are in the order of class, key and content, and shards end where the
-    content says so; so adding images changes only the shards they fall into.
+    `data.test_share`; so adding images never moves old ones. But of a class
+    that would have none to train on, the picture with the largest hash is in
+    the training split. Within a split, images are in the order of class, key
+    and content, and shards end where the content says so; so adding images
+    changes only the shards they fall into.
 
     Writes shards `train-00000.npy` … (uint8 [N, H, W, C], N at most
     `data.shard_images`), `train-labels.npy` (int64 [N], unless unlabelled), the
@@ -78,7 +80,7 @@ def pack(
             ) from None
         untested = [name for name in found.classes if manifest.test.per_class[name] == 0]
         if untested:
-            shown = f"{printable(', '.join(untested[:10]))} ({len(untested)} of {len(found.classes)} classes)"
+            shown = f"{shortened(untested)} ({len(untested)} of {len(found.classes)} classes)"
             on_event(Notice(f"no test image of {shown}: no metric compares with one"))
         if found.dropped:
             left_out = f"{found.dropped} of {found.files} files left out, listed in {destination / QUARANTINE}"
@@ -110,9 +112,14 @@ def check_usable(options: DataOptions, found: Survey) -> None:
             )
     missing = [name for name in found.classes if images["train"][name] == 0]
     if missing:
+        counts = [
+            f"{name} (of {found.index.labels[name]} files {images['test'][name]} held out, the others unusable)"
+            for name in missing
+        ]
+        other = ", or set data.split=hash" if found.index.own_splits else ""
         raise UserError(
-            f"data.source={options.source}: no usable training image of {printable(', '.join(missing[:10]))} "
-            f"({len(missing)} of {len(found.classes)} classes); add images or remove these classes"
+            f"data.source={options.source}: no usable training image of {len(missing)} of {len(found.classes)} "
+            f"classes: {shortened(counts)}; gan data check lists why; add images or remove these classes{other}"
         )
 
 

@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -79,10 +80,15 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecodedPart:
-    """What is known of a part; `files` counts the members that were met, but for companions of images."""
+    """What is known of a part.
+
+    `files` counts the members that were met, but for companions of images, and
+    `labels` those of each class.
+    """
 
     identity: str
     files: int
+    labels: dict[str, int]
     rows: tuple[Row, ...]
     cases: tuple[Case, ...]
 
@@ -174,9 +180,12 @@ def _decode(work: Work, identity: str) -> DecodedPart:
     cases: list[Case] = []
     images: list[NDArray[np.uint8]] = []
     files = 0
+    labels: Counter[str] = Counter()
     with _Journal(_journal(work.folder, identity)) as journal:
         for index, item in enumerate(work.part.items()):
             files += 1
+            if item.label is not None:
+                labels[item.label] += 1
             journal.at(index)
             if isinstance(item, Refusal) and item.kind == COMPANION:
                 files -= 1
@@ -190,7 +199,7 @@ def _decode(work: Work, identity: str) -> DecodedPart:
                 _take(item, options, rows, cases, images)
             journal.at(_NONE)  # who dies now dies of reading the next one
     pixels = np.stack(images) if images else _no_pixels(options)
-    decoded = DecodedPart(identity, files, tuple(_with_sums(rows, pixels)), tuple(cases))
+    decoded = DecodedPart(identity, files, dict(labels), tuple(_with_sums(rows, pixels)), tuple(cases))
     _write(work.folder, decoded, pixels)
     return decoded
 
@@ -262,6 +271,7 @@ def _write(folder: Path, decoded: DecodedPart, pixels: NDArray[np.uint8]) -> Non
     temporary.replace(folder / f"{decoded.identity}.npy")
     content = {
         "files": decoded.files,
+        "labels": decoded.labels,
         "crc32": zlib.crc32(pixels.data),
         "rows": [(*row[:5], row.sha256.hex(), row.difference_hash.hex(), *row[7:]) for row in decoded.rows],
         "cases": decoded.cases,
@@ -278,13 +288,14 @@ def _read(folder: Path, identity: str) -> DecodedPart | None:
         pixels = open_pixels(folder, identity)
         rows = tuple(Row._make((*r[:5], *map(bytes.fromhex, r[5:7]), *r[7:])) for r in content["rows"])
         cases = tuple(Case(*case) for case in content["cases"])
+        files, labels = content["files"], content["labels"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, EOFError):
         return None
     if len(pixels) != len(rows) or zlib.crc32(np.ascontiguousarray(pixels).data) != content["crc32"]:
         return None
-    return DecodedPart(identity, content["files"], rows, cases)
+    return DecodedPart(identity, files, labels, rows, cases)
 
 
 def _journal(folder: Path, identity: str) -> Path:

@@ -3,6 +3,7 @@
 import math
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,17 +161,13 @@ def survey(
     folder = scratch / "parts"
     folder.mkdir(parents=True, exist_ok=True)
     with _full_disk_told(scratch), Index(scratch / "index.db", options) as index:
-        source = open_source(options)
+        source = open_source(options, on_event)
         with open_executor(preprocess) as executor:
             _decode_all(source, options, executor, folder, index, on_event)
         _check_some(source, options, index)
         _tell_companions(index, on_event)
         index.settle()
-        if len(index.classes) == 1:
-            only = printable(index.classes[0])
-            on_event(
-                Notice(f"all images are in the one class {only}; if that is but a folder around them, leave it out")
-            )
+        _tell_odd_classes(index.classes, on_event)
         find_duplicates(index, options)
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()
@@ -223,6 +220,19 @@ def _check_some(source: Source, options: DataOptions, index: Index) -> None:
         raise UserError(
             f"data.source={options.source}: {unlabelled} of {images} images have no label; expected all or none"
         )
+
+
+def _tell_odd_classes(classes: tuple[str, ...], on_event: EventSink) -> None:
+    if len(classes) == 1:
+        only = printable(classes[0])
+        on_event(Notice(f"all images are in the one class {only}; if that is no class, set data.labels to none"))
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            shown = " and ".join(printable(repr(name)) for name in names)
+            on_event(Notice(f"the classes {shown} are taken as different ones; if they are not, rename one"))
 
 
 def _tell_companions(index: Index, on_event: EventSink) -> None:

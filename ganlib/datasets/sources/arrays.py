@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files.places import UNKNOWN_SIZE, wrong
-from ganlib.datasets.items import FileEntry, Files, Item, Part, SplitName
+from ganlib.datasets.items import FileEntry, Files, Item, Part
 from ganlib.datasets.sources.rows import (
     Numbering,
     Numbers,
@@ -25,6 +25,8 @@ from ganlib.datasets.sources.rows import (
     pixel_items,
     read_exactly,
 )
+from ganlib.datasets.sources.splits import Role
+from ganlib.events import EventSink, ignore
 
 CHANNELS = (1, 3, 4)
 
@@ -50,7 +52,7 @@ class StoredArray:
 class ArrayPair:
     """Images, and a label for each unless they have none."""
 
-    split: SplitName | None
+    role: Role | None
     images: StoredArray
     labels: StoredArray | None
 
@@ -103,13 +105,16 @@ class SpanPart:
         yield from pixel_items(self.row.pixels(content), self.name, self.first_row, self.numbers, self.labels)
 
 
-def array_parts(files: Files, options: DataOptions, pairs: Sequence[ArrayPair]) -> Iterator[Part]:
-    """All images of some arrays, after everything that headers tell was checked.
+def array_parts(
+    files: Files, options: DataOptions, pairs: Sequence[ArrayPair], on_event: EventSink = ignore
+) -> Iterator[Part]:
+    """All images of some arrays that are used, after everything that headers tell was checked.
 
     Raises:
         UserError: shapes, types or counts are wrong, or a file is damaged.
     """
-    numbering = Numbering(files.location, (pair.split for pair in pairs), options)
+    numbering = Numbering(files.location, (pair.role for pair in pairs), options, on_event)
+    pairs = [pair for pair in pairs if numbering.uses(pair.role)]
     rows = [_checked(files.location, pair, options) for pair in pairs]
     without = next((pair.images.name for pair in pairs if pair.labels is None), None)
     if without is not None and any(pair.labels is not None for pair in pairs):
@@ -119,7 +124,7 @@ def array_parts(files: Files, options: DataOptions, pairs: Sequence[ArrayPair]) 
             "expected labels for all, or set data.labels=none",
         )
     # Counted before any is read, so that too many are refused at once.
-    numbers = [numbering.take(pair.split, pair.images.shape[0]) for pair in pairs]
+    numbers = [numbering.take(pair.role, pair.images.shape[0]) for pair in pairs]
     for pair, row, first in zip(pairs, rows, numbers, strict=True):
         if pair.images.offset is None:
             entries = [array.entry for array in (pair.images, pair.labels) if array is not None]

@@ -19,16 +19,17 @@ import numpy as np
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files.places import UNKNOWN_SIZE, wrong
-from ganlib.datasets.items import FileEntry, Files, Part, SplitName
+from ganlib.datasets.items import FileEntry, Files, Part
 from ganlib.datasets.sources.arrays import ArrayPair, StoredArray, array_parts, reachable
 from ganlib.datasets.sources.rows import (
-    SPLITS,
     damage_told,
     listed,
     read_exactly,
     refuse_label_file,
     refuse_sequential,
 )
+from ganlib.datasets.sources.splits import Role, role_of_folder
+from ganlib.events import EventSink, ignore
 
 _IMAGES = re.compile(r"(?P<set>.*?)images(?P<dash>[-.])idx[34](?P<dot>[-.])ubyte(\.gz)?", re.ASCII)
 _UNSIGNED_BYTES = b"\0\0\x08"
@@ -46,9 +47,10 @@ class IdxSource:
     is there packed and unpacked, the unpacked one is read.
     """
 
-    def __init__(self, files: Files, options: DataOptions) -> None:
+    def __init__(self, files: Files, options: DataOptions, on_event: EventSink = ignore) -> None:
         self._files = files
         self._options = options
+        self._on_event = on_event
 
     @property
     def description(self) -> str:
@@ -63,7 +65,7 @@ class IdxSource:
         """
         refuse_label_file(self._files, self._options, self.description)
         refuse_sequential(self._files, self.description)
-        yield from array_parts(self._files, self._options, self._pairs())
+        yield from array_parts(self._files, self._options, self._pairs(), self._on_event)
 
     def _pairs(self) -> list[ArrayPair]:
         entries = {entry.name: entry for entry in listed(self._files, lambda name: "ubyte" in name)}
@@ -73,14 +75,14 @@ class IdxSource:
                 self._files.location, "found no IDX images", "expected a name such as train-images-idx3-ubyte.gz"
             )
         sets = sorted({_set_of(name) for name in found})
-        if len(sets) > 1 or len({_split_in(name) for name in found}) < len(found):
+        if len(sets) > 1 or len({_role_in(name) for name in found}) < len(found):
             raise wrong(
                 self._files.location,
                 f"found several sets of IDX images ({', '.join(sorted(found)[:4])})",
                 "expected one, of at most a train and a test file; point at its folder or remove the others",
             )
         return [
-            ArrayPair(_split_in(name), self._open(entries[name]), self._labels(name, entries)) for name in sorted(found)
+            ArrayPair(_role_in(name), self._open(entries[name]), self._labels(name, entries)) for name in sorted(found)
         ]
 
     def _labels(self, images: str, entries: dict[str, FileEntry]) -> StoredArray | None:
@@ -125,15 +127,15 @@ def _words(name: str) -> tuple[str, list[str]]:
     return folder, [word for word in re.split(r"[-_.]", match["set"]) if word]
 
 
-def _split_in(name: str) -> SplitName | None:
+def _role_in(name: str) -> Role | None:
     _, words = _words(name)
-    return SPLITS.get(words[-1]) if words else None
+    return role_of_folder(words[-1]) if words else None
 
 
 def _set_of(name: str) -> str:
     """What the train and the test file of a set have in common."""
     folder, words = _words(name)
-    return f"{folder}/{'-'.join(words[:-1] if words and words[-1] in SPLITS else words)}"
+    return f"{folder}/{'-'.join(words[:-1] if words and role_of_folder(words[-1]) else words)}"
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Image files in a folder or archive."""
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,13 +18,15 @@ from ganlib.datasets.files.formats import (
     is_image_head,
     sort_by_name,
 )
-from ganlib.datasets.files.names import unsafe
+from ganlib.datasets.files.names import composed, suffix_of, unsafe
 from ganlib.datasets.files.places import UNKNOWN_SIZE, trouble_told, wrong
 from ganlib.datasets.files.reading import DAMAGE, RandomAccess, read_limited, too_large
-from ganlib.datasets.items import COMPANION, FileEntry, Item, Part, Refusal, Unreadable, printable
+from ganlib.datasets.items import COMPANION, FileEntry, Item, Part, Refusal, Unreadable, printable, shortened
 from ganlib.datasets.sources.grouping import grouped
-from ganlib.datasets.sources.labels import DATASET_JSON, read_label_file
-from ganlib.datasets.sources.layout import Layout, Meaning, is_split_folder, lay_out
+from ganlib.datasets.sources.labels import DATASET_JSON, MOST_BYTES, LabelFile, check_label_file, read_label_file
+from ganlib.datasets.sources.layout import Folders, Layout, Meaning, lay_out
+from ganlib.datasets.sources.splits import role_of_folder
+from ganlib.events import EventSink, Notice, ignore
 
 _MOST_FILES = 512
 # Of content that travels inside a part, as a compressed tar cannot be read again from the middle.
@@ -61,8 +64,7 @@ class FilePart:
             if isinstance(member, Refusal):
                 yield member
                 continue
-            content = next(contents)
-            yield content if isinstance(content, Refusal) else Item(member.entry.name, *member.meaning, content)
+            yield _item(member.entry, member.meaning, next(contents))
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class ImageFiles:
 
     files: Folder | RemoteFolder | Zip | Tar | CompressedTar
     options: DataOptions
+    on_event: EventSink = ignore
 
     @property
     def description(self) -> str:
@@ -105,20 +108,25 @@ class ImageFiles:
                 yield FilePart(self.files, tuple(members), self.options.limits.max_file_bytes)
 
     def is_labelled(self) -> bool:
-        """Whether the images have labels; where the first is in a class folder, this is known at once.
+        """Whether the images have labels; where the first are in two class folders, this is known at once.
 
         Raises:
             UserError: there is no image, or what `parts` raises.
         """
         options = self.options
-        if options.labels == "none":
-            return False
-        first = next(self._all_names(), None)
-        if first is None:
-            raise wrong(options.source, "found no usable image; expected image files such as .png or .jpg")
-        folder, _, below = first.partition("/")
-        if options.labels != "auto" or (below and not is_split_folder(folder)):
-            return True
+        if options.labels != "auto":
+            return options.labels != "none"
+        folders: set[str] = set()
+        for name in self._all_names():
+            folder, _, below = name.partition("/")
+            if not below or role_of_folder(folder) is not None:
+                break
+            folders.add(folder)
+            if len(folders) > 1:
+                return True
+        else:
+            if not folders:
+                raise wrong(options.source, "found no usable image; expected image files such as .png or .jpg")
         return self.survey().labelled
 
     def survey(self) -> Layout:
@@ -129,37 +137,47 @@ class ImageFiles:
         """
         options, location = self.options, self.files.location
         names: Iterable[str]
+        held: Mapping[str, bytes] = {}
         if isinstance(self.files, CompressedTar):
-            found, names = self._streamed(self.files)
+            names, held = self._streamed(self.files)
+            folders = Folders(names)
         else:
-            found, names = self._opened(self.files), self._names(self.files)
+            folders, names = Folders(self._names(self.files)), self._names(self.files)
+        found = self._labels(folders, held)
         if options.labels not in ("auto", "none"):
-            if not found:
+            if found is None:
                 raise wrong(location, f"data.labels={options.labels}: not found; expected a path inside the source")
-            if found[0] is None:
+            if found.table is None:
                 raise wrong(location, f"{options.labels}: its labels are null; set data.labels to none")
-        table = found[0] if found else None
-        return lay_out(location, names, options, table, folders=options.labels == "auto" and not found)
+        if found is not None:
+            check_label_file(location, names, found)
+        return lay_out(location, folders, options, found, self.on_event)
 
     @property
     def _label_file(self) -> str | None:
         return {"auto": DATASET_JSON, "none": None}.get(self.options.labels, self.options.labels)
 
-    def _opened(self, files: RandomAccess) -> list[Mapping[str, str] | None]:
-        """What the label file says; nothing where there is none."""
-        name = self._label_file
-        if name is None:
-            return []
-        if unsafe(name) is not None:
-            raise wrong(files.location, f"data.labels={name}: {unsafe(name)}; expected a path inside the source")
-        try:
-            file = files.open(name)
-        except FileNotFoundError:
-            return []
-        except DAMAGE as error:
-            raise wrong(files.location, f"{name}: damaged in the archive ({error}); pack it again") from None
-        with trouble_told(files.location, name), file:
-            return [read_label_file(files.location, name, file)]
+    def _labels(self, folders: Folders, held: Mapping[str, bytes]) -> LabelFile | None:
+        """What the label file says, at the top or in a folder around all images; None where there is none."""
+        if self._label_file is None:
+            return None
+        if unsafe(self._label_file) is not None:
+            reason = unsafe(self._label_file)
+            raise wrong(
+                self.files.location, f"data.labels={self._label_file}: {reason}; expected a path inside the source"
+            )
+        for folder in folders.around:
+            name = f"{folder}{self._label_file}"
+            try:
+                file = io.BytesIO(held[name]) if isinstance(self.files, CompressedTar) else self.files.open(name)
+            except (FileNotFoundError, KeyError):
+                continue
+            except DAMAGE as error:
+                raise wrong(self.files.location, f"{name}: damaged in the archive ({error}); pack it again") from None
+            with trouble_told(self.files.location, name), file:
+                table = read_label_file(self.files.location, name, file)
+            return LabelFile(name, table and {f"{composed(folder)}{path}": label for path, label in table.items()})
+        return None
 
     def check_readable(self) -> None:
         """See, at the first of them, that there is an image of a format that is read.
@@ -222,19 +240,19 @@ class ImageFiles:
             for found in batch:
                 yield found if isinstance(found, Refusal) else self._refused(found.name, heads.get(found, b"")) or found
 
-    def _streamed(self, files: CompressedTar) -> tuple[list[Mapping[str, str] | None], list[str]]:
-        """What the label file says, which may come after the images, and the names of these."""
-        tables: list[Mapping[str, str] | None] = []
+    def _streamed(self, files: CompressedTar) -> tuple[list[str], dict[str, bytes]]:
+        """The names of all images and, as it cannot be opened afterwards, what may be the label file."""
         names: list[str] = []
+        held: dict[str, bytes] = {}
         for found in files.stream():
             if isinstance(found, Refusal):
                 continue
             entry, file = found
-            if entry.name == self._label_file:
-                tables.append(read_label_file(files.location, entry.name, file))
+            if self._label_file is not None and f"/{entry.name}".endswith(f"/{self._label_file}"):
+                held[entry.name] = file.read(MOST_BYTES + 1)
             elif self._refused(entry.name, file.read(HEAD_BYTES)) is None:
                 names.append(entry.name)
-        return tables, names
+        return names, held
 
     def _refused(self, name: str, head: bytes) -> Refusal | None:
         """Why a file is not read: it is none of the images, by its name or else by its first bytes."""
@@ -246,30 +264,67 @@ class ImageFiles:
             return Refusal(printable(name), "not_an_image", f"an archive {where}, which is not opened")
         return Refusal(printable(name), COMPANION, companion_detail(name))
 
+    def _is_looked_at(self, name: str, layout: Layout) -> bool:
+        """Whether a file is in a part that is used, and not read otherwise."""
+        return layout.uses(name) and name not in (DATASET_JSON, self._label_file, layout.labels and layout.labels.name)
+
+    def _tell_imageless(self, layout: Layout, imageless: Counter[str]) -> None:
+        """Name the folders beside class folders that hold no image, so that no class is missed without a word."""
+        if layout.classes and isinstance(self.files, Folder):
+            for root in layout.roots:
+                for label in self.files.folders(root):
+                    if composed(label) not in layout.classes:
+                        imageless[composed(label)] += 0
+        if imageless:
+            shown = shortened([f"{label} ({count} files)" for label, count in sorted(imageless.items())])
+            self.on_event(Notice(f"{self.files.location}: holds no image in {shown}, so that no class comes of it"))
+
     def _members(self, files: RandomAccess, layout: Layout) -> Iterator[Member | Refusal]:
-        used_otherwise = (DATASET_JSON, self._label_file)
-        entries = (entry for entry in files.entries() if isinstance(entry, Refusal) or entry.name not in used_otherwise)
+        imageless: Counter[str] = Counter()
+        entries = (entry for entry in files.entries() if self._is_looked_at(entry.name, layout))
         for found in self._images(files, entries):
-            yield found if isinstance(found, Refusal) else Member(found, layout.meaning(found.name))
+            if isinstance(found, Refusal):
+                yield _with_label(found, layout, imageless)
+            else:
+                yield Member(found, layout.meaning(found.name))
+        self._tell_imageless(layout, imageless)
 
     def _read(self, files: CompressedTar, layout: Layout) -> Iterator[Item | Refusal]:
         limit_bytes = self.options.limits.max_file_bytes
+        imageless: Counter[str] = Counter()
         for found in files.stream():
-            if isinstance(found, Refusal):
-                yield found
+            entry, file = (found, None) if isinstance(found, Refusal) else found
+            if not self._is_looked_at(entry.name, layout):
                 continue
-            entry, file = found
-            if entry.name in (DATASET_JSON, self._label_file):
-                continue
-            head = file.read(HEAD_BYTES)
-            refusal = self._refused(entry.name, head)
-            if refusal is None and entry.size_bytes > limit_bytes:
-                refusal = too_large(entry, limit_bytes)
-            content = refusal or read_limited(file, entry, limit_bytes)
-            if isinstance(content, Refusal):
-                yield content
-            else:
-                yield Item(entry.name, *layout.meaning(entry.name), head + content)
+            head = b"" if file is None else file.read(HEAD_BYTES)
+            refusal = entry if isinstance(entry, Refusal) else self._refused(entry.name, head)
+            if refusal is not None:
+                yield _with_label(refusal, layout, imageless)
+            elif file is not None and isinstance(entry, FileEntry):
+                too_long = entry.size_bytes > limit_bytes
+                rest = too_large(entry, limit_bytes) if too_long else read_limited(file, entry, limit_bytes)
+                yield _item(entry, layout.meaning(entry.name), rest if isinstance(rest, Refusal) else head + rest)
+        self._tell_imageless(layout, imageless)
+
+
+def _item(entry: FileEntry, meaning: Meaning, content: bytes | Refusal) -> Item | Refusal:
+    if isinstance(content, Refusal):
+        return replace(content, label=meaning.label)
+    return Item(entry.name, *meaning, content)
+
+
+def _with_label(refusal: Refusal, layout: Layout, imageless: Counter[str]) -> Refusal:
+    """The same with its class, where it is an image or may stand for a class folder; others are counted by folder."""
+    name = refusal.name
+    if refusal.kind == "unsafe_name" and not suffix_of(name):
+        # Most likely a link to a class folder.
+        return replace(refusal, label=layout.folder_label(f"{name}/"))
+    label = layout.folder_label(name)
+    if sort_by_name(name) == "image" and refusal.kind != COMPANION:
+        return replace(refusal, label=label)
+    if label is not None and label not in layout.classes:
+        imageless[label] += 1
+    return refusal
 
 
 def _digest(members: Iterable[Member | Item | Refusal]) -> str:
@@ -284,7 +339,7 @@ def _fields(member: Member | Item | Refusal) -> list[object]:
         case Item(content=bytes(content)):
             return [member.name, member.key, member.label, member.split, hashlib.sha256(content).hexdigest()]
         case Refusal():
-            return [member.name, member.kind, member.detail]
+            return [member.name, member.kind, member.detail, member.label]
     raise AssertionError(member)
 
 

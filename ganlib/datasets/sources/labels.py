@@ -3,10 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
-from typing import IO
+from collections.abc import Iterable, Mapping
+from typing import IO, NamedTuple
 
-from ganlib.datasets.files.names import tidy
+from ganlib.datasets.files.names import composed, has_control, tidy
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.files.reading import DAMAGE
 from ganlib.datasets.items import printable
@@ -15,11 +15,46 @@ DATASET_JSON = "dataset.json"
 _NAME_COLUMNS = ("name", "file_name", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "class")
 # Some three million lines.
-_MOST_BYTES = 256 << 20
+MOST_BYTES = 256 << 20
+
+
+class LabelFile(NamedTuple):
+    """A label file of a source: its path, and the class of each image by its path, both composed and in the source.
+
+    `table` is None where a JSON file says `"labels": null`.
+    """
+
+    name: str
+    table: Mapping[str, str] | None
+
+
+def check_label_file(location: str, images: Iterable[str], labels: LabelFile) -> None:
+    """See that a label file lists all images that are there and no others.
+
+    Raises:
+        UserError: it does not.
+    """
+    if labels.table is None:
+        return
+    listed = set(labels.table)
+    for image in map(composed, images):
+        if image not in labels.table:
+            raise wrong(
+                location,
+                f"{labels.name} has no label for {image}; add a line for it, remove the image, or set data.labels to "
+                "auto or none",
+            )
+        listed.discard(image)
+    if listed:
+        raise wrong(
+            location,
+            f"{labels.name} lists {len(listed)} images that are not there, such as {min(listed)}; expected paths "
+            "inside the source; bring them or remove their lines",
+        )
 
 
 def read_label_file(location: str, name: str, file: IO[bytes]) -> Mapping[str, str] | None:
-    """The class of each image by its path inside the source; None where a JSON file says `"labels": null`.
+    """The class of each image by the path that is listed, both composed; None where JSON says `"labels": null`.
 
     A CSV has a header with a column `name` (or `file_name`, `filename`, `path`,
     `image`) and one called `label` (or `class`). A JSON file is an object whose
@@ -30,11 +65,11 @@ def read_label_file(location: str, name: str, file: IO[bytes]) -> Mapping[str, s
     """
     where = printable(name)
     try:
-        content = file.read(_MOST_BYTES + 1)
+        content = file.read(MOST_BYTES + 1)
     except DAMAGE as error:
         raise wrong(location, f"{where}: damaged in the archive ({error}); download or pack it again") from None
-    if len(content) > _MOST_BYTES:
-        raise wrong(location, f"{where}: more than {_MOST_BYTES} bytes; split the source")
+    if len(content) > MOST_BYTES:
+        raise wrong(location, f"{where}: more than {MOST_BYTES} bytes; split the source")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -44,10 +79,12 @@ def read_label_file(location: str, name: str, file: IO[bytes]) -> Mapping[str, s
         return None
     table: dict[str, str] = {}
     for path, label in pairs:
-        path = tidy(path)
+        path = composed(tidy(path.replace("\\", "/")))
         if path in table:
             raise wrong(location, f"{where}: lists {path} twice; expected one label an image")
-        table[path] = label
+        if has_control(label):
+            raise wrong(location, f"{where}: the label {label} of {path} has a control character; expected text")
+        table[path] = composed(label)
     return table
 
 

@@ -1,18 +1,16 @@
 """What the paths of image files mean: which folders are splits, which are classes, and what a label file says."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ganlib.config import DataOptions
-from ganlib.datasets.files.names import stem_of
+from ganlib.datasets.files.names import composed, stem_of
 from ganlib.datasets.files.places import wrong
-from ganlib.datasets.items import SplitName
-from ganlib.errors import UserError
-
-_TRAIN, _TEST = "train", "test"
-_VALIDATION = ("val", "valid", "validation")
-_SPLIT_FOLDERS = frozenset({_TRAIN, _TEST, *_VALIDATION})
+from ganlib.datasets.items import SplitName, shortened
+from ganlib.datasets.sources.labels import LabelFile
+from ganlib.datasets.sources.splits import Role, role_of_folder, use_of_roles
+from ganlib.events import EventSink, Notice
 
 
 class Meaning(NamedTuple):
@@ -27,141 +25,171 @@ class Meaning(NamedTuple):
 class Layout:
     """How the paths of a source are read.
 
-    `splits` are the top folders that are no classes, each with the split it
-    stands for; `table` has labels by path; `class_folders` says that the
-    first folder (below a split's) is the class.
+    `roots` are the folders whose images are used, each with the split they
+    are in: '' or `photos/`, or one a split, such as `photos/train/`; `unused`
+    are those that are not. Where no file gives `labels`, `classes` are the
+    folders below the roots that are classes; none where images are unlabelled.
     """
 
     location: str
-    splits: Mapping[str, SplitName | None]
-    table: Mapping[str, str] | None
-    class_folders: bool
+    roots: Mapping[str, SplitName | None]
+    unused: tuple[str, ...]
+    labels: LabelFile | None
+    classes: frozenset[str]
 
     @property
     def labelled(self) -> bool:
         """Whether images have labels."""
-        return self.class_folders or self.table is not None
+        return bool(self.classes) or self._table is not None
+
+    def uses(self, name: str) -> bool:
+        """Whether a file is read; those of a split that is not used are not."""
+        return not name.startswith(self.unused)
+
+    def folder_label(self, name: str) -> str | None:
+        """The class of a file by its folder, whether it is an image or not; None if it has none."""
+        root = self._root(name)
+        label, slash, _ = name[len(root or "") :].partition("/")
+        return composed(label) if slash and root is not None and self.classes else None
 
     def meaning(self, name: str) -> Meaning:
-        """What a path says.
+        """What the path of an image says.
 
         Raises:
             UserError: it was not there when the source was surveyed.
         """
-        top, _, below = name.partition("/")
-        split = self.splits.get(top) if below else None
-        rest = below if below and top in self.splits else name
-        label = None
-        if self.table is not None:
-            label = self.table.get(name)
-            if label is None:
-                raise wrong(self.location, f"changed while it was read ({name} is new); run again")
-        elif self.class_folders:
-            label, _, rest = rest.partition("/")
-            if not rest:
-                raise wrong(self.location, f"changed while it was read ({name} is new); run again")
-        return Meaning(stem_of(rest), label, split)
+        root = self._root(name)
+        label, rest = None, "" if root is None else name[len(root) :]
+        if self._table is not None:
+            label = self._table.get(composed(name))
+        elif self.classes:
+            label, _, rest = composed(rest).partition("/")
+        if root is None or not rest or (self.labelled and label is None):
+            raise wrong(self.location, f"changed while it was read ({name} is new); run again")
+        return Meaning(stem_of(composed(rest)), label, self.roots[root])
+
+    @property
+    def _table(self) -> Mapping[str, str] | None:
+        return None if self.labels is None else self.labels.table
+
+    def _root(self, name: str) -> str | None:
+        return next((root for root in self.roots if name.startswith(root)), None)
 
 
-def is_split_folder(name: str) -> bool:
-    """Whether a folder of this name may stand for a split."""
-    return name.lower() in _SPLIT_FOLDERS
+class Folders:
+    """The folders that hold images, each with one of its images; '' is the top."""
+
+    def __init__(self, images: Iterable[str]) -> None:
+        self.examples: dict[str, str] = {}
+        for image in images:
+            folder = image[: image.rfind("/") + 1]
+            if folder not in self.examples:
+                self.examples[folder] = image
+
+    @property
+    def around(self) -> list[str]:
+        """The folders that all images are in, from the top on."""
+        common = self._common("")
+        return [common[:at] for at in range(len(common) + 1) if at == 0 or common[at - 1] == "/"]
+
+    def wrapper(self, root: str = "") -> str:
+        """The folder around all images below a root, which is no class, such as `photos/` or `photos/2024/`.
+
+        A lone folder that holds images itself is a class, unless its name is a split's.
+        """
+        common = self._common(root)
+        if common in self.examples and common != root and role_of_folder(_last(common)) is None:
+            return common[: common.rfind("/", 0, -1) + 1]
+        return common
+
+    def _common(self, root: str) -> str:
+        below = [folder for folder in self.examples if folder.startswith(root)]
+        first, last = min(below, default=root), max(below, default=root)
+        common = root
+        while (at := first.find("/", len(common)) + 1) and last.startswith(first[:at]):
+            common = first[:at]
+        return common
+
+    def children(self, root: str) -> dict[str, str]:
+        """The names of the folders straight below a root that hold images, themselves or deeper, with one of these."""
+        found: dict[str, str] = {}
+        for folder, example in self.examples.items():
+            if folder.startswith(root) and folder != root:
+                found.setdefault(folder[len(root) :].partition("/")[0], example)
+        return found
 
 
 def lay_out(
-    location: str, names: Iterable[str], options: DataOptions, table: Mapping[str, str] | None, *, folders: bool
+    location: str, folders: Folders, options: DataOptions, labels: LabelFile | None, on_event: EventSink
 ) -> Layout:
-    """Look at the paths of all images.
+    """Look at the folders of all images.
 
     Args:
         location: of the source, for messages.
-        names: paths of the images, in any order.
+        folders: where the images are.
         options: `split` and `labels` count.
-        table: labels by path, if a file gives them.
-        folders: whether folders are classes, where there is no table.
+        labels: what a label file says; where there is none and `options.labels` is `auto`, folders are classes.
+        on_event: hears what is made of folders that could mean something else.
 
     Raises:
-        UserError: the folders contradict each other, or the table has not the images that are there.
+        UserError: the folders contradict each other.
     """
-    seen = _Seen()
-    listed = set(table or ())
-    for name in names:
-        seen.add(name)
-        if table is not None:
-            if name not in table:
-                raise wrong(
-                    location,
-                    f"{_label_file(options)} has no label for {name}; add a line for it, remove the image, or set "
-                    "data.labels to auto or none",
-                )
-            listed.discard(name)
-    if listed:
-        raise wrong(
-            location,
-            f"{_label_file(options)} lists {len(listed)} images that are not there, such as {min(listed)}; expected "
-            "paths inside the source; bring them or remove their lines",
+    if not folders.examples:
+        return Layout(location, {"": None}, (), labels, frozenset())
+    wrapper = folders.wrapper()
+    roots, unused = _splits(location, folders, wrapper, options, on_event)
+    inner = {folders.wrapper(root): split for root, split in roots.items()}
+    # Where it is so in one split alone, that split has but one class.
+    if not inner.keys() & roots.keys():
+        roots = inner
+    by_folder = options.labels == "auto" and labels is None
+    if not by_folder or not _has_class_folders(location, folders, roots):
+        return Layout(location, roots, unused, labels, frozenset())
+    classes = frozenset(composed(name) for root in roots for name in folders.children(root))
+    skipped = sorted(root for root in roots if root and role_of_folder(_last(root)) is None)
+    if skipped:
+        on_event(
+            Notice(
+                f"{location}: takes {' and '.join(skipped)} as no class, but as the folder around the classes "
+                f"{shortened(sorted(classes))}; if it is the class, say so in a label file "
+                "(data.labels)"
+            )
         )
-    splits = _splits(location, seen, options)
-    class_folders = folders and table is None and _has_class_folders(location, seen, splits)
-    return Layout(location, splits, table, class_folders)
+    return Layout(location, roots, unused, None, classes)
 
 
-@dataclass
-class _Seen:
-    """An example of each kind of path: at the top, and, for each top folder, directly in it and deeper."""
+def _splits(
+    location: str, folders: Folders, wrapper: str, options: DataOptions, on_event: EventSink
+) -> tuple[dict[str, SplitName | None], tuple[str, ...]]:
+    """The roots that are used, each with its split, and those that are not.
 
-    top: str | None = None
-    direct: dict[str, str] = field(default_factory=dict)
-    deeper: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str) -> None:
-        folder, _, below = name.partition("/")
-        if not below:
-            self.top = self.top or name
-        else:
-            (self.deeper if "/" in below else self.direct).setdefault(folder, name)
-
-    @property
-    def folders(self) -> list[str]:
-        return sorted(self.direct.keys() | self.deeper.keys())
-
-
-def _splits(location: str, seen: _Seen, options: DataOptions) -> dict[str, SplitName | None]:
-    """The top folders that stand for splits; all of them must, as `train` may be a class, too."""
-    found = {folder: folder.lower() for folder in seen.folders if is_split_folder(folder)}
-    kinds = set(found.values())
-    others = [folder for folder in seen.folders if folder not in found]
-    if not found or (others and not (_TRAIN in kinds and len(kinds) > 1)):
-        return {}
-    shown = " and ".join(found)
-    stray = others[0] if others else seen.top
+    All folders must stand for splits and one for train, as `test` may be a class, too.
+    """
+    children = folders.children(wrapper)
+    found = {name: role for name in sorted(children) if (role := role_of_folder(name)) is not None}
+    others = [name for name in sorted(children) if name not in found]
+    roles = set(found.values())
+    if len(roles) < 2 or (others and "train" not in roles):
+        return {wrapper: None}, ()
+    stray = others[0] if others else folders.examples.get(wrapper)
     if stray is not None:
         raise wrong(
             location,
-            f"found images in {shown} and others beside these folders (such as {stray}); expected split folders or "
-            "class folders; move or rename",
+            f"found images in {' and '.join(found)} and others beside these folders (such as {stray}); expected split "
+            "folders or class folders; move or rename",
         )
-    if options.split == "hash" or kinds == {_TRAIN}:
-        return dict.fromkeys(found)
-    if _TRAIN not in kinds:
-        raise _unpaired(location, shown, "expected a folder train beside it; rename one")
-    if len(kinds) > 2:
-        raise _unpaired(location, shown, "expected train and one other; move the images of one into another")
-    return {folder: "train" if kind == _TRAIN else "test" for folder, kind in found.items()}
+    by_role: dict[Role, list[str]] = {}
+    for name, role in found.items():
+        by_role.setdefault(role, []).append(f"{wrapper}{name}/")
+    splits = use_of_roles(location, by_role, options, on_event)
+    roots = {root: split for role, split in splits.items() for root in by_role[role]}
+    return roots, tuple(root for role in by_role.keys() - splits.keys() for root in by_role[role])
 
 
-def _unpaired(location: str, shown: str, advice: str) -> UserError:
-    return wrong(location, f"found images in {shown}; {advice}, or set data.split to hash, which merges them")
-
-
-def _has_class_folders(location: str, seen: _Seen, splits: Mapping[str, SplitName | None]) -> bool:
+def _has_class_folders(location: str, folders: Folders, roots: Mapping[str, SplitName | None]) -> bool:
     """Whether images lie in folders; all or none must."""
-    if splits:
-        flat = next(iter(seen.direct.values()), None)
-        nested = next(iter(seen.deeper.values()), None)
-    else:
-        flat = seen.top
-        nested = next(iter((seen.deeper | seen.direct).values()), None)
+    flat = next((folders.examples[root] for root in roots if root in folders.examples), None)
+    nested = next((example for root in roots for example in folders.children(root).values()), None)
     if flat is not None and nested is not None:
         raise wrong(
             location,
@@ -171,5 +199,5 @@ def _has_class_folders(location: str, seen: _Seen, splits: Mapping[str, SplitNam
     return nested is not None
 
 
-def _label_file(options: DataOptions) -> str:
-    return "dataset.json" if options.labels == "auto" else options.labels
+def _last(folder: str) -> str:
+    return folder.rstrip("/").rpartition("/")[2]

@@ -18,7 +18,7 @@ import numpy as np
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files.places import UNKNOWN_SIZE, wrong
-from ganlib.datasets.items import FileEntry, Files, Part, SplitName
+from ganlib.datasets.items import FileEntry, Files, Part
 from ganlib.datasets.sources.arrays import ArrayPair, StoredArray, array_parts, reachable
 from ganlib.datasets.sources.rows import (
     damage_told,
@@ -26,17 +26,18 @@ from ganlib.datasets.sources.rows import (
     read_exactly,
     refuse_label_file,
     refuse_sequential,
-    split_of,
 )
+from ganlib.datasets.sources.splits import Role, role_of_file
+from ganlib.events import EventSink, ignore
 
-# (split, images, labels) by the customs of NumPy scripts, Keras, MedMNIST and of `np.savez(file, images)`.
-_LAYOUTS: tuple[tuple[tuple[SplitName | None, str, str | None], ...], ...] = (
+# (role, images, labels) by the customs of NumPy scripts, Keras, MedMNIST and of `np.savez(file, images)`.
+_LAYOUTS: tuple[tuple[tuple[Role | None, str, str | None], ...], ...] = (
     ((None, "images", "labels"),),
-    (("train", "x_train", "y_train"), ("test", "x_test", "y_test"), ("test", "x_val", "y_val")),
+    (("train", "x_train", "y_train"), ("test", "x_test", "y_test"), ("validation", "x_val", "y_val")),
     (
         ("train", "train_images", "train_labels"),
         ("test", "test_images", "test_labels"),
-        ("test", "val_images", "val_labels"),
+        ("validation", "val_images", "val_labels"),
     ),
     ((None, "arr_0", None),),
 )
@@ -52,9 +53,10 @@ class NpzSource:
     for train and one for test, and the labels of `x.npy` in `x_labels.npy`.
     """
 
-    def __init__(self, files: Files, options: DataOptions) -> None:
+    def __init__(self, files: Files, options: DataOptions, on_event: EventSink = ignore) -> None:
         self._files = files
         self._options = options
+        self._on_event = on_event
 
     @property
     def description(self) -> str:
@@ -81,7 +83,7 @@ class NpzSource:
         pairs = (
             _NpzReader(files, options, *archives.values()).pairs() if archives else _npy_pairs(files, options, arrays)
         )
-        yield from array_parts(files, options, pairs)
+        yield from array_parts(files, options, pairs, self._on_event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,14 @@ class _NpzReader:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             return [
                 ArrayPair(
-                    split,
+                    role,
                     self._array(stream, archive, members[images]),
                     None if labels is None else self._array(stream, archive, members[labels]),
                 )
-                for split, images, labels in self._layout(members)
+                for role, images, labels in self._layout(members)
             ]
 
-    def _layout(self, members: Iterable[str]) -> list[tuple[SplitName | None, str, str | None]]:
+    def _layout(self, members: Iterable[str]) -> list[tuple[Role | None, str, str | None]]:
         names = set(members)
         fitting = [layout for layout in _LAYOUTS if any(images in names for _, images, _ in layout)]
         if len(fitting) != 1:
@@ -121,8 +123,8 @@ class _NpzReader:
             )
         labelled = self.options.labels != "none"
         return [
-            (split, images, labels if labelled and labels in names else None)
-            for split, images, labels in fitting[0]
+            (role, images, labels if labelled and labels in names else None)
+            for role, images, labels in fitting[0]
             if images in names
         ]
 
@@ -148,18 +150,18 @@ class _NpzReader:
 
 def _npy_pairs(files: Files, options: DataOptions, entries: dict[str, FileEntry]) -> list[ArrayPair]:
     images = [name for name in entries if not name.endswith("_labels.npy")]
-    splits = [split_of(name) for name in images]
-    if not images or len(set(splits)) < len(splits):
+    roles = [role_of_file(name) for name in images]
+    if not images or len(set(roles)) < len(roles):
         raise wrong(
             files.location,
             f"found {len(images)} .npy files of images ({', '.join(images[:3]) or 'none'})",
             "expected one array [N, H, W] or [N, H, W, C], or train.npy and test.npy; labels are in x_labels.npy",
         )
     pairs = []
-    for split, name in zip(splits, images, strict=True):
+    for role, name in zip(roles, images, strict=True):
         labels = entries.get(f"{name[: -len('.npy')]}_labels.npy") if options.labels != "none" else None
         pairs.append(
-            ArrayPair(split, _npy_array(files, entries[name]), None if labels is None else _npy_array(files, labels))
+            ArrayPair(role, _npy_array(files, entries[name]), None if labels is None else _npy_array(files, labels))
         )
     return pairs
 

@@ -16,6 +16,7 @@ from ganlib.datasets.items import FileEntry, Item, Source
 from ganlib.datasets.sources.cifar import CifarSource, is_cifar
 from ganlib.datasets.sources.image_files import ImageFiles
 from ganlib.datasets.sources.webdataset import WebDatasetSource, looks_like_webdataset
+from ganlib.events import EventSink, ignore
 
 Kind = Literal["images", "webdataset", "npz", "idx", "cifar", "parquet"]
 _LOOKED_AT = 200
@@ -34,8 +35,12 @@ _IDX_HEAD = re.compile(rb"\0\0\x08[\1-\4]")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 
 
-def open_source(options: DataOptions) -> Source:
+def open_source(options: DataOptions, on_event: EventSink = ignore) -> Source:
     """Open `data.source`, whatever it is; its images are looked at later, when its parts are asked for.
+
+    Args:
+        options: the `data` section.
+        on_event: hears, while parts are asked for, how folders and names are understood.
 
     Raises:
         UserError: it is missing, cannot be read, is a damaged archive, or nothing that is known here.
@@ -45,23 +50,23 @@ def open_source(options: DataOptions) -> Source:
     match kind:
         case "images":
             assert not isinstance(files, SingleFile)
-            return ImageFiles(files, options)
+            return ImageFiles(files, options, on_event)
         case "webdataset":
-            return WebDatasetSource(files, options)
+            return WebDatasetSource(files, options, on_event)
         case "npz":
             from ganlib.datasets.sources.npz import NpzSource
 
-            return NpzSource(files, options)
+            return NpzSource(files, options, on_event)
         case "idx":
             from ganlib.datasets.sources.idx import IdxSource
 
-            return IdxSource(files, options)
+            return IdxSource(files, options, on_event)
         case "cifar":
             return CifarSource(files, options)
         case "parquet":
             from ganlib.datasets.sources.parquet import ParquetSource
 
-            return ParquetSource(files, options)
+            return ParquetSource(files, options, on_event)
 
 
 def is_labelled(options: DataOptions) -> bool:

@@ -27,8 +27,9 @@ from ganlib.datasets.sources.rows import (
     named,
     refuse_label_file,
     refuse_sequential,
-    split_of,
 )
+from ganlib.datasets.sources.splits import role_of_file
+from ganlib.events import EventSink, Notice, ignore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,9 +95,10 @@ class RowGroupsPart:
 class ParquetSource:
     """One `.parquet` file or several, such as `train-00000-of-00002.parquet`; the names tell the splits."""
 
-    def __init__(self, files: Files, options: DataOptions) -> None:
+    def __init__(self, files: Files, options: DataOptions, on_event: EventSink = ignore) -> None:
         self._files = files
         self._options = options
+        self._on_event = on_event
 
     @property
     def description(self) -> str:
@@ -115,9 +117,12 @@ class ParquetSource:
         entries = listed(files, lambda name: name.lower().endswith(".parquet"))
         if not entries:
             raise wrong(location, "found no .parquet files", "expected at least one")
-        numbering = Numbering(location, (split_of(entry.name) for entry in entries), self._options)
+        roles = (role_of_file(entry.name) for entry in entries)
+        numbering = Numbering(location, roles, self._options, self._on_event)
         columns: Columns | None = None
         for entry in entries:
+            if not numbering.uses(role_of_file(entry.name)):
+                continue
             with _opened(files, entry.name) as table:
                 found = _columns(location, entry.name, table.schema_arrow, self._options)
                 if columns not in (None, found):
@@ -126,6 +131,9 @@ class ParquetSource:
                         f"{entry.name} has other columns or class names than {entries[0].name}",
                         "expected equal ones",
                     )
+                if columns is None and "split" in table.schema_arrow.names:
+                    text = "does not read the column split; the names of files or folders tell the parts"
+                    self._on_event(Notice(f"{location}: {text}, such as train-0.parquet"))
                 columns = found
                 yield from self._table_parts(entry, table, columns, numbering)
 
@@ -134,7 +142,7 @@ class ParquetSource:
     ) -> Iterator[Part]:
         limit_bytes = self._options.limits.max_file_bytes
         for groups in _runs_of_groups(self._files.location, entry, table):
-            numbers = numbering.take(split_of(entry.name), groups.count)
+            numbers = numbering.take(role_of_file(entry.name), groups.count)
             if groups.count <= _GROUP_ROWS:
                 yield RowGroupsPart(self._files, groups, columns, numbers, limit_bytes)
             else:
@@ -275,7 +283,8 @@ def _item(
     name: str, content: bytes | None, label: str | None, numbers: Numbers, index: int, limit_bytes: int
 ) -> Item | Refusal:
     if not content:
-        return Refusal(name, "empty", "no bytes in the image column")
+        return Refusal(name, "empty", "no bytes in the image column", label)
     if len(content) > limit_bytes:
-        return Refusal(name, "too_large", f"{len(content)} bytes, more than data.limits.max_file_bytes={limit_bytes}")
+        detail = f"{len(content)} bytes, more than data.limits.max_file_bytes={limit_bytes}"
+        return Refusal(name, "too_large", detail, label)
     return Item(name, numbers.key(index), label, numbers.split, content)

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,28 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions
+from ganlib.datasets.files.names import composed
 from ganlib.datasets.files.places import UNKNOWN_SIZE, trouble_told, wrong
 from ganlib.datasets.files.reading import DAMAGE
 from ganlib.datasets.items import FileEntry, Files, Item, Part, Refusal, SplitName, printable
+from ganlib.datasets.sources.splits import Role, use_of_roles
 from ganlib.errors import UserError
+from ganlib.events import EventSink, ignore
 
 # One part: so many images, and, where it carries them itself, about so many bytes.
 PART_ROWS = 256
 PART_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 20
 _DAMAGE = (*DAMAGE, gzip.BadGzipFile, ValueError, OverflowError)
-
-# Validation images are held out as test images are.
-SPLITS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "t10k": "test",
-    "val": "test",
-    "valid": "test",
-    "validation": "test",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +41,16 @@ class Numbers:
 
 
 class Numbering:
-    """Numbers the images of each split from 0 on, however many files they are in.
+    """Numbers the images of each part from 0 on, however many files they are in.
 
-    Where the source has no train and test images both, or `data.split=hash`
+    Where the source has no train and held-out images both, or `data.split=hash`
     ignores that, items have no split.
     """
 
-    def __init__(self, location: str, splits: Iterable[SplitName | None], options: DataOptions) -> None:
-        found = set(splits)
+    def __init__(
+        self, location: str, roles: Iterable[Role | None], options: DataOptions, on_event: EventSink = ignore
+    ) -> None:
+        found = set(roles)
         if None in found and len(found) > 1:
             raise wrong(
                 location,
@@ -67,13 +59,20 @@ class Numbering:
             )
         self._location = location
         self._max_images = options.limits.max_files
-        self._kept = {"train", "test"} <= found and options.split == "source"
-        self._counts: Counter[SplitName | None] = Counter()
+        named = {role: [role] for role in found if role is not None}
+        self._splits: dict[Role | None, SplitName | None] = {None: None}
+        for role, split in use_of_roles(location, named, options, on_event).items():
+            self._splits[role] = split
+        self._counts: Counter[Role | None] = Counter()
 
-    def take(self, split: SplitName | None, count: int) -> Numbers:
-        """Numbers for the next `count` images of a split."""
-        numbers = Numbers(split if self._kept else None, self._counts[split])
-        self._counts[split] += count
+    def uses(self, role: Role | None) -> bool:
+        """Whether the images of a part are read."""
+        return role in self._splits
+
+    def take(self, role: Role | None, count: int) -> Numbers:
+        """Numbers for the next `count` images of a part that is used."""
+        numbers = Numbers(self._splits[role], self._counts[role])
+        self._counts[role] += count
         if self._counts.total() > self._max_images:
             raise wrong(
                 self._location,
@@ -123,7 +122,7 @@ def content_bytes(item: Item | Refusal) -> int:
 
 def _inline_part(items: Sequence[Item | Refusal], evidence: Sequence[FileEntry]) -> InlinePart:
     described = [
-        (item.name, item.kind, item.detail)
+        (item.name, item.kind, item.detail, item.label)
         if isinstance(item, Refusal)
         else (item.name, item.key, item.label, item.split)
         for item in items
@@ -155,15 +154,8 @@ def part_rows(row_bytes: int) -> int:
     return max(1, min(PART_ROWS, PART_BYTES // row_bytes))
 
 
-def split_of(name: str) -> SplitName | None:
-    """The split that a file's name starts with, or a folder it is in."""
-    *folders, file = name.lower().split("/")
-    words = [re.split(r"[-_.]", file)[0], *reversed(folders)]
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
-
-
 def class_name(location: str, where: str, label: object) -> str:
-    """A label as a class name.
+    """A label as a class name, composed.
 
     Raises:
         UserError: it is missing (None, negative, or an empty text) or neither a whole number nor a text.
@@ -171,7 +163,7 @@ def class_name(location: str, where: str, label: object) -> str:
     if isinstance(label, int) and not isinstance(label, bool) and label >= 0:
         return str(label)
     if isinstance(label, str) and label and label.isprintable():
-        return label
+        return composed(label)
     # Only of what is small: nested lists of a hostile file could be printed for ever.
     shown = f"{label!r:.60}" if isinstance(label, int | float | str | bytes | None) else f"a {type(label).__name__}"
     raise wrong(
@@ -187,13 +179,13 @@ def class_names(location: str, where: str, names: object) -> tuple[str, ...]:
     Raises:
         UserError: it is no list of texts, or two classes have one name.
     """
-    listed = tuple(names) if isinstance(names, list) else ()
-    good = [name for name in listed if isinstance(name, str) and name and name.isprintable()]
+    listed = names if isinstance(names, list) else []
+    good = tuple(composed(name) for name in listed if isinstance(name, str) and name and name.isprintable())
     if not listed or len(set(good)) != len(listed):
         raise wrong(
             location, f"the class names in {where} are empty, doubled or no texts", "expected one for each class"
         )
-    return listed
+    return good
 
 
 def named(location: str, where: str, label: object, names: Sequence[str] | None) -> str:

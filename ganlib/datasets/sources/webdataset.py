@@ -31,8 +31,9 @@ from ganlib.datasets.sources.rows import (
     inline_parts,
     listed,
     refuse_label_file,
-    split_of,
 )
+from ganlib.datasets.sources.splits import role_of_file
+from ganlib.events import EventSink, ignore
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _MAX_LABEL_BYTES = 1 << 20
@@ -83,7 +84,7 @@ class Reading:
             raise wrong(self.location, f"{name} has a label but the first sample has none", "expected all or none to")
         content = contents[sample.image.name]
         if isinstance(content, Refusal):
-            return Refusal(printable(name), content.kind, content.detail)
+            return Refusal(printable(name), content.kind, content.detail, label)
         return Item(name, sample.key, label, self.numbers.split, content)
 
 
@@ -121,9 +122,10 @@ class SamplesPart:
 class WebDatasetSource:
     """A folder of shards such as `train-000000.tar`, whose names tell the splits, or one tar."""
 
-    def __init__(self, files: Files, options: DataOptions) -> None:
+    def __init__(self, files: Files, options: DataOptions, on_event: EventSink = ignore) -> None:
         self._files = files
         self._options = options
+        self._on_event = on_event
         self._labelled: bool | None = None
 
     @property
@@ -139,8 +141,10 @@ class WebDatasetSource:
         """
         refuse_label_file(self._files, self._options, self.description)
         shards = self._shards()
-        numbering = Numbering(self._files.location, (split_of(shard) for shard in shards), self._options)
+        numbering = Numbering(self._files.location, map(role_of_file, shards), self._options, self._on_event)
         for shard in shards:
+            if not numbering.uses(role_of_file(shard)):
+                continue
             tar = self._tar(shard)
             if isinstance(tar, Tar):
                 yield from self._direct(shard, tar, numbering)
@@ -176,7 +180,7 @@ class WebDatasetSource:
         return Reading(
             location=self._files.location,
             shard=f"{shard}/" if shard else "",
-            numbers=numbering.take(split_of(shard), count),
+            numbers=numbering.take(role_of_file(shard), count),
             labelled=bool(self._labelled),
             limit_bytes=self._limit_bytes,
         )

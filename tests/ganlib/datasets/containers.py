@@ -5,13 +5,20 @@ import gzip
 import io
 import lzma
 import tarfile
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import fsspec
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files import AnyFiles
 from ganlib.datasets.items import FileEntry, Item, Refusal
 from ganlib.datasets.sources.opening import open_source
+from tests.ganlib.datasets.image_files import data_options, write_folder, write_zip
+
+KINDS = ("folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "memory")
 
 
 def tar_bytes(files: Mapping[str, bytes], tar_format: int = tarfile.PAX_FORMAT) -> bytes:
@@ -80,3 +87,24 @@ def refused(options: DataOptions) -> dict[str, tuple[str, str]]:
 
 def all_of(options: DataOptions) -> list[Item | Refusal]:
     return [item for part in open_source(options).parts() for item in part.items()]
+
+
+def bring(kind: str, place: Path, files: Mapping[str, bytes]) -> str:
+    """The location of these files in a container of this kind."""
+    match kind:
+        case "folder":
+            place.mkdir(exist_ok=True)
+            return str(write_folder(place / "folder", files))
+        case "zip":
+            return str(write_zip(place / "a.zip", files))
+        case "memory":
+            url = f"memory://{uuid.uuid4().hex}"
+            for name, content in files.items():
+                fsspec.filesystem("memory").pipe_file(f"{url}/{name}", content)
+            return url
+    return str(write_tar(place / f"a.{kind}", files))
+
+
+def meanings(source: Path | str, **changes: Any) -> dict[str, tuple[str, str | None, str | None]]:
+    """Key, label and split of each image by name."""
+    return {item.name: (item.key, item.label, item.split) for item in items_of(data_options(source, **changes))}

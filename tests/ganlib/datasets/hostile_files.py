@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
-from tests.ganlib.datasets.sources.image_files import encode, noise
 
 from tests.ganlib.datasets.image_bytes import (
     PNG_START,
@@ -28,6 +27,7 @@ from tests.ganlib.datasets.image_bytes import (
     with_segment,
     without,
 )
+from tests.ganlib.datasets.image_files import encode, noise
 
 SIZE = 24
 COLOUR = noise(100, SIZE, SIZE, 3)

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import yaml
 from dvc.repo import Repo
-from tests.ganlib.datasets.sources.image_files import contents, noise_files, pack_images, write_folder, write_zip
 from torchvision import datasets
 from typer.testing import CliRunner
 
@@ -31,6 +30,7 @@ from pipelines import cli
 from tests import official_sets
 from tests.configs import PRESET, ROOT
 from tests.ganlib.datasets.containers import write_tar
+from tests.ganlib.datasets.image_files import contents, noise_files, pack_images, write_folder, write_zip
 
 # DVC's own, in a library it uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -304,6 +304,27 @@ def test_a_mistake_is_one_line_and_changes_nothing(arguments: list[str], words: 
     assert (project / "params.yaml").read_text(encoding="utf-8") == PARAMS
 
 
+def test_names_that_dvc_cannot_keep_are_looked_for_first(project: Path, tmp_path: Path) -> None:
+    before = contents(project)
+    mine = write_folder(tmp_path / "mine", noise_files(4))
+    latin = os.fsdecode(b"caf\xe9.png")
+    (mine / "class1" / latin).write_bytes(b"x")
+    words = "holds class1/caf\\udce9.png, whose name is not UTF-8 and which DVC cannot keep; rename it"
+    assert f"{mine}: {words}" in refusal(str(mine), "--name", "mine")
+    assert contents(project) == before
+    shutil.copytree(mine, project / "data/raw/mine")
+    assert f"data/raw/mine: {words}" in refusal("data/raw/mine")
+    (project / "data/raw/mine/class1" / latin).unlink()
+    gan_data_add("data/raw/mine")
+    # What is hidden is not copied, and so not looked at.
+    (mine / "class1" / latin).rename(mine / "class1" / f".{latin}")
+    gan_data_add(str(mine), "--name", "other")
+    assert contents(project / "data/raw/other") == contents(project / "data/raw/mine")
+    (tmp_path / latin).write_bytes(b"x")
+    shutil.move(tmp_path / latin, project / "data/raw")
+    assert "its name is not UTF-8 or has a control character" in refusal(f"data/raw/{latin}")
+
+
 @pytest.fixture
 def bucket() -> Iterator[str]:
     """The URL of a folder of images in memory."""
@@ -336,9 +357,12 @@ def test_what_cannot_be_read_is_not_added_and_replaces_nothing(project: Path, tm
         (links / name).symlink_to(tmp_path / "good" / name)
     phone = write_folder(tmp_path / "phone", {"IMG_1.HEIC": b"\0\0\0\x18ftypheic" + bytes(9), "IMG_1.AAE": b"<xml>"})
     half = write_folder(tmp_path / "half", noise_files(2, first=12))
-    (half / "links").symlink_to(links)
+    (half / "outside.png").symlink_to(tmp_path / "good/class0/0000.png")
+    linked = write_folder(tmp_path / "linked", noise_files(2, first=12))
+    (linked / "cow").symlink_to(tmp_path / "good/class0")
     (tmp_path / "cut.zip").write_bytes(write_zip(tmp_path / "x.zip", good).read_bytes()[:-30])
     for what, words in (
+        (linked, "linked: cow is a link to a folder, and such links are not followed; cp -rL FOLDER COPY makes"),
         (links, f"links: found no usable image among 12 files: 12 x {LINKED}; expected"),
         (phone, "phone: found no usable image among 2 files: 1 x .aae beside images; 1 x HEIC, which is not read; con"),
         (

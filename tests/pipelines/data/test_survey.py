@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tests.ganlib.datasets.sources.image_files import contents, encode, noise, write_folder
 from typer.testing import CliRunner
 
 from ganlib.errors import UserError
 from pipelines import cli
 from tests.configs import PRESET
+from tests.ganlib.datasets.image_files import contents, encode, noise, write_folder
 
 Configure = Callable[..., Path]
 

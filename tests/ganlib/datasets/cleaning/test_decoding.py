@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.ganlib.datasets.sources.image_files import data_options, encode, noise
 
 from ganlib.config import DataOptions
 from ganlib.datasets.cleaning import opencv
@@ -19,6 +18,7 @@ from ganlib.datasets.files.formats import format_of
 from ganlib.datasets.items import Item
 from tests.ganlib.datasets.hostile_files import P3
 from tests.ganlib.datasets.image_bytes import chunk, exif, png, tiff, without
+from tests.ganlib.datasets.image_files import data_options, encode, noise
 
 Pixels = NDArray[Any]
 EVERYTHING = {"cleaning": {"min_std": 0}}

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.datasets.cleaning.fitting import fit, squares
+from tests.ganlib.datasets.image_files import data_options, noise
 
 RESIZERS = {
     "box": Image.Resampling.BOX,

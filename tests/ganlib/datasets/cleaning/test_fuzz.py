@@ -9,13 +9,13 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from tests.ganlib.datasets.sources.image_files import data_options, encode, noise
 
 from ganlib.config import KINDS
 from ganlib.datasets.cleaning.policy import clean
 from ganlib.datasets.items import Item
 from tests.ganlib.datasets.hostile_files import CMYK, P3
 from tests.ganlib.datasets.image_bytes import chunk, exif, png, tiff
+from tests.ganlib.datasets.image_files import data_options, encode, noise
 
 LONGEST_S = 5.0
 MOST_GROWTH_BYTES = 100 << 20

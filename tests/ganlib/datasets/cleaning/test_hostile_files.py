@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
-from tests.ganlib.datasets.sources.image_files import data_options
 
 from ganlib.datasets.cleaning.cleaned import Cleaned
 from ganlib.datasets.cleaning.policy import clean
 from ganlib.datasets.items import Item
 from tests.ganlib.datasets.hostile_files import Hostile, corpus
+from tests.ganlib.datasets.image_files import data_options
 
 OPTIONS = data_options("unused", channels=3, image_size=16, limits={"max_pixels": 100_000_000})
 FILES = list(corpus())

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from tests.ganlib.datasets.sources.image_files import data_options, encode, noise
 
 from ganlib.config import DataOptions, Policy
 from ganlib.datasets.cleaning.cleaned import Cleaned
@@ -21,6 +20,7 @@ from ganlib.datasets.items import Item
 from ganlib.errors import UserError
 from tests.ganlib.datasets.hostile_files import CMYK, COLOUR, GIF, JPEG, P3, PNG
 from tests.ganlib.datasets.image_bytes import exif, png
+from tests.ganlib.datasets.image_files import data_options, encode, noise
 
 FRAMES = [Image.fromarray(noise(seed)) for seed in (1, 17)]
 # One file for each kind that is judged by looking at one file.

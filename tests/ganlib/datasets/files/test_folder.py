@@ -10,7 +10,6 @@ from typing import Any
 
 import fsspec
 import pytest
-from tests.ganlib.datasets.sources.image_files import write_folder
 
 from ganlib.datasets.files import Folder, RemoteFolder, SingleFile, folder, open_files
 from ganlib.datasets.files.links import OUTSIDE
@@ -18,6 +17,7 @@ from ganlib.datasets.files.places import check_driver
 from ganlib.datasets.items import FileEntry, Refusal
 from ganlib.errors import UserError
 from tests.ganlib.datasets.containers import names, read_files, refusals
+from tests.ganlib.datasets.image_files import write_folder
 
 LIMIT = 10_000
 FILES = {"top.png": b"top", "9/a.png": b"nine", "10/b.jpg": b"ten", "10/deep/er/c.PNG": b"deeper", "10/a.png": b""}

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ganlib.datasets.sources.image_files import (
+
+from ganlib.datasets.packed.reading import PackedData, Split, open_packed
+from ganlib.errors import UserError
+from tests.ganlib.datasets.image_files import (
     data_options,
     encode,
     noise,
@@ -15,9 +18,6 @@ from tests.ganlib.datasets.sources.image_files import (
     pack_images,
     write_folder,
 )
-
-from ganlib.datasets.packed.reading import PackedData, Split, open_packed
-from ganlib.errors import UserError
 
 COUNT = 40
 

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.ganlib.datasets.sources.image_files import contents, data_options, noise_files, pack_images, write_folder
 
 from ganlib.datasets.packed.reading import open_packed
 from tests.configs import ROOT
+from tests.ganlib.datasets.image_files import contents, data_options, noise_files, pack_images, write_folder
 
 COUNT, SIZE = 1500, 64
 CHILD = """

@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.ganlib.datasets.sources.image_files import (
+
+from ganlib.datasets.cleaning.hashing import picture_sha256
+from ganlib.datasets.packed.manifest import Manifest
+from ganlib.datasets.packed.reading import open_packed
+from ganlib.errors import UserError
+from ganlib.events import Event, Notice, Progress
+from tests.ganlib.datasets.image_files import (
     contents,
     data_options,
     encode,
@@ -22,11 +28,6 @@ from tests.ganlib.datasets.sources.image_files import (
     write_folder,
     write_zip,
 )
-
-from ganlib.datasets.packed.manifest import Manifest
-from ganlib.datasets.packed.reading import open_packed
-from ganlib.errors import UserError
-from ganlib.events import Event, Notice, Progress
 
 
 def packed_bytes(source: Path, **changes: Any) -> dict[str, bytes]:
@@ -164,11 +165,13 @@ def test_images_that_are_not_read_are_no_companions(tmp_path: Path) -> None:
         pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out")
 
 
-def test_a_folder_around_all_images_is_told(tmp_path: Path) -> None:
+def test_one_class_alone_is_told(tmp_path: Path) -> None:
     events: list[Event] = []
-    files = {f"wrapper/{name}": content for name, content in noise_files(20).items()}
+    files = noise_files(20, classes=1)
     pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out", on_event=events.append)
-    assert any("in the one class wrapper;" in event.text for event in events if isinstance(event, Notice))
+    assert any(
+        "in the one class class0; if that is no class" in event.text for event in events if isinstance(event, Notice)
+    )
 
 
 def photo(seed: int) -> np.ndarray:
@@ -218,14 +221,9 @@ def test_duplicates_are_left_out_with_all_their_tiles(tmp_path: Path) -> None:
     assert manifest.train.images + manifest.test.images == 12 * 18
 
 
-def lone_test_class(tmp_path: Path) -> dict[str, bytes]:
-    """Twenty images of one class, and a second class whose only image is held out."""
-    files = noise_files(20, classes=1)
-    probe = noise_files(20, first=100, classes=1)
-    pack_images(data_options(write_folder(tmp_path / "probe", files | probe)), tmp_path / "probe_out")
-    sides = split_of(tmp_path / "probe_out")
-    held_out = next(n for n in range(100, 120) if sides[noise(n).tobytes()] == "test")
-    return files | {"rare/x.png": encode(noise(held_out))}
+def held_out(number: int, share: float = 0.3) -> bool:
+    """Whether the hash of this image alone puts it into the test split."""
+    return int.from_bytes(picture_sha256(noise(number))[:8], "big") < share * 2**64
 
 
 MISTAKES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
@@ -253,7 +251,7 @@ MISTAKES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         {},
         "1 of 10 images fall into the test split, expected at least 2; add images$",
     ),
-    "empty training split": (noise_files(20), {"test_share": 0.999999}, "fall into the train split"),
+    "one training image": (noise_files(20, classes=1), {"test_share": 0.999999}, "1 of 20 images fall into the train"),
 }
 
 
@@ -271,10 +269,64 @@ def test_mistakes_are_one_line_and_leave_the_previous_output(tmp_path: Path, mis
     open_packed(out)
 
 
-def test_a_class_that_is_only_held_out(tmp_path: Path) -> None:
-    source = write_folder(tmp_path / "images", lone_test_class(tmp_path))
-    with pytest.raises(UserError, match=r"no usable training image of rare \(1 of 2 classes\)"):
+def test_of_each_class_one_picture_trains_and_others_stay_where_their_hashes_put_them(tmp_path: Path) -> None:
+    classes = {f"pair{n}": [2 * n, 2 * n + 1] for n in range(20)}
+    lone, trained = next(n for n in range(100, 200) if held_out(n)), next(n for n in range(200, 300) if not held_out(n))
+    classes |= {"lone": [lone], "other": [trained]}
+    moved = {
+        max(numbers, key=lambda n: picture_sha256(noise(n)))
+        for numbers in classes.values()
+        if all(map(held_out, numbers))
+    }
+    assert len(moved) > 1
+
+    def sides(name: str) -> dict[int, str]:
+        files = {f"{label}/{n}.png": encode(noise(n)) for label, numbers in classes.items() for n in numbers}
+        pack_images(data_options(write_folder(tmp_path / name, files)), tmp_path / f"{name}_out")
+        found = split_of(tmp_path / f"{name}_out")
+        return {n: found[noise(n).tobytes()] for numbers in classes.values() for n in numbers}
+
+    before = sides("before")
+    assert before == {n: "test" if held_out(n) and n not in moved else "train" for n in before}
+    # With more to train on, the hash decides again; nothing else moves.
+    classes["lone"].append(next(n for n in range(300, 400) if not held_out(n)))
+    after = sides("after")
+    assert {n for n in before if before[n] != after[n]} == {lone}
+
+
+@pytest.mark.parametrize("content", [b"bad", b"", bytes(10**6)])
+def test_a_class_of_which_no_file_can_be_used_ends_it(content: bytes, tmp_path: Path) -> None:
+    files = noise_files(20) | {f"cow/{n}.png": content for n in range(2)}
+    for source in (write_folder(tmp_path / "a", files), write_zip(tmp_path / "a.zip", files)):
+        with pytest.raises(UserError, match=r"of 1 of 3 classes: cow \(of 2 files 0 held out, the others unusable\);"):
+            pack_images(data_options(source, limits={"max_file_bytes": 10_000}), tmp_path / "out")
+
+
+def test_a_class_whose_folder_is_a_link_ends_it(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "images", noise_files(20))
+    (source / "cow").symlink_to(write_folder(tmp_path / "cows", {"1.png": encode(noise(50))}))
+    with pytest.raises(UserError, match=r"of 1 of 3 classes: cow \(of 1 files"):
         pack_images(data_options(source), tmp_path / "out")
+
+
+def test_a_class_that_the_source_only_holds_out_ends_it(tmp_path: Path) -> None:
+    files = {f"train/{name}": content for name, content in noise_files(8).items()}
+    files |= {f"test/{name}": content for name, content in noise_files(9, first=8, classes=3).items()}
+    message = r"classes: class2 \(of 3 files 3 held out, the others unusable\); .*, or set data\.split=hash$"
+    with pytest.raises(UserError, match=message):
+        pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out")
+
+
+def test_classes_whose_names_look_alike_are_told(tmp_path: Path) -> None:
+    events: list[Event] = []
+    labels = ("Cat", "cat ", "\ufb01sh", "fish", "dog")
+    files = {f"{label}/{n}.png": encode(noise(10 * k + n)) for k, label in enumerate(labels) for n in range(4)}
+    pack_images(data_options(write_folder(tmp_path / "images", files)), tmp_path / "out", on_event=events.append)
+    told = [event.text for event in events if isinstance(event, Notice) and "different" in event.text]
+    assert [text.partition(" are taken")[0] for text in told] == [
+        "the classes 'Cat' and 'cat '",
+        "the classes 'fish' and '\ufb01sh'",
+    ]
 
 
 def test_a_class_without_test_images_is_told(tmp_path: Path) -> None:

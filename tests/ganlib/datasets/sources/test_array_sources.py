@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.config import DataOptions
 from ganlib.datasets.files.folder import Folder, SingleFile
@@ -25,6 +24,7 @@ from ganlib.datasets.sources.parquet import ParquetSource
 from ganlib.datasets.sources.webdataset import WebDatasetSource
 from ganlib.errors import UserError
 from tests.ganlib.datasets.array_files import LAYOUTS, Sets, all_items, all_parts, as_pixels, mistake, usable, zip_of
+from tests.ganlib.datasets.image_files import data_options, noise
 
 KINDS: dict[str, Callable[[Files, DataOptions], Source]] = {
     "idx": IdxSource,

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.datasets.files import Folder, open_files
 from ganlib.datasets.sources.cifar import CifarSource, is_cifar
@@ -25,6 +24,7 @@ from tests.ganlib.datasets.array_files import (
     write_cifar_python,
     write_cifar_tar,
 )
+from tests.ganlib.datasets.image_files import data_options, noise
 
 NAMES = ["plane", "car", "bird"]
 

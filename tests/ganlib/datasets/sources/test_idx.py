@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.datasets.files import open_files
 from ganlib.datasets.sources.idx import IdxSource, is_idx
 from ganlib.errors import UserError
 from tests.ganlib.datasets.array_files import all_items, all_parts, as_pixels, idx_bytes, usable, write_idx
+from tests.ganlib.datasets.image_files import data_options, noise
 
 IMAGES = "train-images-idx3-ubyte"
 LABELS = "train-labels-idx1-ubyte"

@@ -29,6 +29,10 @@ def test_json() -> None:
     assert read("dataset.json", '{"labels": []}') == {}
 
 
+def test_names_are_composed_and_backslashes_are_slashes() -> None:
+    assert read("l.csv", "name,label\ncafe\u0301\\1.png,cafe\u0301\n") == {"caf\u00e9/1.png": "caf\u00e9"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -50,6 +54,8 @@ def test_json() -> None:
         ("d.json", '{"labels": [["a.png", true]]}', r"labels\[0\] of a.png is true"),
         ("d.json", '{"labels": [["a.png", ""]]}', r"labels\[0\] is "),
         ("d.json", '{"labels": [["a.png", 1], ["a.png", 1]]}', "lists a.png twice"),
+        ("d.json", '{"labels": [["a.png", "\\ud800"]]}', r"the label \\ud800 of a.png has a control character"),
+        ("l.csv", "name,label\na.png,x\x1b[1m\n", r"the label x\\x1b\[1m of a.png has a control character"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(name: str, content: str | bytes, words: str) -> None:

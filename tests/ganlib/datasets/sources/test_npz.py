@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.datasets.files import open_files
 from ganlib.datasets.sources.npz import NpzSource
 from ganlib.errors import UserError
 from tests.ganlib.datasets.array_files import all_items, as_pixels, usable
+from tests.ganlib.datasets.image_files import data_options, noise
 
 IMAGES = noise(0, 4, 6, 5)
 LABELS = np.arange(4)
@@ -59,13 +59,15 @@ def test_an_array_without_a_name_has_no_labels(tmp_path: Path) -> None:
     assert {item.label for item in items} == {None}
 
 
-def test_validation_images_are_held_out_after_the_test_images(tmp_path: Path) -> None:
+def test_validation_images_are_held_out_where_there_are_no_test_images(tmp_path: Path) -> None:
     sets = {split: noise(seed, 2, 6, 5) for seed, split in enumerate(("train", "test", "val"))}
     arrays = {f"{split}_images": images for split, images in sets.items()}
     labels = {f"{split}_labels": [[0], [1]] for split in sets}
-    found = {(item.split, item.key): as_pixels(item) for item in usable(saved(tmp_path, **arrays, **labels))}
-    assert sorted(found) == [("test", f"{row:09d}") for row in range(4)] + [("train", f"{row:09d}") for row in range(2)]
-    assert np.array_equal(found["test", "000000002"], sets["val"][0])
+    for held_out in ("test", "val"):
+        found = {(item.split, item.key): as_pixels(item) for item in usable(saved(tmp_path, **arrays, **labels))}
+        assert sorted(found) == [(split, f"{row:09d}") for split in ("test", "train") for row in range(2)]
+        assert np.array_equal(found["test", "000000000"], sets[held_out][0])
+        arrays.pop("test_images", None)
 
 
 def test_channels_first_are_turned(tmp_path: Path) -> None:

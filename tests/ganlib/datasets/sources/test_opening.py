@@ -2,47 +2,22 @@
 
 import json
 import pickle
-import uuid
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ganlib.datasets.sources.image_files import data_options, encode, noise, write_folder, write_zip
 
 from ganlib.datasets.items import Item, Part
 from ganlib.datasets.sources import image_files
 from ganlib.datasets.sources.opening import check_readable, is_labelled, open_source
 from ganlib.errors import UserError
-from tests.ganlib.datasets.containers import all_of, items_of, refused, tar_bytes, write_tar
+from tests.ganlib.datasets.containers import KINDS, all_of, bring, items_of, meanings, refused, tar_bytes
+from tests.ganlib.datasets.image_files import data_options, encode, noise, write_folder, write_zip
 
-KINDS = ("folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "memory")
 FILES = {"9/a.png": b"nine", "10/b.jpg": b"ten", "10/deep/er/c.PNG": b"deeper"}
-
-
-def bring(kind: str, place: Path, files: Mapping[str, bytes]) -> str:
-    """The location of these files in a container of this kind."""
-    match kind:
-        case "folder":
-            place.mkdir(exist_ok=True)
-            return str(write_folder(place / "folder", files))
-        case "zip":
-            return str(write_zip(place / "a.zip", files))
-        case "memory":
-            url = f"memory://{uuid.uuid4().hex}"
-            for name, content in files.items():
-                fsspec.filesystem("memory").pipe_file(f"{url}/{name}", content)
-            return url
-    return str(write_tar(place / f"a.{kind}", files))
-
-
-def meanings(source: Path | str, **changes: Any) -> dict[str, tuple[str, str | None, str | None]]:
-    """Key, label and split of each image by name."""
-    return {item.name: (item.key, item.label, item.split) for item in items_of(data_options(source, **changes))}
 
 
 NAMES = st.text(st.sampled_from("ab01é ß."), min_size=1, max_size=6).filter(lambda name: name[0] not in ". ")
@@ -187,51 +162,6 @@ def test_a_look_names_what_is_there_instead_of_images(
     with pytest.raises(UserError, match="found no usable image among .*" + words) as caught:
         check_readable(data_options(bring(kind, tmp_path, files)))
     assert str(caught.value).isprintable()
-
-
-def split_files(*folders: str, inside: str = "cat/") -> dict[str, bytes]:
-    return {f"{folder}/{inside}{n}.png": b"x" for folder in folders for n in range(2)}
-
-
-@pytest.mark.parametrize("other", ["test", "Test", "val", "valid", "validation"])
-def test_split_folders(tmp_path: Path, other: str) -> None:
-    source = write_folder(tmp_path / "classes", split_files("train", other))
-    assert set(meanings(source).values()) == {(f"{n}", "cat", split) for n in range(2) for split in ("train", "test")}
-    assert set(meanings(source, split="hash").values()) == {(f"{n}", "cat", None) for n in range(2)}
-    flat = write_folder(tmp_path / "flat", split_files("train", other, inside=""))
-    assert set(meanings(flat).values()) == {(f"{n}", None, split) for n in range(2) for split in ("train", "test")}
-
-
-def test_folders_that_only_look_like_splits(tmp_path: Path) -> None:
-    vehicles = write_folder(tmp_path / "vehicles", split_files("bus", "train", inside=""))
-    assert {label for _, label, _ in meanings(vehicles).values()} == {"bus", "train"}
-    tests = write_folder(tmp_path / "tests", split_files("test", "rest", inside=""))
-    assert {(label, split) for _, label, split in meanings(tests).values()} == {("test", None), ("rest", None)}
-    alone = write_folder(tmp_path / "alone", split_files("train"))
-    assert {(label, split) for _, label, split in meanings(alone).values()} == {("cat", None)}
-    notes = write_folder(tmp_path / "notes", split_files("train", "test") | {"docs/README.md": b"?"})
-    assert {split for _, _, split in meanings(notes).values()} == {"train", "test"}
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        (split_files("train", "test", "val"), "found images in test and train and val; expected train and one other;"),
-        (split_files("train", "val", "valid"), "expected train and one other"),
-        (split_files("test"), "found images in test; expected a folder train beside it; rename one, or set data.split"),
-        (split_files("val", "test"), "expected a folder train beside it"),
-        (split_files("train", "test", "extra"), r"others beside these folders \(such as extra\)"),
-        (split_files("train", "test") | {"top.png": b""}, r"others beside these folders \(such as top.png\)"),
-        (FILES | {"top.png": b""}, r"both at the top \(top.png\) and in folders \((10/b.jpg|9/a.png)\)"),
-        (split_files("train") | split_files("test", inside=""), r"both at the top \(test/0.png\) and in .*\(train/cat"),
-    ],
-)
-def test_folders_that_contradict_each_other(files: dict[str, bytes], words: str, tmp_path: Path) -> None:
-    for kind in ("folder", "tar.gz"):
-        with pytest.raises(UserError, match=words) as caught:
-            items_of(data_options(bring(kind, tmp_path, files)))
-        assert str(caught.value).startswith("data.source=")
-        assert "\n" not in str(caught.value)
 
 
 def test_labels_from_files(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import pickle
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.datasets.files import open_files
 from ganlib.datasets.items import Item, Refusal
 from ganlib.datasets.sources.parquet import ParquetSource
 from ganlib.errors import UserError
+from ganlib.events import Event, Notice
 from tests.ganlib.datasets.array_files import all_items, as_pixels, image_table, png, usable, with_names
+from tests.ganlib.datasets.image_files import data_options, noise
 
 IMAGES = noise(0, 5, 6, 7)
 TABLE = image_table(IMAGES, [0, 1, 2, 1, 0])
@@ -79,6 +81,34 @@ def test_folders_may_name_the_split(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match="found images with and without a split in the names"):
         all_items(written(tmp_path, TABLE, "more.parquet"))
+
+
+def test_of_three_parts_validation_is_not_used_unless_the_hash_decides(tmp_path: Path) -> None:
+    for name in ("train", "cifar_Validation", "dev", "test"):
+        written(tmp_path, TABLE, f"{name}-00000-of-00001.parquet")
+    events: list[Event] = []
+    used = usable(ParquetSource(open_files(str(tmp_path), 99), data_options(tmp_path), events.append))
+    assert Counter((item.split, item.name.partition("-")[0]) for item in used) == {
+        ("train", "train"): 5,
+        ("test", "test"): 5,
+    }
+    (event,) = events
+    assert isinstance(event, Notice)
+    assert "holds out test, as they are called; does not use validation (data.split=hash would" in event.text
+    assert Counter(item.split for item in usable(source(tmp_path, split="hash"))) == {None: 20}
+    for path in tmp_path.glob("train*"):
+        path.unlink()
+    with pytest.raises(UserError, match="found images in test and validation; expected a part called train"):
+        all_items(source(tmp_path))
+
+
+def test_a_column_of_splits_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        written(tmp_path, TABLE.append_column("split", [["train"] * 4 + ["test"]]), f"{name}.parquet")
+    events: list[Event] = []
+    assert len(usable(ParquetSource(open_files(str(tmp_path), 99), data_options(tmp_path), events.append))) == 10
+    assert [type(event) for event in events] == [Notice]
+    assert "does not read the column split; the names of files" in str(events[0])
 
 
 def test_one_split_alone_is_none(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.ganlib.datasets.sources.image_files import contents, data_options, preprocess_options, write_folder
 
 from ganlib.datasets.packing.pack import pack
 from tests.ganlib.datasets.array_files import LAYOUTS, Layout, Sets, png, write_tar, zip_of
+from tests.ganlib.datasets.image_files import contents, data_options, preprocess_options, write_folder
 
 
 def class_folders(sets: Sets) -> dict[str, bytes]:

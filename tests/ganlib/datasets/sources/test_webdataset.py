@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.ganlib.datasets.sources.image_files import data_options, noise
 
 from ganlib.datasets.files import open_files
 from ganlib.datasets.items import Refusal
@@ -16,6 +15,7 @@ from ganlib.datasets.sources.opening import open_source
 from ganlib.datasets.sources.webdataset import WebDatasetSource, looks_like_webdataset
 from ganlib.errors import UserError
 from tests.ganlib.datasets.array_files import all_items, all_parts, as_pixels, png, samples, usable, write_tar
+from tests.ganlib.datasets.image_files import data_options, noise
 
 IMAGE = png(noise(0, 6, 7))
 
