@@ -100,7 +100,7 @@ def _measure_accuracy(
     with findings.skipping(name):
         reference.notify("a classifier learns from generated images")
         found = accuracy_score(drawn, reference, recipe, options)
-        with_domain = conditions_of(reference, reference.classifier, len(drawn))
+        with_domain = conditions_of(reference, reference.classifier, drawn.count)
         conditions = with_domain.model_copy(update={"weights_sha256": None})
         findings.metrics[name] = Figure(value=found.estimate, interval=Interval.of(found), conditions=conditions)
 

@@ -1,6 +1,7 @@
 """Intervals: their arithmetic, what they refuse, and that they hold the truth as often as they say."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from math import sqrt
 
@@ -21,11 +22,13 @@ from ganlib.metrics.estimates import (
     log_interval,
     quantile,
     share_interval,
+    subset,
 )
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.inception_score import estimate_inception_score, inception_score
 from ganlib.metrics.intervals import Confidence, Sample, difference, differences, intervals
 from ganlib.metrics.labels import label_fidelity
+from ganlib.sampling import proportional_labels
 
 CONFIDENCE = Confidence(level=0.95, neighbours=3, splits=40, seed=0)
 METRICS: list[GateFigure] = [
@@ -44,11 +47,20 @@ MIDDLES = 2.5 * np.random.default_rng(99).normal(size=(CLASSES, 6))
 
 
 def sample(
-    count: int, seed: int, *, shift: float = 0.0, scale: float = 1.0, apart: float = 1.0, stratified: bool = False
+    count: int,
+    seed: int,
+    *,
+    shift: float = 0.0,
+    scale: float = 1.0,
+    apart: float = 1.0,
+    stratified: bool = False,
+    labels: np.ndarray | None = None,
 ) -> Sample:
-    """A mixture of four Gaussians in six dimensions, and a linear classifier's logits."""
+    """A mixture of four Gaussians in six dimensions, and a linear classifier's logits; given labels are strata."""
     draw = np.random.default_rng(seed)
-    labels = np.arange(count) % CLASSES if stratified else draw.integers(CLASSES, size=count)
+    stratified = stratified or labels is not None
+    if labels is None:
+        labels = np.arange(count) % CLASSES if stratified else draw.integers(CLASSES, size=count)
     middles = apart * MIDDLES
     values = middles[labels] + scale * draw.normal(size=(count, 6)) + shift
     logits = values @ middles.T - np.square(middles).sum(axis=1) / 2
@@ -221,6 +233,42 @@ def held(found: list[dict[GateFigure, Interval]], truths: dict[GateFigure, float
         metric: float(np.mean([one[metric].low <= truth <= one[metric].high for one in found]))
         for metric, truth in truths.items()
     }
+
+
+def test_real_images_whose_shares_the_generated_ones_were_given_have_none_by_chance() -> None:
+    """Shares of held-out classes move both sides alike: between equal classes there is no distance."""
+    shares, found = (0.7, 0.2, 0.07, 0.03), []
+    for seed in range(20):
+        chance = np.random.default_rng(9000 + seed).choice(CLASSES, size=400, p=shares)
+        real = sample(400, seed, apart=2, labels=chance)
+        asked = proportional_labels(800, np.bincount(chance, minlength=CLASSES)).numpy()
+        generated = sample(800, 5000 + seed, apart=2, labels=asked)
+        sides = (generated, real), (generated, replace(real, stratified=False))
+        found.append([intervals(*each, ["fid"], CONFIDENCE)["fid"].estimate for each in sides])
+    (known, by_chance), errors = np.mean(found, axis=0), np.std(found, axis=0) / sqrt(len(found))
+    assert abs(known) < 4 * errors[0]
+    assert by_chance < -10 * errors[1], "shares taken for chance are taken off the distance"
+
+
+def test_single_images_of_a_class_are_taken_together() -> None:
+    many = torch.arange(3).repeat(100)
+    for lonely in ([3], [3, 4]):
+        labels = torch.cat([many, torch.tensor(lonely)])
+        strata = Sample(Features(torch.zeros(len(labels), 1), torch.zeros(len(labels), 0)), labels, True).strata
+        assert strata is not None
+        assert len(strata.unique()) == 2 + len(lonely)
+        assert int(strata.unique(return_counts=True)[1].min()) > 1
+    odd = Sample(sample(300, 0).features, torch.cat([many[:298], torch.tensor([3, 4])]), True)
+    found = intervals(odd, odd, ["fid", "kid", "is", "coverage"], CONFIDENCE)
+    assert all(np.isfinite([each.low, each.high]).all() for each in found.values())
+
+
+def test_random_subsets_keep_the_shares_of_strata() -> None:
+    labels = torch.from_numpy(np.repeat([0, 1, 2], [700, 250, 50]))
+    chosen = subset(1000, 200, labels, np.random.default_rng(0))
+    assert len(set(chosen)) == 200
+    assert np.abs(np.bincount(labels[chosen]) - [140, 50, 10]).max() <= 1
+    assert set(chosen) != set(subset(1000, 200, labels, np.random.default_rng(1)))
 
 
 # Three standard errors of a share of 0.95 seen in 200 repetitions.
