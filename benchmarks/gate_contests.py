@@ -204,6 +204,6 @@ def _evaluation(value: float, metric: str, reference_count: int, generated_count
     )  # fmt: skip
     figure = Figure(value=value, interval=None, conditions=conditions)
     return Evaluation(
-        format_version=FORMAT_VERSION, generator_sha256="", measured_on="", metrics={metric: figure}, skipped={},
-        classes=(), memorisation={}, truncation=(), rejection=None,
+        format_version=FORMAT_VERSION, generator_sha256="", measured_on="", alarms=(), metrics={metric: figure},
+        skipped={}, classes=(), memorisation={}, truncation=(), rejection=None,
     )  # fmt: skip
