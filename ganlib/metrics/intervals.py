@@ -62,11 +62,12 @@ class Sample:
         """
         if not self.stratified or self.labels is None:
             return None
-        classes, counts = self.labels.unique(return_counts=True)
+        counts = torch.bincount(self.labels)
         single = int((counts == 1).sum())
         if not single:
             return self.labels
-        together = classes[counts.argsort(stable=True)[: max(single, 2)]]
+        by_size = counts.argsort(stable=True)
+        together = by_size[counts[by_size] > 0][: max(single, 2)]
         return torch.where(torch.isin(self.labels, together), together[0], self.labels)
 
     def balls(self, neighbours: int, *, side: str) -> Balls:
