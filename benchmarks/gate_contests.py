@@ -21,6 +21,7 @@ from ganlib.evaluation.drawing import Draw, Reference, draw_images, open_referen
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Evaluation, Figure
 from ganlib.metrics.estimates import members_of
 from ganlib.metrics.extractors import DomainExtractor, Features, load_domain_extractor
+from ganlib.metrics.intervals import labels_of
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import balanced_labels, proportional_labels
 from pipelines import paths
@@ -167,7 +168,7 @@ def contests(
         random = np.random.default_rng([seed, samples, stand_ins])
         classes = world.reference.data.image.num_classes
         reference = world.held_out(random)
-        held_out = balanced_labels(stand_ins, classes) if stand_ins else reference.test_sample.labels
+        held_out = balanced_labels(stand_ins, classes) if stand_ins else labels_of(reference.test_sample, "gate")
         asked = proportional_labels(samples, torch.bincount(held_out, minlength=classes).numpy())
         drawn = world.rows(torch.cat([asked, asked, held_out]), random)
         one, other, rest = torch.split(drawn, [samples, samples, len(held_out)])
