@@ -9,12 +9,11 @@ import torch
 
 from ganlib.events import ignore
 from ganlib.sampling import proportional_labels
-from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE
 from pipelines.stages.train import _measure, _Run
 from tests.configs import tiny_config
 from tests.toy_evaluation import PixelExtractor, packed, real_images
-from tests.toy_training import start
+from tests.toy_training import start, store_of
 
 COUNTS = (700, 200, 100)
 
@@ -30,8 +29,7 @@ def test_real_images_in_the_shares_that_are_learned_score_best(
     config = tiny_config({"network.conditional": conditional, "train.class_balanced": class_balanced})
     data = packed(real_images(1000, 1, labels=np.repeat(np.arange(3), COUNTS)), real_images(50, 2))
     extractor: Any = PixelExtractor()
-    store = CheckpointStore(tmp_path / "checkpoints", "test", 1)
-    cpu = torch.device("cpu")
+    store, cpu = store_of(config, tmp_path / "checkpoints"), torch.device("cpu")
     measure = _measure(_Run(config, data, start(config), extractor, store, ALONE, cpu, lambda: False), ignore)
     assert measure.class_counts == COUNTS
     scores = []
