@@ -1,11 +1,11 @@
 """Contests of the gate, drawn from pools of generated images.
 
-A contest is `compare` and `decide` as the register stage calls them. Its two draws are fresh rows of a pool, as many
-of each class. Its held-out images are fresh too: as many of all real images as the test split has, or other rows of the
-pool in their place, where more are wanted than there are.
+A contest is `compare` and `decide` as the register stage calls them. Its held-out images are fresh: as many of all real
+images as the test split has, or rows of a pool in their place, where more are wanted than there are. Its two draws are
+other fresh rows of the pool, in the class shares of the held-out images.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +17,13 @@ from torch.nn import functional as F
 from ganlib.config import EvaluateOptions, RegisterOptions, RunConfig, load_config
 from ganlib.datasets.packed.reading import Split, open_packed
 from ganlib.evaluation.comparison import Compared, compare
-from ganlib.evaluation.drawing import Draw, Reference, draw, draw_images, open_reference
+from ganlib.evaluation.drawing import Draw, Reference, draw_images, open_reference
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Evaluation, Figure
+from ganlib.metrics.estimates import members_of
 from ganlib.metrics.extractors import DomainExtractor, Features, load_domain_extractor
+from ganlib.metrics.intervals import labels_of
 from ganlib.packaging import ImageGenerator, generator_sha256
+from ganlib.sampling import balanced_labels, proportional_labels
 from pipelines import paths
 from pipelines.registry.gate import Opponent, decide
 from pipelines.registry.verdict import Verdict
@@ -78,38 +81,42 @@ class World:
         data = open_packed(paths.PROCESSED)
         extractor = load_domain_extractor(paths.EXTRACTOR, torch.device("cpu"))
         reference = open_reference(data, extractor, extractor, cache=paths.FEATURES, notify=print)
-        options = config.evaluate.model_copy(update={"samples": POOL})
         generator = ImageGenerator.load(paths.GENERATOR)
-        whole = draw(generator, generator_sha256(paths.GENERATOR), reference, options)
-        batches = draw_images(generator, options, whole.labels, truncation=whole.truncation)
-        images = torch.from_numpy(np.concatenate(list(batches)))
+        asked = balanced_labels(POOL, data.image.num_classes)
+        images = torch.from_numpy(np.concatenate(list(draw_images(generator, config.evaluate, asked))))
         sides = (data.train, data.test)
         real = torch.from_numpy(np.concatenate([split.take(np.arange(len(split))) for split in sides]))
         labels = torch.from_numpy(np.concatenate([split.labels for split in sides if split.labels is not None]))
         clean, blurred, everything = (_seen(extractor, each) for each in (images, _blurred(images), real))
+        sha256, seen = generator_sha256(paths.GENERATOR), clean.features
+        whole = Draw(generator, sha256, config.evaluate.seed, 1.0, POOL, asked, seen, seen.logits)
         return cls(config, reference, whole, clean, blurred, everything, labels)
 
-    def held_out(self, random: np.random.Generator, rows: Tensor | None) -> Reference:
-        """Rows of the pool in the place of held-out images; None: real ones, from both splits by chance."""
-        if rows is None:
-            chosen = torch.from_numpy(random.permutation(len(self.real_labels))[: len(self.reference.test)])
-            features, labels = self.real.rows(chosen).features, self.real_labels[chosen]
-        else:
-            features, labels = self.clean.rows(rows).features, self.labels[rows]
+    def held_out(self, random: np.random.Generator) -> Reference:
+        """Real images, from both splits by chance."""
+        chosen = torch.from_numpy(random.permutation(len(self.real_labels))[: len(self.reference.test)])
+        return self._beside(self.real.rows(chosen).features, self.real_labels[chosen])
+
+    def standing_in(self, rows: Tensor) -> Reference:
+        """Rows of the pool in the place of held-out images."""
+        return self._beside(self.clean.rows(rows).features, self.labels[rows])
+
+    def _beside(self, features: Features, labels: Tensor) -> Reference:
         split = Split("test", "", labels.numpy(), [], np.array([0, len(labels)]))
         return replace(self.reference, data=replace(self.reference.data, test=split), test=features)
 
-    def parts(self, sizes: Sequence[int], random: np.random.Generator) -> list[Tensor]:
-        """Rows of disjoint draws of these sizes, each with as many of each class."""
-        classes = self.reference.data.image.num_classes
-        rounds = torch.from_numpy(random.permutation(POOL // classes))
-        taken = torch.split(rounds[: sum(sizes) // classes], [size // classes for size in sizes])
-        return [(each[:, None] * classes + torch.arange(classes)).flatten() for each in taken]
+    def rows(self, labels: Tensor, random: np.random.Generator) -> Tensor:
+        """Random rows of these classes, [N], none of them twice."""
+        chosen = torch.empty_like(labels)
+        for label, places in members_of(labels):
+            members = torch.nonzero(self.labels == label)[:, 0]
+            chosen[places] = members[torch.from_numpy(random.permutation(len(members))[: len(places)])]
+        return chosen
 
     def drawn(self, pool: Pool, rows: Tensor) -> Draw:
         """Images of a pool as a generator's draw."""
         found = pool.features
-        return replace(self.whole, labels=self.labels[rows], features=found, class_logits=found.logits)
+        return replace(self.whole, count=len(rows), labels=self.labels[rows], features=found, class_logits=found.logits)
 
 
 def _seen(extractor: DomainExtractor, images: Tensor) -> Pool:
@@ -159,8 +166,14 @@ def contests(
     options, evaluate = _options(world.config, guards=guards)
     for seed in range(pairs):
         random = np.random.default_rng([seed, samples, stand_ins])
-        one, other, rest = world.parts([samples, samples, stand_ins], random)
-        reference = world.held_out(random, rest if stand_ins else None)
+        classes = world.reference.data.image.num_classes
+        reference = world.held_out(random)
+        held_out = balanced_labels(stand_ins, classes) if stand_ins else labels_of(reference.test_sample, "gate")
+        asked = proportional_labels(samples, torch.bincount(held_out, minlength=classes).numpy())
+        drawn = world.rows(torch.cat([asked, asked, held_out]), random)
+        one, other, rest = torch.split(drawn, [samples, samples, len(held_out)])
+        if stand_ins:
+            reference = world.standing_in(rest)
         sides = []
         for rows, fault in ((one, challenger), (other, champion)):
             pool = world.clean.rows(rows)
@@ -192,6 +205,6 @@ def _evaluation(value: float, metric: str, reference_count: int, generated_count
     )  # fmt: skip
     figure = Figure(value=value, interval=None, conditions=conditions)
     return Evaluation(
-        format_version=FORMAT_VERSION, generator_sha256="", measured_on="", metrics={metric: figure}, skipped={},
-        classes=(), memorisation={}, truncation=(), rejection=None,
+        format_version=FORMAT_VERSION, generator_sha256="", measured_on="", alarms=(), metrics={metric: figure},
+        skipped={}, classes=(), memorisation={}, truncation=(), rejection=None,
     )  # fmt: skip

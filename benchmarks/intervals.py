@@ -23,7 +23,7 @@ from benchmarks.machine import machine_facts
 from ganlib.config import GateFigure
 from ganlib.metrics.estimates import Interval
 from ganlib.metrics.extractors import Features
-from ganlib.metrics.inception_score import inception_scores
+from ganlib.metrics.inception_score import inception_score
 from ganlib.metrics.intervals import Confidence, Sample, differences, intervals
 from ganlib.metrics.labels import label_fidelity
 from ganlib.metrics.neighbourhood import NAMES
@@ -156,7 +156,7 @@ def truths(generated: Mixture, real: Mixture) -> dict[str, float]:
     if len(real.weights) > 1:
         large = generated.sample(np.random.default_rng(1), LARGE)
         assert large.labels is not None
-        found["is"] = float(inception_scores(large.features.logits, splits=1, seed=0)[0])
+        found["is"] = inception_score(large.features.logits, splits=1, seed=0)
         found["label_fidelity"] = label_fidelity(large.features.logits, large.labels)
         # The mean distance within an even Gaussian is a multiple of its scale.
         found["diversity"] = float(generated.scales.mean() / real.scales.mean())

@@ -12,7 +12,7 @@ from benchmarks.scorers import Case, rgb_batches, torch_fidelity_extractor
 from ganlib.datasets.packed.reading import Split
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.frechet import FrechetReference
-from ganlib.metrics.inception_score import inception_scores
+from ganlib.metrics.inception_score import inception_score
 from ganlib.metrics.kernel import kernel_distances
 from ganlib.metrics.neighbourhood import Balls, measure_neighbourhood
 
@@ -59,7 +59,7 @@ def figures(generated: Features, real: Features) -> dict[str, float]:
     return {
         "fid": FrechetReference.of(real.values).distance_to(generated.values),
         "kid": float(kid.mean()),
-        "is": float(inception_scores(generated.logits, splits=IS_SPLITS, seed=SEED).mean()),
+        "is": inception_score(generated.logits, splits=IS_SPLITS, seed=SEED),
         "precision": near.precision,
         "recall": near.recall,
     }

@@ -18,14 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
-from ganlib.config import ImageSpec, RunConfig, load_config
+from ganlib.config import RunConfig, load_config
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.metrics.extractors import Extractor, load_domain_extractor
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
-from ganlib.sampling import balanced_labels, render, seeded_latents
+from ganlib.sampling import proportional_labels, render, seeded_latents
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.iteration import iterate, take_mean_figures
@@ -109,27 +110,31 @@ def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str
         iterate(state, described, feed, ALONE)
     figures = dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True))
     wall_s, processor_s = time.perf_counter() - wall_s, time.process_time() - processor_s
-    generated = _generated(config, data.image, state.ema, extractor)
+    sides = {
+        f"{split.name}_fid": frechet_distance(_generated(config, split, state.ema, extractor), _of(split, extractor))
+        for split in (data.test, data.train)
+    }
     return {
-        "test_fid": frechet_distance(generated, _of(data.test, extractor)),
-        "train_fid": frechet_distance(generated, _of(data.train, extractor)),
+        **sides,
         "cpu_s": processor_s,
         "wall_s": wall_s,
         "loss/critic": figures["loss/critic"],
     }
 
 
-def _generated(config: RunConfig, image: ImageSpec, generator: Any, extractor: Extractor) -> FeatureStatistics:
+def _generated(config: RunConfig, split: Split, generator: Any, extractor: Extractor) -> FeatureStatistics:
+    """Of images in the class shares of the split that they are compared with."""
     latents = seeded_latents(SAMPLES, config.network.latent_dim, 0)
-    labels = balanced_labels(SAMPLES, image.num_classes) if config.network.conditional else None
+    labels = None
+    if config.network.conditional:
+        assert split.labels is not None
+        labels = proportional_labels(SAMPLES, np.bincount(split.labels, minlength=generator.num_classes))
     images = render(generator, latents, labels, batch_size=BATCH)
     pieces = (images[start : start + BATCH] for start in range(0, SAMPLES, BATCH))
     return FeatureStatistics.of(extractor.extract_all(pieces).values)
 
 
 def _of(split: Split, extractor: Extractor) -> FeatureStatistics:
-    import numpy as np
-
     pieces = (split.take(each) for each in np.array_split(np.arange(len(split)), -(-len(split) // BATCH)))
     return FeatureStatistics.of(extractor.extract_all(pieces).values)
 

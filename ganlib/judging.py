@@ -58,7 +58,7 @@ class Judgement(Options):
     Attributes:
         critic: by its logit, high where it looks real, for the class that was given or else predicted.
         features: by remoteness from where training images are close together: up to 1 among them, more outside.
-        prediction: None where the data have no labels.
+        prediction: None where the data have no two classes.
         nearest: training images, the nearest first.
         closeness: of the nearest one; see `ganlib.metrics.memorisation.Closeness.ratio`.
         as_close: percentage of held-out images that are as close to a training image.
@@ -76,7 +76,7 @@ class Judgement(Options):
 
 @dataclass(frozen=True)
 class _Sight:
-    """What is seen of N images; probabilities [N, K] are None where the data have no labels."""
+    """What is seen of N images; probabilities [N, K] are None where the data have no two classes."""
 
     logits: NDArray[np.float64]
     remoteness: NDArray[np.float64]
@@ -93,7 +93,7 @@ class Judge:
     """Compares single images with as many held-out as generated ones, `compared` of each."""
 
     def __init__(self, reference: Reference, drawn: Draw, critic: Critic, options: EvaluateOptions) -> None:
-        self.compared = min(len(reference.data.test), len(drawn), MOST_COMPARED)
+        self.compared = min(len(reference.data.test), drawn.count, MOST_COMPARED)
         self._reference = reference
         self._critic = critic
         self._conditional = drawn.generator.conditional
@@ -103,7 +103,7 @@ class Judge:
         real = _spread(len(reference.data.test), self.compared)
         self._held_out = self._look(reference.data.test.take(real), reference.test.values[real])
         images = drawn.images(range(self.compared), batch_size=options.batch_size)
-        self._generated = self._look(images, drawn.features.values[: self.compared])
+        self._generated = self._look(images, drawn.sample.features.values[: self.compared])
 
     def judge(self, images: Images, label: int | None = None) -> tuple[Judgement, ...]:
         """Judge images, uint8 [N, H, W, C] like those of the data; `label` is what a conditional critic is told."""
@@ -115,8 +115,9 @@ class Judge:
         probabilities = self._probabilities(images)
         labels = None
         if self._conditional:
-            assert probabilities is not None  # a conditional generator comes of labelled data
-            labels = probabilities.argmax(dim=1) if label is None else as_labels([label] * len(images))
+            # Without a classifier all images are of the one class that there is.
+            seen = [0] * len(images) if probabilities is None else probabilities.argmax(dim=1).tolist()
+            labels = as_labels(seen if label is None else [label] * len(images))
         return _Sight(
             logits=critic_logits(self._critic, self._batches(images), labels).double().numpy(),
             remoteness=remoteness(values, self._balls).numpy(),

@@ -29,6 +29,24 @@ def balanced_labels(count: int, num_classes: int) -> Tensor:
     return torch.arange(count) % num_classes
 
 
+def proportional_labels(count: int, class_counts: Sequence[int] | NDArray[np.int64]) -> Tensor:
+    """`count` labels in the shares of a data set's classes, spread so that any first part has them too: int64 [N].
+
+    A class has its share of `count` rounded down, and one more where the rest is among the largest. Even classes take
+    turns as in `balanced_labels`.
+
+    Args:
+        count: of labels.
+        class_counts: images of each class, [K]; at least one in all.
+    """
+    counts = np.asarray(class_counts, dtype=np.int64)
+    wanted, rest = np.divmod(count * counts, counts.sum())
+    wanted[np.argsort(-rest, kind="stable")[: count - wanted.sum()]] += 1
+    labels = np.repeat(np.arange(len(counts)), wanted)
+    turns = np.arange(count) - np.repeat(wanted.cumsum() - wanted, wanted)
+    return torch.from_numpy(labels[np.argsort((turns + 0.5) / wanted[labels], kind="stable")])
+
+
 def to_uint8(images: Tensor) -> Images:
     """Images [N, C, H, W] in [-1, 1] (clamped) as uint8 [N, H, W, C]."""
     scaled = images.float().mul(127.5).add(127.5).round().clamp(0, 255)

@@ -176,7 +176,7 @@ def _table(judged: Judged, extractor: str, compared: int) -> Table:
 
 def _lines(found: Judgement) -> Iterator[str]:
     if found.prediction is None:
-        yield "class: unknown, the data have no labels"
+        yield "class: unknown, the data have no two classes to tell apart"
     else:
         yield f"class: {found.prediction.label} ({100 * found.prediction.probability:.1f} %)"
     near = (

@@ -30,6 +30,7 @@ def evaluation(**metrics: Figure) -> Evaluation:
         format_version=FORMAT_VERSION,
         generator_sha256="c" * 64,
         measured_on="d" * 64,
+        alarms=(),
         metrics={f"domain/{name}": found for name, found in metrics.items()},
         skipped={},
         classes=(),

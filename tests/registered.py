@@ -68,6 +68,7 @@ def evaluation_of(
         format_version=FORMAT_VERSION,
         generator_sha256=generator_sha256(folder),
         measured_on=measured_on,
+        alarms=(),
         metrics={metric: Figure(value=score, interval=None, conditions=conditions)},
         skipped={},
         classes=(),

@@ -14,6 +14,7 @@ from PIL import Image
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.datasets.packed.manifest import Manifest, SplitSummary
 from ganlib.evaluation.record import (
+    FORMAT_VERSION,
     ClassFigures,
     Copying,
     Evaluation,
@@ -130,9 +131,10 @@ def evaluation(classes: Sequence[str], sha256: str, *, shift: float = 0.0) -> Ev
     if not classes:
         del found["label_fidelity"], found["diversity"]
     return Evaluation(
-        format_version=2,
+        format_version=FORMAT_VERSION,
         generator_sha256=sha256,
         measured_on="f" * 64,
+        alarms=(),
         metrics={f"domain/{name}": each for name, each in found.items()},
         skipped={"domain/accuracy_score": "accuracy_score: needs 60000 images, found 5000; raise evaluate.samples"},
         classes=tuple(_class(name, place, len(classes)) for place, name in enumerate(classes)),

@@ -114,7 +114,7 @@ def run(
         state,
         Recipe.of(config, image_of(config)),
         NoiseFeed(config, ranks, killed_at),
-        Measure("domain/fid", lambda images: float(images.mean())),
+        Measure("domain/fid", lambda images: float(images.mean()), (1,) * len(CLASSES)),
         store,
         ranks=ranks,
     )

@@ -43,6 +43,9 @@ def brightness(images: np.ndarray) -> float:
     return abs(float(images.mean()) - 100.0)
 
 
+BY_BRIGHTNESS = Measure("domain/fid", brightness, (1, 1, 1))
+
+
 def start(config: RunConfig) -> TrainState:
     return initial_state(config, IMAGE, prepare_device(config.train))
 
@@ -59,13 +62,14 @@ def go_on(
     *,
     stop_after: int | None = None,
     events: Any = None,
+    measure: Measure = BY_BRIGHTNESS,
     **more: Any,
 ) -> None:
     train(
         state,
         Recipe.of(config, IMAGE),
         ToyFeed(config, stop_after),
-        Measure("domain/fid", brightness),
+        measure,
         store_of(config, folder),
         on_event=(lambda _event: None) if events is None else events.append,
         **more,

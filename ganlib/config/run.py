@@ -121,6 +121,16 @@ class RunConfig(Options):
             )
         return self
 
+    @property
+    def asking_for_domain(self) -> tuple[str, ...]:
+        """The parameters that need a classifier of the data's own classes."""
+        asked = {
+            "train.extractor": self.train.extractor,
+            "evaluate.extractor": self.evaluate.extractor,
+            "register.metric": self.register_.metric.partition("/")[0],
+        }
+        return tuple(name for name, extractor in asked.items() if extractor == "domain")
+
     def check_held_out(self, count: int) -> None:
         """Refuse a held-out split of `count` images that is too small for the gate, before there is anything to judge.
 

@@ -86,7 +86,10 @@ class TrainOptions(Options):
     steps, each on its own batch, precede one generator step. With
     `reuse_fakes` that one takes the generated images of the last critic step
     instead of new ones, which saves a pass of the generator. `class_balanced`
-    shows every class equally often, however many images it has.
+    shows every class equally often, however many images it has; a generator
+    that cannot be asked for a class then makes all equally often, and the
+    figures of `evaluate`, which compare with the data's own shares, count that
+    against it.
     """
 
     seed: Seed

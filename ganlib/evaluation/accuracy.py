@@ -21,7 +21,8 @@ def accuracy_score(drawn: Draw, reference: Reference, recipe: ExtractorOptions, 
     Generated images that miss a class, a mode or their label cost accuracy. The
     interval is that of the held-out images; another draw or training would vary it further.
 
-    All images of the draw are kept as uint8: 0.8 MB for each 1,000 of 16 x 16 x 3, 200 MB of 256 x 256 x 3.
+    As many of each class, whatever the shares of the data.
+    All images are kept as uint8: 0.8 MB for each 1,000 of 16 x 16 x 3, 200 MB of 256 x 256 x 3.
 
     Args:
         drawn: whose images and labels the classifier learns from.
@@ -38,7 +39,7 @@ def accuracy_score(drawn: Draw, reference: Reference, recipe: ExtractorOptions, 
         raise UserError("accuracy_score: needs a conditional generator and labelled data, which say what to learn")
     seed = seed_for("accuracy score", options.seed)
     recipe = recipe.model_copy(update={"total_images": options.accuracy_score_images, "seed": seed})
-    images, labels = _all_images(drawn, options), drawn.labels.numpy()
+    images, labels = _even_images(drawn, options), drawn.labels[drawn.even_rows].numpy()
 
     def batch(seen_images: int) -> tuple[Images, NDArray[np.int64]]:
         chosen = batch_indices(seed=seed, seen_images=seen_images, batch_size=recipe.batch_size, size=len(images))
@@ -50,11 +51,11 @@ def accuracy_score(drawn: Draw, reference: Reference, recipe: ExtractorOptions, 
     return share_interval(float((predicted == truth).mean()), len(truth), options.confidence)
 
 
-def _all_images(drawn: Draw, options: EvaluateOptions) -> Images:
-    image = drawn.generator.image
-    images = np.empty((len(drawn), image.size, image.size, image.channels), dtype=np.uint8)
+def _even_images(drawn: Draw, options: EvaluateOptions) -> Images:
+    image, rows = drawn.generator.image, drawn.even_rows
+    images = np.empty((drawn.count, image.size, image.size, image.channels), dtype=np.uint8)
     start = 0
-    for batch in draw_images(drawn.generator, options, drawn.labels, truncation=drawn.truncation):
+    for batch in draw_images(drawn.generator, options, drawn.labels, truncation=drawn.truncation, rows=rows):
         images[start : start + len(batch)] = batch
         start += len(batch)
     return images

@@ -35,10 +35,11 @@ def measure_copying(drawn: Draw, reference: Reference, options: EvaluateOptions)
         UserError: fewer than 100 training, held-out or generated images that count.
     """
     training, held_out = (_thumbnails(split.batches()) for split in (reference.data.train, reference.data.test))
-    generated = _thumbnails(draw_images(drawn.generator, options, drawn.labels, truncation=drawn.truncation))
+    asked = drawn.sample.labels
+    generated = _thumbnails(draw_images(drawn.generator, options, asked, truncation=drawn.truncation))
     distinct, unseen = _distinct(training, held_out)
     spaces = {
-        "features": (reference.train.values, reference.test.values, drawn.features.values),
+        "features": (reference.train.values, reference.test.values, drawn.sample.features.values),
         "pixels": (training.vectors, held_out.vectors, generated.vectors),
     }
     return {

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import ganlib.networks
@@ -17,10 +19,11 @@ from ganlib.datasets.packed.reading import PackedData, Split
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_generated, check_real
+from ganlib.metrics.estimates import members_of
 from ganlib.metrics.extractors import DomainExtractor, Extractor, Features
 from ganlib.metrics.intervals import Sample
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import Images, balanced_labels, render, seeded_latents
+from ganlib.sampling import Images, balanced_labels, proportional_labels, render, seeded_latents
 from ganlib.source_digest import source_digest
 
 Notify = Callable[[str], None]
@@ -33,7 +36,7 @@ class Reference:
     Attributes:
         data: both splits.
         extractor: whose features the metrics are of.
-        classifier: the data set's own classifier; None where the data have no labels.
+        classifier: the data set's own classifier; None where the data have no two classes.
         test, train: features of the splits.
         cache: folder of features.
         notify: hears of what takes long or was damaged.
@@ -49,44 +52,70 @@ class Reference:
 
     @cached_property
     def test_sample(self) -> Sample:
-        """The held-out images as the metrics take them."""
-        return Sample(self.test, _labels(self.data.test), stratified=False)
+        """The held-out images as the metrics take them; a draw that can be asked for classes has their shares."""
+        labels = _labels(self.data.test)
+        return Sample(self.test, labels, stratified=labels is not None)
 
 
 @dataclass(frozen=True)
 class Draw:
     """A seeded draw from a generator, seen through its features; images are made again when they are needed.
 
+    Of a conditional generator the first N images have the class shares of the held-out ones: they are what is compared
+    with these. More images of rare classes follow, until there are as many of each class as in an even draw of N: what
+    is said of each class is said of these.
+
     Attributes:
         generator: that was drawn from.
         sha256: its content address.
         seed: of the draw.
         truncation: psi that the latents are scaled by; 1 for all that the generator can do.
-        labels: classes asked for, int64 [N]; None from an unconditional generator.
-        features: of the reference's extractor.
-        class_logits: of the data set's classifier, [N, K]; None where the data have no labels.
+        count: N, the images that are compared.
+        labels: classes asked for, int64 [N or more]; None from an unconditional generator.
+        features: of the reference's extractor, of all images.
+        class_logits: of the data set's classifier, likewise, [N or more, K]; None where there is none.
     """
 
     generator: ImageGenerator
     sha256: str
     seed: int
     truncation: float
+    count: int
     labels: Tensor | None
     features: Features
     class_logits: Tensor | None
 
-    def __len__(self) -> int:
-        return len(self.features)
-
     @cached_property
     def sample(self) -> Sample:
-        """As the metrics take it: as many of each class on purpose."""
-        return Sample(self.features, self.labels, stratified=self.labels is not None)
+        """The images that are compared, as the metrics take them: so many of each class on purpose."""
+        return self.part(slice(self.count))
+
+    @cached_property
+    def even_rows(self) -> slice | NDArray[np.int64]:
+        """As many images of each class, by index: what is said class by class is said of these."""
+        if self.labels is None or len(self.labels) == self.count:  # no class lacks any
+            return slice(self.count)
+        wanted = np.bincount(balanced_labels(self.count, self.generator.image.num_classes))
+        return np.sort(np.concatenate([members[: wanted[label]] for label, members in members_of(self.labels)]))
+
+    def part(self, rows: slice | NDArray[np.int64]) -> Sample:
+        """Some images of the whole draw, by index."""
+        labels = None if self.labels is None else self.labels[rows]
+        features = Features(self.features.values[rows], self.features.logits[rows])
+        return Sample(features, labels, stratified=labels is not None)
+
+    def classified(self, rows: slice | NDArray[np.int64]) -> Sample | None:
+        """Some images with the logits of the data set's own classifier; None where there is none, or no class asked."""
+        if self.class_logits is None or self.labels is None:
+            return None
+        sample = self.part(rows)
+        return replace(sample, features=sample.features.with_logits(self.class_logits[rows]))
 
     def images(self, indices: Sequence[int], *, batch_size: int) -> Images:
         """Images of the draw by index: uint8 [n, H, W, C]."""
         rows = torch.as_tensor(list(indices), dtype=torch.int64)
-        latents = seeded_latents(len(self), self.generator.network.latent_dim, self.seed)[rows] * self.truncation
+        every = seeded_latents(len(self.features), self.generator.network.latent_dim, self.seed)
+        latents = every[rows] * self.truncation
         labels = None if self.labels is None else self.labels[rows]
         return render(self.generator.generator, latents, labels, batch_size=batch_size)
 
@@ -113,13 +142,13 @@ def open_reference(
 def draw(
     generator: ImageGenerator, sha256: str, reference: Reference, options: EvaluateOptions, *, truncation: float = 1.0
 ) -> Draw:
-    """Draw `options.samples` images; their features are kept by the generator's content address.
+    """Draw `options.samples` images to compare; their features are kept by the generator's content address.
 
     Raises:
         UserError: image formats differ, or features of which no statistic can be made.
     """
     check_comparable(generator, reference.data)
-    labels = balanced_labels(options.samples, generator.image.num_classes) if generator.conditional else None
+    labels = _asked(options.samples, reference.data) if generator.conditional else None
     seen_by = partial(_features, generator, sha256, reference, options, labels, truncation)
     found = seen_by(reference.extractor)
     check_generated(found)
@@ -127,18 +156,28 @@ def draw(
     if reference.classifier is not None:
         same = reference.extractor.name == "domain"
         logits = (found if same else seen_by(reference.classifier)).logits
-    return Draw(generator, sha256, options.seed, truncation, labels, found, logits)
+    return Draw(generator, sha256, options.seed, truncation, options.samples, labels, found, logits)
 
 
 def draw_images(
-    generator: ImageGenerator, options: EvaluateOptions, labels: Tensor | None, *, truncation: float = 1.0
+    generator: ImageGenerator,
+    options: EvaluateOptions,
+    labels: Tensor | None,
+    *,
+    truncation: float = 1.0,
+    rows: slice | NDArray[np.int64] = slice(None),
 ) -> Iterator[Images]:
-    """The images of a draw, `options.batch_size` at a time: memory does not grow with their number."""
-    latents = seeded_latents(options.samples, generator.network.latent_dim, options.seed) * truncation
-    for start in range(0, options.samples, options.batch_size):
-        rows = slice(start, start + options.batch_size)
-        chunk = None if labels is None else labels[rows]
-        yield render(generator.generator, latents[rows], chunk, batch_size=options.batch_size)
+    """The images of a draw, `options.batch_size` at a time: memory does not grow with their number.
+
+    They are as many as labels [N], or `options.samples` of an unconditional generator; `rows` are those wanted.
+    """
+    count = options.samples if labels is None else len(labels)
+    latents = (seeded_latents(count, generator.network.latent_dim, options.seed) * truncation)[rows]
+    labels = None if labels is None else labels[rows]
+    for start in range(0, len(latents), options.batch_size):
+        chunk = slice(start, start + options.batch_size)
+        asked = None if labels is None else labels[chunk]
+        yield render(generator.generator, latents[chunk], asked, batch_size=options.batch_size)
 
 
 def images_code() -> str:
@@ -177,15 +216,28 @@ def _features(
     extractor: Extractor,
 ) -> Features:
     made_on = f"{next(generator.generator.parameters()).device.type} {torch.get_num_threads()}"
-    drawn = f"{sha256} {options.seed} {options.samples} {truncation} {options.batch_size} {made_on} {images_code()}"
+    asked = "" if labels is None else hashlib.sha256(labels.numpy().data).hexdigest()
+    count = options.samples if labels is None else len(labels)
+    drawn = f"{sha256} {options.seed} {count} {asked} {truncation} {options.batch_size} {made_on} {images_code()}"
     return cached_features(
         extractor,
         digest=hashlib.sha256(drawn.encode()).hexdigest(),
-        count=options.samples,
+        count=count,
         batches=draw_images(generator, options, labels, truncation=truncation),
         folder=reference.cache,
         notify=reference.notify,
     )
+
+
+def _asked(count: int, data: PackedData) -> Tensor:
+    """`count` classes in the shares of the held-out split, and then what some lack to be as many as in an even draw."""
+    held_out, classes = _labels(data.test), data.image.num_classes
+    assert held_out is not None
+    compared = proportional_labels(count, torch.bincount(held_out, minlength=classes).numpy())
+    even, found = (torch.bincount(labels, minlength=classes) for labels in (balanced_labels(count, classes), compared))
+    lacking = (even - found).clamp(min=0)
+    total = int(lacking.sum())
+    return torch.cat([compared, proportional_labels(total, lacking.numpy())]) if total else compared
 
 
 def _labels(split: Split) -> Tensor | None:

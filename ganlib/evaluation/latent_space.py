@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.config import EvaluateOptions, GateFigure, least_images
@@ -13,7 +12,7 @@ from ganlib.evaluation.drawing import Draw, Reference, draw
 from ganlib.evaluation.record import TruncationPoint
 from ganlib.evaluation.seeds import seed_for
 from ganlib.metrics.estimates import Interval
-from ganlib.metrics.extractors import Extractor, Features
+from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.fidelity import measure
 from ganlib.metrics.intervals import Sample
 from ganlib.metrics.latent import path_lengths, perceptual_path_length
@@ -35,36 +34,40 @@ def measure_truncation(drawn: Draw, reference: Reference, options: EvaluateOptio
     for psi in sorted(options.latent.truncations):
         known = psi == drawn.truncation
         at_psi = drawn if known else draw(drawn.generator, drawn.sha256, reference, options, truncation=psi)
-        points.append(TruncationPoint(psi=psi, figures=figures_of(at_psi, np.arange(len(at_psi)), reference, options)))
+        figures = figures_of(at_psi.sample, at_psi.classified(at_psi.even_rows), reference, options)
+        points.append(TruncationPoint(psi=psi, figures=figures))
     return tuple(points)
 
 
 def figures_of(
-    drawn: Draw, rows: NDArray[np.int64], reference: Reference, options: EvaluateOptions
+    compared: Sample, classified: Sample | None, reference: Reference, options: EvaluateOptions
 ) -> dict[str, float]:
-    """FID, precision, recall, density and coverage of some images of a draw, and label fidelity where there are labels.
+    """FID, precision, recall, density and coverage, and label fidelity of the images with logits over their classes.
 
     Those with too few images to mean anything are left out.
 
     Raises:
         UserError: so are all of them.
     """
-    figures: list[GateFigure] = ["fid", *NAMES]
-    labels, features = drawn.labels, drawn.features
-    if labels is not None and drawn.class_logits is not None:
-        figures.append("label_fidelity")
-        features = features.with_logits(drawn.class_logits)
-    count, dimensions = min(len(rows), len(reference.test)), features.values.shape[1]
-    least = {name: least_images(name, features=dimensions, neighbours=options.neighbours) for name in figures}
-    figures = [name for name in figures if count >= least[name]]
-    if not figures:
+    sides: tuple[tuple[Sample | None, tuple[GateFigure, ...]], ...] = (
+        (compared, ("fid", *NAMES)),
+        (classified, ("label_fidelity",)),
+    )
+    count, dimensions = min(len(compared.features), len(reference.test)), compared.features.values.shape[1]
+    found: dict[str, float] = {}
+    needs: list[int] = []
+    for sample, figures in sides:
+        if sample is not None:
+            least = {name: least_images(name, features=dimensions, neighbours=options.neighbours) for name in figures}
+            needs += least.values()
+            enough = [name for name in figures if count >= least[name]]
+            found |= measure(sample, reference.test_sample, enough, options)
+    if not found:
         raise UserError(
-            f"figures of {count} images mean nothing, at least {min(least.values())} are needed; "
+            f"figures of {count} images mean nothing, at least {min(needs)} are needed; "
             "raise evaluate.samples or provide more held-out images"
         )
-    chosen = Features(features.values[rows], features.logits[rows])
-    sample = Sample(chosen, None if labels is None else labels[rows], stratified=labels is not None)
-    return measure(sample, reference.test_sample, figures, options)
+    return found
 
 
 def measure_path_length(drawn: Draw, reference: Reference, options: EvaluateOptions) -> Interval:

@@ -8,7 +8,7 @@ from ganlib.config import EvaluateOptions, GateFigure
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import ClassFigures, Conditions, Figure, Interval
-from ganlib.metrics.extractors import Extractor, Features
+from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.fidelity import measure
 from ganlib.metrics.frechet import FrechetReference
 from ganlib.metrics.frechet_parts import ClassDistance, class_distances, extrapolate_frechet
@@ -16,7 +16,7 @@ from ganlib.metrics.intervals import Confidence, Sample, intervals
 from ganlib.metrics.labels import class_table
 from ganlib.metrics.neighbourhood import NAMES
 
-UNLABELLED = "needs a conditional generator and labelled data, as there is no class to compare with"
+UNLABELLED = "needs a conditional generator and data of two classes or more, or there is nothing to tell apart"
 
 
 @dataclass
@@ -41,14 +41,15 @@ def confidence_of(options: EvaluateOptions) -> Confidence:
 
 
 def classified(drawn: Draw) -> Sample:
-    """The draw with the logits of the data set's own classifier, which alone knows its classes.
+    """As many images of each class, with the logits of the data set's own classifier, which alone knows its classes.
 
     Raises:
-        UserError: unlabelled data, or an unconditional generator.
+        UserError: data without classes to tell apart, or an unconditional generator.
     """
-    if drawn.class_logits is None or drawn.labels is None:
+    found = drawn.classified(drawn.even_rows)
+    if found is None:
         raise UserError(f"label_fidelity: {UNLABELLED}")
-    return Sample(Features(drawn.features.values, drawn.class_logits), drawn.labels, stratified=True)
+    return found
 
 
 def conditions_of(reference: Reference, extractor: Extractor, generated_count: int) -> Conditions:
@@ -72,14 +73,16 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
     A figure whose interval cannot be had has too few images to mean anything: it is skipped.
     """
     real, extractor = reference.test_sample, reference.extractor
-    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], ["is"], NAMES, ["diversity"])
+    conditions = conditions_of(reference, extractor, drawn.count)
+    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], ["is"], NAMES)
     for figures in groups:
-        _note(findings, drawn.sample, real, figures, conditions_of(reference, extractor, len(drawn)), options)
+        _note(findings, drawn.sample, real, figures, conditions, options)
+    _note(findings, drawn.part(drawn.even_rows), real, ["diversity"], conditions, options)
     with findings.skipping(f"{extractor.name}/fid_infinity"):
         findings.metrics[f"{extractor.name}/fid_infinity"] = Figure(
             value=_at_infinity(drawn, real, options),
             interval=None,
-            conditions=conditions_of(reference, extractor, len(drawn)),
+            conditions=conditions,
         )
     train = Sample(reference.train, None, stratified=False)
     floor = conditions_of(reference, extractor, len(reference.train))
@@ -90,7 +93,7 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
     if reference.classifier is None or drawn.labels is None:
         findings.skipped["domain/label_fidelity"] = f"label_fidelity: {UNLABELLED}"
         return
-    asked = conditions_of(reference, reference.classifier, len(drawn))
+    asked = conditions_of(reference, reference.classifier, drawn.count)
     _note(findings, classified(drawn), real, ["label_fidelity"], asked, options)
 
 
@@ -151,10 +154,11 @@ def _note(
 def _at_infinity(drawn: Draw, real: Sample, options: EvaluateOptions) -> float:
     dimensions = real.features.values.shape[1]
     found = extrapolate_frechet(
-        drawn.features.values,
+        drawn.sample.features.values,
         FrechetReference.of(real.features.values),
         points=options.extrapolation_points,
-        smallest=max(dimensions, len(drawn) // 10),
+        smallest=max(dimensions, drawn.count // 10),
         seed=options.seed,
+        strata=drawn.sample.strata,
     )
     return found.value

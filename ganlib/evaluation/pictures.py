@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.datasets.packed.reading import PackedData, Split
+from ganlib.datasets.packed.reading import PackedData
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
 from ganlib.metrics.latent import spherical
@@ -59,12 +59,18 @@ def sample_grid(generator: ImageGenerator, *, seed: int, rows: int, columns: int
 def real_beside_generated(
     generator: ImageGenerator, data: PackedData, *, seed: int, rows: int, columns: int, scale: int
 ) -> Images:
-    """Held-out real images on the left, generated ones on the right, of the same classes at the same places."""
-    chosen = _indices_by_class(data.test, rows * columns, seed)
-    labels = None if data.test.labels is None else data.test.labels[chosen].tolist()
+    """Held-out real images on the left, generated ones on the right.
+
+    Both sides show the same classes at the same places; beside a generator that is asked for none the real images are
+    random, as its own are.
+    """
+    order = np.random.default_rng(seed).permutation(len(data.test))
     if generator.conditional:
-        generated = generator.sample(seed=seed, labels=labels)
+        assert data.test.labels is not None
+        chosen = _in_turn(order, data.test.labels[order], rows * columns)
+        generated = generator.sample(seed=seed, labels=data.test.labels[chosen].tolist())
     else:
+        chosen = np.resize(order, rows * columns)
         generated = generator.sample(seed=seed, count=len(chosen))
     left, right = (image_grid(i, columns=columns, scale=scale) for i in (data.test.take(chosen), generated))
     return beside(left, right, gap=4 * scale)
@@ -132,11 +138,9 @@ def _band(images: Images, rows: int) -> Images:
     return band
 
 
-def _indices_by_class(split: Split, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    order = np.random.default_rng(seed).permutation(len(split))
-    if split.labels is None:
-        return np.resize(order, count)
-    classes = [order[split.labels[order] == label] for label in np.unique(split.labels)]
+def _in_turn(order: NDArray[np.int64], labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` of the images in this order, of their classes in turn."""
+    classes = [order[labels == label] for label in np.unique(labels)]
     return np.array(
         [classes[i % len(classes)][(i // len(classes)) % len(classes[i % len(classes)])] for i in range(count)]
     )

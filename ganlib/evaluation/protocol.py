@@ -8,7 +8,7 @@ import ganlib.metrics
 from ganlib.config import EvaluateOptions, ExtractorOptions
 from ganlib.evaluation.accuracy import accuracy_score
 from ganlib.evaluation.copying import measure_copying
-from ganlib.evaluation.drawing import Draw, Reference, images_code
+from ganlib.evaluation.drawing import Draw, Reference, images_code, split_features
 from ganlib.evaluation.latent_space import measure_path_length, measure_truncation
 from ganlib.evaluation.measuring import UNLABELLED, Findings, conditions_of, measure_classes, measure_figures
 from ganlib.evaluation.record import (
@@ -22,6 +22,7 @@ from ganlib.evaluation.record import (
     TruncationPoint,
 )
 from ganlib.evaluation.rejection import measure_rejection
+from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.checks import check_counts
 from ganlib.networks.base import Critic
 from ganlib.source_digest import source_digest
@@ -64,6 +65,7 @@ def evaluate(
         format_version=FORMAT_VERSION,
         generator_sha256=drawn.sha256,
         measured_on=measured_on(reference, options),
+        alarms=_alarms(reference),
         metrics=findings.metrics,
         skipped=findings.skipped,
         classes=classes,
@@ -88,6 +90,16 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
     return hashlib.sha256(repr(instrument).encode()).hexdigest()
 
 
+def _alarms(reference: Reference) -> tuple[str, ...]:
+    """What is wrong with the instrument: a classifier that knows no class has figures all the same."""
+    labels, classifier = reference.data.test.labels, reference.classifier
+    if labels is None or classifier is None:
+        return ()
+    seen = split_features(classifier, reference.data.test, reference.cache, reference.notify)
+    alarm = chance_alarm(seen.logits.argmax(dim=1).numpy(), labels)
+    return () if alarm is None else (alarm,)
+
+
 def _measure_accuracy(
     drawn: Draw, reference: Reference, options: EvaluateOptions, recipe: ExtractorOptions, findings: Findings
 ) -> None:
@@ -100,7 +112,7 @@ def _measure_accuracy(
     with findings.skipping(name):
         reference.notify("a classifier learns from generated images")
         found = accuracy_score(drawn, reference, recipe, options)
-        with_domain = conditions_of(reference, reference.classifier, len(drawn))
+        with_domain = conditions_of(reference, reference.classifier, drawn.count)
         conditions = with_domain.model_copy(update={"weights_sha256": None})
         findings.metrics[name] = Figure(value=found.estimate, interval=Interval.of(found), conditions=conditions)
 

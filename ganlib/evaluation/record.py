@@ -9,7 +9,7 @@ from ganlib.errors import UserError
 from ganlib.metrics import estimates
 from ganlib.metrics.memorisation import Memorisation
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class Interval(Options):
@@ -154,6 +154,7 @@ class Evaluation(Options):
         format_version: of this record.
         generator_sha256: of the generator.
         measured_on: a digest of extractor, splits, parameters and metric code: figures compare where it is equal.
+        alarms: why figures mean less than they seem to, a line each.
         metrics: by name, `<extractor>/<figure>`.
         skipped: name of what was asked for and cannot be measured -> why, and what to do.
         classes: from the worst to the best; those that cannot be ranked last.
@@ -165,6 +166,7 @@ class Evaluation(Options):
     format_version: int
     generator_sha256: str
     measured_on: str
+    alarms: tuple[str, ...]
     metrics: dict[str, Figure]
     skipped: dict[str, str]
     classes: tuple[ClassFigures, ...]

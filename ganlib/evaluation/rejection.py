@@ -40,17 +40,19 @@ def measure_rejection(drawn: Draw, critic: Critic, reference: Reference, options
             kept that a figure cannot be had.
     """
     assert options.latent.kept_share is not None
-    strata = torch.zeros(len(drawn), dtype=torch.int64) if drawn.labels is None else drawn.labels
+    asked = drawn.sample.labels
+    strata = torch.zeros(drawn.count, dtype=torch.int64) if asked is None else asked
     burn_in_options = options.model_copy(update={"seed": seed_for("burn-in", options.seed)})
     burn_in, logits = (
-        critic_logits(critic, draw_images(drawn.generator, each, drawn.labels), drawn.labels)
-        for each in (burn_in_options, options)
+        critic_logits(critic, draw_images(drawn.generator, each, asked), asked) for each in (burn_in_options, options)
     )
     calibration = _calibrated(critic, burn_in, strata, reference, options)
     draws = np.random.default_rng(seed_for("rejection", options.seed))
     kept, others = _kept(calibration(logits), calibration(burn_in), strata, options.latent.kept_share, draws)
-    before, after = (figures_of(drawn, rows, reference, options) for rows in (others, kept))
-    return Rejection(kept_share=len(kept) / len(drawn), count=len(kept), before=before, after=after)
+    before, after = (
+        figures_of(drawn.part(rows), drawn.classified(rows), reference, options) for rows in (others, kept)
+    )
+    return Rejection(kept_share=len(kept) / drawn.count, count=len(kept), before=before, after=after)
 
 
 def critic_logits(critic: Critic, batches: Iterable[Images], labels: Tensor | None) -> Tensor:

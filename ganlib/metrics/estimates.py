@@ -118,6 +118,16 @@ def partners(count: int, strata: torch.Tensor | None, draw: np.random.Generator)
     return found
 
 
+def subset(count: int, size: int, strata: torch.Tensor | None, draw: np.random.Generator) -> NDArray[np.int64]:
+    """`size` of `count` images at random, of a stratified sample with its class shares, [size]."""
+    if strata is None:
+        return draw.choice(count, size, replace=False)
+    places = np.empty(count)
+    for _, members in members_of(strata):
+        places[draw.permutation(members)] = (np.arange(len(members)) + draw.random()) / len(members)
+    return places.argsort()[:size]
+
+
 def members_of(labels: torch.Tensor) -> list[tuple[int, NDArray[np.int64]]]:
     """The classes in labels [N] and the indices of each one's images."""
     values = labels.numpy()

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from ganlib.config import EvaluateOptions, GateFigure
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
-from ganlib.metrics.inception_score import inception_scores
+from ganlib.metrics.inception_score import inception_score
 from ganlib.metrics.intervals import Sample, labels_of
 from ganlib.metrics.kernel import kernel_distances
 from ganlib.metrics.labels import estimate_diversity, label_fidelity
@@ -57,8 +57,7 @@ def _measure(figure: GateFigure, generated: Sample, real: Sample, options: Evalu
             )
             return float(distances.mean())
         case "is":
-            scores = inception_scores(generated.features.logits, splits=options.is_splits, seed=options.seed)
-            return float(scores.mean())
+            return inception_score(generated.features.logits, splits=options.is_splits, seed=options.seed)
         case "diversity":
             labels, real_labels = labels_of(generated, figure), labels_of(real, figure)
             return estimate_diversity(values, labels, real_values, real_labels).estimate

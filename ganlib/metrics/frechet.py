@@ -21,8 +21,11 @@ class FeatureStatistics:
     covariance: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: torch.Tensor) -> "FeatureStatistics":
+    def of(cls, features: torch.Tensor, weights: torch.Tensor | None = None) -> "FeatureStatistics":
         """Of features [N, D], in blocks of rows; two passes, so that a mean far from zero costs no digits.
+
+        With weights [N] it is as if each row had been drawn so often: for shares other than the rows' own. The
+        covariance is unbiased all the same.
 
         Raises:
             UserError: fewer than 2 rows, of which there is no covariance.
@@ -30,13 +33,15 @@ class FeatureStatistics:
         assert features.ndim == 2
         if len(features) < 2:
             raise UserError(f"features: a covariance needs at least 2 images, found {len(features)}; provide more")
-        blocks = torch.split(features, ROWS)
-        mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / len(features)
+        rows = torch.ones(len(features), dtype=torch.float64) if weights is None else weights.double()
+        blocks = list(zip(torch.split(features, ROWS), torch.split(rows[:, None], ROWS), strict=True))
+        total = rows.sum()
+        mean = torch.stack([(block.double() * weight).sum(dim=0) for block, weight in blocks]).sum(dim=0) / total
         covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
-        for block in blocks:
+        for block, weight in blocks:
             centred = block.double() - mean
-            covariance.addmm_(centred.T, centred)
-        return cls(mean.numpy(), (covariance / (len(features) - 1)).numpy())
+            covariance.addmm_((centred * weight).T, centred)
+        return cls(mean.numpy(), (covariance / (total - rows.square().sum() / total)).numpy())
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganlib.errors import UserError
-from ganlib.metrics.estimates import Interval, TwoSampleEstimate, distance_interval, require
+from ganlib.metrics.estimates import Interval, TwoSampleEstimate, distance_interval, require, subset
 from ganlib.metrics.frechet import ROWS, FeatureStatistics, FrechetReference
 from ganlib.metrics.frechet_inference import estimate_frechet
 
@@ -102,7 +102,13 @@ class ClassView:
 
 
 def extrapolate_frechet(
-    generated: torch.Tensor, real: FrechetReference, *, points: int, smallest: int, seed: int
+    generated: torch.Tensor,
+    real: FrechetReference,
+    *,
+    points: int,
+    smallest: int,
+    seed: int,
+    strata: torch.Tensor | None = None,
 ) -> Extrapolation:
     """FID of infinitely many generated samples (Chong & Forsyth 2020, section 4): a line through FID against 1/N.
 
@@ -112,6 +118,8 @@ def extrapolate_frechet(
         points: subset sizes evenly between `smallest` and N, 3 or more; the paper takes 15.
         smallest: at least D, below which covariances are singular and FID is no line; at most N / 2.
         seed: of the subsets.
+        strata: class of each generated image, [N], where so many of each class were asked for: subsets keep the shares,
+            or their classes by chance would be taken for bias.
 
     Raises:
         UserError: sizes that make no line.
@@ -126,7 +134,7 @@ def extrapolate_frechet(
     assert points >= 3
     draw = np.random.default_rng(seed)
     sizes = [round(size) for size in np.linspace(smallest, count, points)]
-    subsets = (np.sort(draw.choice(count, size, replace=False)) for size in sizes)
+    subsets = (np.sort(subset(count, size, strata, draw)) for size in sizes)
     distances = [real.distance_to(generated[torch.from_numpy(subset)]) for subset in subsets]
     _, value = np.polyfit(1 / np.array(sizes), distances, 1)
     return Extrapolation(float(value), tuple(sizes), tuple(distances))

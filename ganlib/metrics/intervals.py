@@ -45,7 +45,8 @@ class Sample:
         features: of the images.
         labels: their classes, for generated ones those asked for, [N]; None where there are none.
         stratified: so many of each class were taken on purpose, as of a conditional generator, not drawn by chance.
-            Chance then has less to do; taken for drawn by chance, FID would come out too low.
+            Chance then has less to do; taken for drawn by chance, FID would come out too low. Real images are
+            stratified where such generated ones were given their class shares; beside others this means nothing.
     """
 
     features: Features
@@ -55,8 +56,19 @@ class Sample:
 
     @property
     def strata(self) -> torch.Tensor | None:
-        """The classes whose sizes are fixed."""
-        return self.labels if self.stratified else None
+        """The classes whose sizes are fixed, [N]; those of one image are taken together, or with the next smallest one.
+
+        A single image says nothing of how its class varies (collapsed strata, Cochran 1977, section 5A.12).
+        """
+        if not self.stratified or self.labels is None:
+            return None
+        counts = torch.bincount(self.labels)
+        single = int((counts == 1).sum())
+        if not single:
+            return self.labels
+        by_size = counts.argsort(stable=True)
+        together = by_size[counts[by_size] > 0][: max(single, 2)]
+        return torch.where(torch.isin(self.labels, together), together[0], self.labels)
 
     def balls(self, neighbours: int, *, side: str) -> Balls:
         """Around each image; found once for all figures, as it takes as long as a comparison of both sides.
@@ -169,7 +181,7 @@ def _interval(metric: GateFigure, generated: Sample, real: Sample, confidence: C
 
 def _estimate(metric: GateFigure, generated: Sample, real: Sample, confidence: Confidence) -> TwoSampleEstimate:
     values, real_values = generated.features.values, real.features.values
-    strata = {"strata": generated.strata, "real_strata": real.strata}
+    strata = {"strata": generated.strata, "real_strata": real.strata if generated.stratified else None}
     match metric:
         case "fid":
             return estimate_frechet(values, real_values, seed=confidence.seed, **strata)
@@ -218,7 +230,7 @@ def _neighbourhood_rows(
     """Each model's intervals in the order of NAMES, and the `half_differences`, [splits, models, 4]."""
     halves, middles = half_differences(
         [(model.features.values, model.strata) for model in models],
-        (real.features.values, real.strata),
+        (real.features.values, real.strata if all(model.stratified for model in models) else None),
         confidence.neighbours,
         splits=confidence.splits,
         seed=confidence.seed,

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ganlib.config import TrainOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted, UserError
 from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
-from ganlib.sampling import Images, balanced_labels, image_grid, render, seeded_latents
+from ganlib.sampling import Images, balanced_labels, image_grid, proportional_labels, render, seeded_latents
 from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.clock import Clock, Span
@@ -27,10 +28,18 @@ FIGURE_ALARMS = ("non_finite", "exploding_gradients", "critic_won")
 
 @dataclass(frozen=True)
 class Measure:
-    """How a snapshot is judged: `score` of uint8 images [N, H, W, C], lower is better, called `metric`."""
+    """How a snapshot is judged.
+
+    Attributes:
+        metric: what the score is called.
+        score: of uint8 images [N, H, W, C], lower is better.
+        class_counts: images of each class that they are compared with, [K]: a conditional generator is asked for these
+            shares.
+    """
 
     metric: str
     score: Callable[[Images], float]
+    class_counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def train(
 def sample_grid(state: TrainState, recipe: Recipe) -> Images:
     """The fixed-seed grid of the EMA generator: a column a class, of the first classes, where there are any."""
     columns = _grid_columns(recipe)
-    pictures = _draw(state, recipe, GRID_ROWS * columns, classes=columns)
+    pictures = _draw(state, recipe, balanced_labels(GRID_ROWS * columns, columns))
     return image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
 
 
@@ -176,9 +185,9 @@ def _sample(state: TrainState, session: _Session) -> None:
     recipe, value = session.recipe, 0.0
     if session.ranks.is_first:
         columns = _grid_columns(recipe)
-        pictures = _draw(state, recipe, GRID_ROWS * columns, classes=columns)
-        labels = balanced_labels(len(pictures), columns).numpy() if recipe.conditional else None
-        value = diversity(pictures, labels)
+        labels = balanced_labels(GRID_ROWS * columns, columns)
+        pictures = _draw(state, recipe, labels)
+        value = diversity(pictures, labels.numpy() if recipe.conditional else None)
         grid = image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
         session.on_event(Picture(state.seen_images, "samples", grid))
     value = _from_first_rank(value, state, session.ranks)
@@ -194,8 +203,8 @@ def _measure(state: TrainState, session: _Session) -> None:
     options, metric = session.recipe.options, session.measure.metric
     score = 0.0
     if session.ranks.is_first:
-        pictures = _draw(state, session.recipe, options.measure_samples, classes=session.recipe.image.num_classes)
-        score = session.measure.score(pictures)
+        labels = proportional_labels(options.measure_samples, session.measure.class_counts)
+        score = session.measure.score(_draw(state, session.recipe, labels))
     score = _from_first_rank(score, state, session.ranks)
     _add_to_history(state, {metric: score})
     session.on_event(Scalars(state.seen_images, {metric: score}))
@@ -299,11 +308,10 @@ def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
-def _draw(state: TrainState, recipe: Recipe, count: int, *, classes: int) -> Images:
-    """Fixed-seed images of the first `classes` classes in turn."""
-    latents = seeded_latents(count, state.ema.latent_dim, recipe.options.seed)
-    labels = balanced_labels(count, classes) if recipe.conditional else None
-    return render(state.ema, latents, labels, batch_size=RENDER_BATCH_SIZE)
+def _draw(state: TrainState, recipe: Recipe, labels: Tensor) -> Images:
+    """Fixed-seed images, one for each label; an unconditional generator is asked for none of the classes."""
+    latents = seeded_latents(len(labels), state.ema.latent_dim, recipe.options.seed)
+    return render(state.ema, latents, labels if recipe.conditional else None, batch_size=RENDER_BATCH_SIZE)
 
 
 def _grid_columns(recipe: Recipe) -> int:

@@ -57,7 +57,7 @@ class Facts:
         generator_sha256: its content address.
         evaluation: its figures.
         curves, snapshots: columns of the training's logs -> (images shown, figure).
-        classifier: accuracies of the classifier behind the domain features; empty where the data have no labels.
+        classifier: accuracies of the classifier behind the domain features; empty where the data have no two classes.
         pictures: those that were made.
         lineage: digests and commit, as `lineage.version_tags` has them.
         versions: of Python and the packages that the generator needs.

@@ -24,7 +24,8 @@ MEANINGS: dict[str, Meaning] = {
         "lower",
         "Fréchet distance between Gaussians fitted to the features of generated and of held-out images; squared units "
         "of the features. 0 means equal mean and covariance. Few images bias the value upwards; the estimate is free "
-        "of that bias.",
+        "of that bias. A generator that can be asked for classes is asked for them in the shares of the held-out "
+        "images, as for all that compares with these.",
         "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule",
     ),
     "fid_infinity": Meaning(
@@ -93,7 +94,7 @@ MEANINGS: dict[str, Meaning] = {
         "Label fidelity",
         "higher",
         "Share of generated images that a classifier trained on the real training images takes for the class that was "
-        "asked for.",
+        "asked for, as many of each class.",
         share=True,
     ),
     "accuracy_score": Meaning(

@@ -99,6 +99,8 @@ def _write_animation(generator: ImageGenerator, seed: int) -> None:
 
 
 def _print(result: Evaluation) -> None:
+    for alarm in result.alarms:
+        say(f"evaluate: ALARM: {alarm}")
     for name, figure in result.metrics.items():
         between = "" if figure.interval is None else f" ({figure.interval.low:.4f} to {figure.interval.high:.4f})"
         say(f"evaluate: {name} {figure.value:.4f}{between}")

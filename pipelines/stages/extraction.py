@@ -41,7 +41,7 @@ def project_reference(config: RunConfig, data: PackedData, device: torch.device,
     """
     extractor = project_extractor(config.evaluate.extractor, config, device)
     classifier: DomainExtractor | None = None
-    if data.test.labels is not None:
+    if data.image.num_classes > 1:
         classifier = (
             extractor if isinstance(extractor, DomainExtractor) else load_domain_extractor(paths.EXTRACTOR, device)
         )

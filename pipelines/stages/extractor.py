@@ -8,6 +8,7 @@ from ganlib.config import RunConfig, load_config
 from ganlib.datasets.packed.order import batch_indices
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.errors import UserError
+from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message
 from pipelines import paths
@@ -23,22 +24,28 @@ def main() -> None:
     data = open_packed(paths.PROCESSED)
     torch.set_num_threads(config.extractor.threads)
     _check_extractors(config)
-    if data.train.labels is None:
-        for name, chosen in (("train", config.train.extractor), ("evaluate", config.evaluate.extractor)):
-            if chosen == "domain":
-                raise UserError(unlabelled_message(f"{name}.extractor"))
+    if data.image.num_classes < 2:
+        if asking := config.asking_for_domain:
+            raise UserError(unlabelled_message(", ".join(asking), data.image.classes))
         save_extractor(paths.EXTRACTOR, None, data.image)
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
-        say("extractor: the data are unlabelled; no domain classifier")
+        say("extractor: the data have no two classes to tell apart; no domain classifier")
         return
     with ProgressDisplay("extractor") as display:
         classifier = train_classifier(
             config.extractor, data.image, lambda at: _batch(data, config, at), on_event=display
         )
-    accuracy = {f"{split.name}_accuracy": _accuracy(classifier, split) for split in (data.train, data.test)}
+    predicted = {split.name: _predicted(classifier, split) for split in (data.train, data.test)}
+    accuracy = {
+        f"{split.name}_accuracy": float((predicted[split.name] == split.labels).mean())
+        for split in (data.train, data.test)
+    }
     save_extractor(paths.EXTRACTOR, classifier, data.image)
     write_json(paths.EXTRACTOR_REPORT, {"classifier": accuracy})
     say(f"extractor: accuracy on the held-out split {accuracy['test_accuracy']:.4f}")
+    assert data.test.labels is not None
+    if alarm := chance_alarm(predicted[data.test.name], data.test.labels):
+        say(f"extractor: ALARM: {alarm}")
 
 
 def _check_extractors(config: RunConfig) -> None:
@@ -57,14 +64,9 @@ def _batch(data: PackedData, config: RunConfig, seen_images: int) -> tuple[Image
     return data.train.take(chosen), labels[chosen]
 
 
-def _accuracy(classifier: Classifier, split: Split) -> float:
-    assert split.labels is not None
+def _predicted(classifier: Classifier, split: Split) -> NDArray[np.int64]:
     extractor = DomainExtractor(classifier, "", torch.device("cpu"))
-    pieces = (
-        np.arange(start, min(start + TEST_BATCH_SIZE, len(split))) for start in range(0, len(split), TEST_BATCH_SIZE)
-    )
-    predicted = extractor.extract_all(split.take(piece) for piece in pieces).logits.argmax(dim=1).numpy()
-    return float((predicted == split.labels).mean())
+    return extractor.extract_all(split.batches(TEST_BATCH_SIZE)).logits.argmax(dim=1).numpy()
 
 
 if __name__ == "__main__":

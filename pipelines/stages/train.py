@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 import ganlib.augmentation
@@ -195,7 +196,11 @@ def _train(run: _Run, sink: EventSink) -> None:
 
 
 def _measure(run: _Run, sink: EventSink) -> Measure:
-    """The Fréchet distance to the training split picks the snapshot; the held-out split stays unseen until evaluate."""
+    """The Fréchet distance to the training split picks the snapshot; the held-out split stays unseen until evaluate.
+
+    The split is taken with the class shares that the generator is to have: its own, of which a conditional generator is
+    asked whatever it was shown, or even ones for an unconditional generator that is shown every class equally often.
+    """
     data, extractor = run.data, run.extractor
     features = cached_features(
         extractor,
@@ -206,13 +211,14 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
         notify=lambda text: sink(Notice(text)),
     )
     check_real(features, data.train.name)
-    real = FeatureStatistics.of(features.values)
+    evenly = run.config.train.class_balanced and not run.config.network.conditional
+    real = FeatureStatistics.of(features.values, _even_weights(run) if evenly else None)
 
     def score(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
         return frechet_distance(FeatureStatistics.of(extractor.extract_all(pieces).values), real)
 
-    return Measure(_metric(run.config), score)
+    return Measure(_metric(run.config), score, _class_counts(data))
 
 
 def _unasked(run: _Run) -> Measure:
@@ -221,7 +227,20 @@ def _unasked(run: _Run) -> Measure:
     def score(_images: Images) -> float:
         raise AssertionError("only the first process measures")
 
-    return Measure(_metric(run.config), score)
+    return Measure(_metric(run.config), score, _class_counts(run.data))
+
+
+def _even_weights(run: _Run) -> torch.Tensor:
+    """Of each training image, [N], so that all classes weigh the same."""
+    assert run.data.train.labels is not None  # or its feed would have refused
+    return 1 / torch.tensor(_class_counts(run.data))[torch.from_numpy(run.data.train.labels.copy())]
+
+
+def _class_counts(data: PackedData) -> tuple[int, ...]:
+    """Training images of each class; of all where there are none."""
+    if data.train.labels is None:
+        return (len(data.train),)
+    return tuple(np.bincount(data.train.labels, minlength=data.image.num_classes).tolist())
 
 
 def _metric(config: RunConfig) -> str:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib.sampling import GAP_GREY, balanced_labels, beside, image_grid, seeded_latents, to_uint8
+from ganlib.sampling import GAP_GREY, balanced_labels, beside, image_grid, proportional_labels, seeded_latents, to_uint8
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
@@ -24,6 +24,25 @@ def test_latents_are_standard_normal() -> None:
 def test_balanced_labels_differ_by_at_most_one(count: int, classes: int) -> None:
     counts = torch.bincount(balanced_labels(count, classes), minlength=classes)
     assert int(counts.max() - counts.min()) <= 1
+
+
+@given(st.integers(0, 200), st.lists(st.integers(0, 10**8), min_size=1, max_size=8).filter(any))
+def test_proportional_labels_round_each_share_and_so_does_any_first_part(count: int, class_counts: list[int]) -> None:
+    labels = proportional_labels(count, class_counts)
+    shares = np.array(class_counts) / sum(class_counts)
+    assert len(labels) == count
+    assert np.abs(np.bincount(labels, minlength=len(shares)) - count * shares).max() < 1
+    part = labels[: count // 2]
+    assert np.abs(np.bincount(part, minlength=len(shares)) - len(part) * shares).max() < len(shares)
+    assert torch.equal(
+        proportional_labels(sum(class_counts) % 1000, np.array(class_counts) * 7),
+        proportional_labels(sum(class_counts) % 1000, class_counts),
+    )
+
+
+@given(st.integers(0, 60), st.integers(1, 12), st.integers(1, 5))
+def test_proportional_labels_of_even_classes_take_turns(count: int, classes: int, images: int) -> None:
+    assert torch.equal(proportional_labels(count, [images] * classes), balanced_labels(count, classes))
 
 
 def test_pixels_round_and_clamp() -> None:

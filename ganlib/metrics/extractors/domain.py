@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _folded(trunk: nn.Sequential) -> nn.Sequential:
 
 
 def save_extractor(folder: Path, classifier: Classifier | None, image: ImageSpec) -> None:
-    """Write the trained classifier, or the fact that unlabelled data have none."""
+    """Write the trained classifier, or the fact that data without two classes have none."""
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {"image": image.model_dump(mode="json"), "domain": None}
     if classifier is not None:
@@ -70,12 +71,12 @@ def load_domain_extractor(folder: Path, device: torch.device) -> DomainExtractor
     """Read what `save_extractor` wrote.
 
     Raises:
-        UserError: nothing there, damaged, or the data had no labels.
+        UserError: nothing there, damaged, or the data had no two classes.
     """
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if description["domain"] is None:
-            raise UserError(unlabelled_message("extractor"))
+            raise UserError(unlabelled_message("extractor", description["image"]["classes"]))
         image = ImageSpec.model_validate(description["image"])
         shape = description["domain"]
         classifier = Classifier(image=image, width=shape["width"], feature_dim=shape["feature_dim"])
@@ -87,9 +88,11 @@ def load_domain_extractor(folder: Path, device: torch.device) -> DomainExtractor
     return DomainExtractor(classifier.eval().requires_grad_(False), digest, device)
 
 
-def unlabelled_message(section: str) -> str:
-    """What to say when domain features are asked of unlabelled data."""
+def unlabelled_message(section: str, classes: Sequence[str] = ()) -> str:
+    """What to say when domain features are asked of data that have no two classes to tell apart."""
+    found = f"one class only ({classes[0]})" if classes else "none"
     return (
-        f"{section}: domain features need labelled data (class folders), found none in data.source; "
-        "set train.extractor and evaluate.extractor to inception or, without its weights, to random"
+        f"{section}: domain features need labelled data (class folders) of two classes or more, found {found} in "
+        "data.source; set train.extractor and evaluate.extractor to inception or, without its weights, to random, and "
+        "register.metric to one of its figures"
     )

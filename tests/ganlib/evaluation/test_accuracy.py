@@ -43,6 +43,6 @@ def test_without_classes_there_is_nothing_to_learn(tmp_path: Path) -> None:
     unlabelled = reference_of(packed((TRAIN[0], None), (TEST[0], None)), tmp_path)
     cases = [(image_generator(conditional=False), labelled), (image_generator(), unlabelled)]
     for generator, reference in cases:
-        drawn = draw_of(generator, reference, OPTIONS, f"conditional {generator.conditional}")
+        drawn = draw_of(generator, labelled, OPTIONS, f"conditional {generator.conditional}")
         with pytest.raises(UserError, match=r"^accuracy_score: needs a conditional generator and labelled data"):
             accuracy_score(drawn, reference, RECIPE, OPTIONS)

@@ -89,9 +89,8 @@ def test_held_out_images_that_are_in_the_training_set_do_not_count(tmp_path: Pat
     mixed = (np.concatenate([TEST[0], TRAIN[0][:200]]), np.concatenate([TEST[1], TRAIN[1][:200]]))
     overlapping = reference_of(packed(TRAIN, mixed), tmp_path / "overlapping")
     generator = copier(TRAIN[0], share=0.01)
-    clean, seen = (
-        measure_copying(draw_of(generator, r, options_of()), r, options_of()) for r in (reference, overlapping)
-    )
+    drawn = draw_of(generator, reference, options_of())
+    clean, seen = (measure_copying(drawn, each, options_of()) for each in (reference, overlapping))
     assert clean == seen
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Reference
 from ganlib.evaluation.latent_space import figures_of, measure_path_length, measure_truncation
+from ganlib.evaluation.measuring import classified
 from ganlib.metrics.fidelity import measure
 from tests.toy_evaluation import (
     CENTRES,
@@ -43,7 +44,8 @@ def test_less_latent_is_less_diverse_and_more_typical(reference: Reference, tmp_
         assert np.all(np.diff([point.figures[name] for point in curve]) > 0), name
     assert np.all(np.diff([point.figures["fid"] for point in curve]) < 0)
     assert np.all(np.diff([point.figures["density"] for point in curve]) < 0)
-    full = measure(drawn.sample, reference.test_sample, ["fid", "precision", "label_fidelity"], options)
+    full = measure(drawn.sample, reference.test_sample, ["fid", "precision"], options)
+    full |= measure(classified(drawn), reference.test_sample, ["label_fidelity"], options)
     assert {name: curve[-1].figures[name] for name in full} == full
     assert len(set(tmp_path.iterdir()) - known) == 2
     assert measure_truncation(drawn, reference, options) == curve
@@ -58,9 +60,9 @@ def test_an_unconditional_generator_has_no_label_fidelity(reference: Reference) 
 def test_figures_of_too_few_images_are_left_out(reference: Reference) -> None:
     options = options_of(latent__truncations=[1.0], samples=90)
     drawn = draw_of(image_generator(conditional=False), reference, options)
-    assert set(figures_of(drawn, np.arange(90), reference, options)) == {"fid"}
+    assert set(figures_of(drawn.sample, None, reference, options)) == {"fid"}
     with pytest.raises(UserError, match=r"^figures of 10 images mean nothing, at least \d+ are needed; raise"):
-        figures_of(drawn, np.arange(10), reference, options)
+        figures_of(drawn.part(slice(10)), None, reference, options)
 
 
 def linear(latents: Tensor, labels: Tensor) -> Tensor:

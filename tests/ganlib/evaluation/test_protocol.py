@@ -88,8 +88,8 @@ def test_the_record_comes_back_from_its_file(perfect: Evaluation, tmp_path: Path
     groups = perfect.figures()
     assert groups["domain"]["fid"] == perfect.metrics["domain/fid"].value
     assert groups["domain"]["fid_low"] <= groups["domain"]["fid_high"]
-    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
-    with pytest.raises(UserError, match="format 1, expected 2; run the evaluate stage again"):
+    path.write_text(path.read_text().replace('"format_version": 3', '"format_version": 1'))
+    with pytest.raises(UserError, match="format 1, expected 3; run the evaluate stage again"):
         Evaluation.read(path)
     path.write_text("{")
     with pytest.raises(UserError, match="damaged or of another version"):
@@ -106,6 +106,16 @@ def test_the_same_evaluation_twice_is_the_same_whatever_the_batch(tmp_path: Path
     assert found[0] == found[1]
     for name, figure in found[0].metrics.items():
         assert found[2].metrics[name].value == pytest.approx(figure.value, rel=1e-5), name
+
+
+def test_a_classifier_that_knows_nothing_is_an_alarm_in_the_record(perfect: Evaluation, tmp_path: Path) -> None:
+    assert perfect.alarms == ()
+    train, (images, labels) = real_images(200, 0), real_images(200, 1)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    real, options = reference_of(packed(train, (images, shuffled)), tmp_path), options_of(**QUICK | {"samples": 100})
+    found = evaluate(draw_of(image_generator(), real, options), real, options, critic=None, recipe=RECIPE)
+    (alarm,) = found.alarms
+    assert "not surely better than chance" in alarm
 
 
 def test_unlabelled_data_leave_out_what_needs_classes_and_say_so(tmp_path: Path) -> None:

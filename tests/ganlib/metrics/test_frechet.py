@@ -36,6 +36,14 @@ def test_the_quick_path_equals_torch_fidelity_also_with_fewer_images_than_featur
     assert quick.distance_to(generated) == pytest.approx(quick.distance(a), abs=1e-9)
 
 
+def test_weights_give_the_moments_of_other_shares() -> None:
+    draw = np.random.default_rng(0)
+    features, weights = 3 + draw.normal(size=(1500, 5)), draw.uniform(0.1, 4, 1500)
+    found = FeatureStatistics.of(torch.from_numpy(features), torch.from_numpy(weights))
+    np.testing.assert_allclose(found.mean, np.average(features, axis=0, weights=weights), rtol=1e-12)
+    np.testing.assert_allclose(found.covariance, np.cov(features.T, aweights=weights), rtol=1e-10, atol=1e-12)
+
+
 def test_statistics_do_not_depend_on_blocks_or_order(monkeypatch: pytest.MonkeyPatch) -> None:
     features = drawn(100, 5, 0).float()
     whole = FeatureStatistics.of(features)

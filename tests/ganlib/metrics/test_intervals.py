@@ -1,6 +1,7 @@
 """Intervals: their arithmetic, what they refuse, and that they hold the truth as often as they say."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from math import sqrt
 
@@ -21,11 +22,13 @@ from ganlib.metrics.estimates import (
     log_interval,
     quantile,
     share_interval,
+    subset,
 )
 from ganlib.metrics.extractors import Features
-from ganlib.metrics.inception_score import estimate_inception_score, inception_scores
+from ganlib.metrics.inception_score import estimate_inception_score, inception_score
 from ganlib.metrics.intervals import Confidence, Sample, difference, differences, intervals
 from ganlib.metrics.labels import label_fidelity
+from ganlib.sampling import proportional_labels
 
 CONFIDENCE = Confidence(level=0.95, neighbours=3, splits=40, seed=0)
 METRICS: list[GateFigure] = [
@@ -44,11 +47,20 @@ MIDDLES = 2.5 * np.random.default_rng(99).normal(size=(CLASSES, 6))
 
 
 def sample(
-    count: int, seed: int, *, shift: float = 0.0, scale: float = 1.0, apart: float = 1.0, stratified: bool = False
+    count: int,
+    seed: int,
+    *,
+    shift: float = 0.0,
+    scale: float = 1.0,
+    apart: float = 1.0,
+    stratified: bool = False,
+    labels: np.ndarray | None = None,
 ) -> Sample:
-    """A mixture of four Gaussians in six dimensions, and a linear classifier's logits."""
+    """A mixture of four Gaussians in six dimensions, and a linear classifier's logits; given labels are strata."""
     draw = np.random.default_rng(seed)
-    labels = np.arange(count) % CLASSES if stratified else draw.integers(CLASSES, size=count)
+    stratified = stratified or labels is not None
+    if labels is None:
+        labels = np.arange(count) % CLASSES if stratified else draw.integers(CLASSES, size=count)
     middles = apart * MIDDLES
     values = middles[labels] + scale * draw.normal(size=(count, 6)) + shift
     logits = values @ middles.T - np.square(middles).sum(axis=1) / 2
@@ -173,33 +185,36 @@ def test_odd_features_have_finite_intervals_and_differences(kind: str, real_kind
         assert one.low <= one.high
 
 
-def test_inception_scores_equal_torch_fidelity() -> None:
+def test_the_reported_score_is_torch_fidelity_s_and_the_interval_is_around_it() -> None:
     logits = sample(203, 0).features.logits * 3
     expected = isc_features_to_metric(logits, splits=4, shuffle=True, rng_seed=7)
-    found = inception_scores(logits, splits=4, seed=7)
-    assert found.mean() == pytest.approx(expected["inception_score_mean"], rel=1e-12)
-    assert found.std() == pytest.approx(expected["inception_score_std"], rel=1e-9)
+    assert inception_score(logits, splits=4, seed=7) == expected["inception_score_mean"]
+    behind_the_interval = estimate_inception_score(logits)
+    plain = behind_the_interval.estimate * np.exp(behind_the_interval.bias / behind_the_interval.estimate)
+    assert inception_score(logits, splits=1, seed=0) == pytest.approx(plain, rel=1e-12)
     with pytest.raises(UserError, match="the mean of 10 parts needs at least 20 generated images, found 12"):
-        inception_scores(logits[:12], splits=10, seed=0)
+        inception_score(logits[:12], splits=10, seed=0)
 
 
 def test_the_score_of_a_known_table() -> None:
     """Certain of one of K classes evenly: K. The same for all: 1. Two kinds of image: by hand."""
     certain = 1e4 * torch.eye(5).repeat(20, 1)
-    assert inception_scores(certain, splits=1, seed=0)[0] == pytest.approx(5)
-    assert inception_scores(torch.zeros(100, 5), splits=1, seed=0)[0] == pytest.approx(1)
+    assert inception_score(certain, splits=1, seed=0) == pytest.approx(5)
+    assert inception_score(torch.zeros(100, 5), splits=1, seed=0) == pytest.approx(1)
+    never = torch.cat([1e4 * torch.eye(2).repeat(50, 1), torch.full((100, 1), -1e4)], dim=1)
+    assert inception_score(never, splits=1, seed=0) == pytest.approx(2), "torch-fidelity alone makes NaN of it"
     shares = np.array([[0.9, 0.1], [0.3, 0.7]])
     divergence = np.mean([(p * np.log(p / [0.6, 0.4])).sum() for p in shares])
     table = torch.from_numpy(np.log(shares)).repeat(50, 1)
-    assert inception_scores(table, splits=1, seed=0)[0] == pytest.approx(np.exp(divergence))
+    assert inception_score(table, splits=1, seed=0) == pytest.approx(np.exp(divergence))
     found = estimate_inception_score(certain)
     assert found.standard_error == pytest.approx(0, abs=1e-9)
 
 
 def test_the_score_s_bias_of_few_images_is_added_back() -> None:
-    truth = inception_scores(sample(40000, 1).features.logits, splits=1, seed=0)[0]
+    truth = inception_score(sample(40000, 1).features.logits, splits=1, seed=0)
     few = [sample(40, 100 + seed).features.logits for seed in range(150)]
-    plain = np.mean([inception_scores(logits, splits=1, seed=0)[0] for logits in few])
+    plain = np.mean([inception_score(logits, splits=1, seed=0) for logits in few])
     mended = np.mean([estimate_inception_score(logits).estimate for logits in few])
     assert abs(mended - truth) < 0.3 * abs(plain - truth)
 
@@ -218,6 +233,42 @@ def held(found: list[dict[GateFigure, Interval]], truths: dict[GateFigure, float
         metric: float(np.mean([one[metric].low <= truth <= one[metric].high for one in found]))
         for metric, truth in truths.items()
     }
+
+
+def test_real_images_whose_shares_the_generated_ones_were_given_have_none_by_chance() -> None:
+    """Shares of held-out classes move both sides alike: between equal classes there is no distance."""
+    shares, found = (0.7, 0.2, 0.07, 0.03), []
+    for seed in range(20):
+        chance = np.random.default_rng(9000 + seed).choice(CLASSES, size=400, p=shares)
+        real = sample(400, seed, apart=2, labels=chance)
+        asked = proportional_labels(800, np.bincount(chance, minlength=CLASSES)).numpy()
+        generated = sample(800, 5000 + seed, apart=2, labels=asked)
+        sides = (generated, real), (generated, replace(real, stratified=False))
+        found.append([intervals(*each, ["fid"], CONFIDENCE)["fid"].estimate for each in sides])
+    (known, by_chance), errors = np.mean(found, axis=0), np.std(found, axis=0) / sqrt(len(found))
+    assert abs(known) < 4 * errors[0]
+    assert by_chance < -10 * errors[1], "shares taken for chance are taken off the distance"
+
+
+def test_single_images_of_a_class_are_taken_together() -> None:
+    many = torch.arange(3).repeat(100)
+    for lonely in ([3], [3, 4]):
+        labels = torch.cat([many, torch.tensor(lonely)])
+        strata = Sample(Features(torch.zeros(len(labels), 1), torch.zeros(len(labels), 0)), labels, True).strata
+        assert strata is not None
+        assert len(strata.unique()) == 2 + len(lonely)
+        assert int(strata.unique(return_counts=True)[1].min()) > 1
+    odd = Sample(sample(300, 0).features, torch.cat([many[:298], torch.tensor([3, 4])]), True)
+    found = intervals(odd, odd, ["fid", "kid", "is", "coverage"], CONFIDENCE)
+    assert all(np.isfinite([each.low, each.high]).all() for each in found.values())
+
+
+def test_random_subsets_keep_the_shares_of_strata() -> None:
+    labels = torch.from_numpy(np.repeat([0, 1, 2], [700, 250, 50]))
+    chosen = subset(1000, 200, labels, np.random.default_rng(0))
+    assert len(set(chosen)) == 200
+    assert np.abs(np.bincount(labels[chosen]) - [140, 50, 10]).max() <= 1
+    assert set(chosen) != set(subset(1000, 200, labels, np.random.default_rng(1)))
 
 
 # Three standard errors of a share of 0.95 seen in 200 repetitions.
@@ -240,7 +291,7 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
     truths: dict[GateFigure, float] = {
         "fid": closed_form_fid(0.2, 1.1),
         "kid": float(kernel),
-        "is": float(inception_scores(large.features.logits, splits=1, seed=0)[0]),
+        "is": inception_score(large.features.logits, splits=1, seed=0),
         "label_fidelity": label_fidelity(large.features.logits, large.labels),
         "diversity": 1.1,
         **{metric: float(np.mean([one[metric].estimate for one in found])) for metric in neighbours},

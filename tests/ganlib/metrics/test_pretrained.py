@@ -15,7 +15,7 @@ from ganlib.config import PretrainedName
 from ganlib.errors import UserError
 from ganlib.metrics.extractors import Extractor, inception, weights
 from ganlib.metrics.extractors.base import on_white
-from ganlib.metrics.inception_score import inception_scores
+from ganlib.metrics.inception_score import inception_score
 from tests.extractors import digest_of, load_weights, pictures
 
 CPU = torch.device("cpu")
@@ -92,7 +92,7 @@ def test_an_untrained_inception_is_the_same_for_a_seed_and_sees_differences(
     assert torch.equal(features.values, inception_extractor.extract(images).values)
     assert found.weights_sha256 != inception.untrained_inception(1, CPU).weights_sha256
     with pytest.raises(UserError, match=r"^is: the extractor knows no classes"):
-        inception_scores(features.logits, splits=1, seed=0)
+        inception_score(features.logits, splits=1, seed=0)
 
 
 def test_weights_that_are_wrong_or_missing(inception_file: Path, tmp_path: Path) -> None:

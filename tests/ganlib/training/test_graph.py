@@ -208,7 +208,7 @@ def go_on(
         state,
         Recipe.of(config, IMAGE),
         Feed(config, device, stop_after),
-        Measure("domain/fid", brightness),
+        Measure("domain/fid", brightness, (1, 1, 1)),
         store_of(config, folder),
         should_stop=should_stop,
     )

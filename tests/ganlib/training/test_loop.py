@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from ganlib.events import Event, Picture, Scalars
+from ganlib.sampling import Images, proportional_labels, render, seeded_latents
+from ganlib.training.loop import Measure
 from tests.configs import tiny_config
 from tests.toy_training import Interrupted, digest, go_on, start, store_of
 
@@ -125,6 +127,21 @@ def test_best_snapshot_is_the_lowest_score_and_events_tell_everything(tmp_path: 
     logged = [e for e in events if isinstance(e, Scalars) and "speed/images_per_s" in e.values]
     assert logged[-1].seen_images == config.train.total_images
     assert logged[-1].values["speed/images_per_s"] > 0
+
+
+def test_snapshots_are_scored_on_classes_in_the_shares_of_the_images_they_are_compared_with(tmp_path: Path) -> None:
+    config, counts = tiny_config({"train.measure_samples": 20}), (7, 0, 3)
+    state, seen = start(config), list[Images]()
+
+    def score(images: Images) -> float:
+        seen.append(images)
+        return 0.0
+
+    go_on(state, config, tmp_path, measure=Measure("domain/fid", score, counts))
+    latents = seeded_latents(20, state.ema.latent_dim, config.train.seed)
+    labels = proportional_labels(20, counts)
+    assert np.bincount(labels).tolist() == [14, 0, 6]
+    np.testing.assert_array_equal(seen[-1], render(state.ema, latents, labels, batch_size=20))
 
 
 def test_batch_size_moves_no_milestone(tmp_path: Path) -> None:

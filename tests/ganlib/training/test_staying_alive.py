@@ -157,7 +157,7 @@ def test_patience_finishes_early_and_keeps_the_best(tmp_path: Path) -> None:
         state,
         Recipe.of(config, IMAGE),
         ToyFeed(config),
-        Measure("domain/fid", lambda _images: next(scores)),
+        Measure("domain/fid", lambda _images: next(scores), (1, 1, 1)),
         store_of(config, tmp_path),
         on_event=events.append,
     )

@@ -117,6 +117,12 @@ def test_unlabelled_data_and_no_git(unlabelled: Facts, tmp_path: Path) -> None:
     assert "To make it again: `dvc repro`" in text
 
 
+def test_alarms_are_limitations(facts: Facts, tmp_path: Path) -> None:
+    alarmed = facts.evaluation.model_copy(update={"alarms": ("the classifier knows nothing",)})
+    _, _, limitations = card(dataclasses.replace(facts, evaluation=alarmed), tmp_path).partition("## Limitations")
+    assert "- **Alarm:** the classifier knows nothing." in limitations
+
+
 def test_without_metrics_there_are_no_results(facts: Facts, tmp_path: Path) -> None:
     bare = dataclasses.replace(facts, evaluation=facts.evaluation.model_copy(update={"metrics": {}}))
     text = card(bare, tmp_path)

@@ -221,6 +221,15 @@ def test_unlabelled_data(unlabelled: Facts, tmp_path: Path) -> None:
     assert "unknown: the project was no git repository" in root.text
 
 
+def test_an_alarm_stands_above_the_verdict(facts: Facts, tmp_path: Path) -> None:
+    alarmed = facts.evaluation.model_copy(update={"alarms": ("the classifier <knows> nothing",)})
+    text = page(dataclasses.replace(facts, evaluation=alarmed), tmp_path)
+    told = "Alarm: the classifier <knows> nothing."
+    words = read_html(text).text
+    assert words.index(told) < words.index("Aliases after the decision")
+    assert "Alarm" not in read_html(page(facts, tmp_path)).text
+
+
 def test_what_was_not_made_is_said(facts: Facts, tmp_path: Path) -> None:
     bare = facts.evaluation.model_copy(
         update={"metrics": {}, "memorisation": {}, "truncation": (), "rejection": None, "classes": ()}
