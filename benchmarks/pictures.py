@@ -12,6 +12,7 @@ from PIL import Image
 from ganlib.config import DataOptions, PreprocessOptions
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.datasets.packing.pack import pack
+from pipelines.presets import preset_text
 
 IMAGE_SIZE: Final = 32
 CLASSES = 10
@@ -69,7 +70,7 @@ def split_folders(folder: Path) -> list[Path]:
 
 def data_options(images: Path, **changes: Any) -> DataOptions:
     """The CIFAR-10 preset's, all its checks included, but for `changes`."""
-    values = yaml.safe_load(PRESET.read_text(encoding="utf-8"))["data"]
+    values = yaml.safe_load(preset_text(PRESET))["data"]
     return DataOptions.model_validate(values | {"source": str(images)} | changes)
 
 

@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.metrics.extractors import Extractor, load_domain_extractor
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
@@ -33,6 +32,7 @@ from ganlib.training.iteration import iterate, take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, initial_state
+from pipelines.presets import load_parameters
 
 SAMPLES, BATCH = 2000, 250
 RESULTS = Path(__file__).parent / "results"
@@ -71,8 +71,7 @@ DIGITS: dict[str, dict[str, Any]] = {
 def recipe(name: str, *, images: int, seed: int, threads: int) -> RunConfig:
     """The configuration that a recipe's name stands for, of this length."""
     path = Path("presets/digits.yaml" if name.startswith("digits:") else name)
-    load_config(path)  # one line a mistake
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = load_parameters(path).model_dump(mode="json", by_alias=True)
     if name.startswith("digits:"):
         _change(values, DIGITS[name.removeprefix("digits:")])
     train = values["train"]

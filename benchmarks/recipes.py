@@ -9,6 +9,7 @@ import yaml
 
 from benchmarks.pictures import IMAGE_SIZE
 from ganlib.config import RunConfig
+from pipelines.presets import preset_text
 
 PRESET = Path(__file__).resolve().parents[1] / "presets" / "digits.yaml"
 LAZY_STEPS = 8
@@ -100,7 +101,7 @@ FAMILIES = {
 
 def configuration(family: Family, scale: Scale, *, fresh: bool = False, **train: Any) -> RunConfig:
     """The whole configuration of a family; `fresh` never reuses fakes, `train` changes the section of that name."""
-    values = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
+    values = yaml.safe_load(preset_text(PRESET))
     penalty = {"weight": family.gamma, "every_steps": 1}
     optimizer = {
         "learning_rate": family.learning_rate, "beta1": family.betas[0], "beta2": family.betas[1],

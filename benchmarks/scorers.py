@@ -18,6 +18,7 @@ from ganlib.metrics.cache import cached_features
 from ganlib.metrics.extractors import Extractor, Features, load_domain_extractor, load_extractor
 from ganlib.metrics.extractors.weights import sha256_of
 from ganlib.metrics.frechet import FrechetReference
+from pipelines.presets import preset_text
 
 Kind = Literal["inception", "domain"]
 CPU = torch.device("cpu")
@@ -66,7 +67,7 @@ class Case:
 
 def preset_extractor() -> ExtractorOptions:
     """The parameters of the digits' classifier."""
-    return ExtractorOptions.model_validate(yaml.safe_load(PRESET.read_text(encoding="utf-8"))["extractor"])
+    return ExtractorOptions.model_validate(yaml.safe_load(preset_text(PRESET))["extractor"])
 
 
 @dataclass(frozen=True)

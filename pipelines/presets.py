@@ -1,4 +1,4 @@
-"""Complete parameter files to start from: those in presets/ of the project."""
+"""Parameter files to start from: presets/base.yaml with what one of the other files in presets/ changes."""
 
 import difflib
 import os
@@ -9,16 +9,18 @@ from typing import Any
 
 import yaml
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig, load_config, parse_config
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.overlay import OverlayError, overlaid
 
+BASE = "base.yaml"
 _SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A parameters file; `description` is its first line, a comment."""
+    """What a file changes; `description` is its first line, a comment."""
 
     name: str
     path: Path
@@ -31,10 +33,34 @@ def known_presets(project: Path) -> tuple[Preset, ...]:
     Raises:
         UserError: it has none.
     """
-    files = sorted((project / paths.PRESETS).glob("*.yaml"))
+    files = sorted(file for file in (project / paths.PRESETS).glob("*.yaml") if file.name != BASE)
     if not files:
         raise UserError(f"{paths.PRESETS}: no presets found in {project}; run this in the folder of a ganlib project")
     return tuple(Preset(file.stem, file, _description(file)) for file in files)
+
+
+def preset_text(path: Path) -> str:
+    """The complete parameters that a preset's file stands for, as YAML with comments.
+
+    Raises:
+        UserError: it or the base cannot be read, or it does not fit the base or repeats it.
+    """
+    base = path.with_name(BASE)
+    texts = _read_yaml(base), _read_yaml(path)
+    try:
+        return overlaid(*texts)
+    except OverlayError as error:
+        raise UserError(f"{path}: {error} ({paths.PRESETS / BASE})") from None
+
+
+def load_parameters(path: Path) -> RunConfig:
+    """A parameters file, validated; a preset's as what it stands for.
+
+    Raises:
+        UserError: one line per mistake, as `load_config`.
+    """
+    is_preset = path.absolute().parent.name == paths.PRESETS.name and path.name != BASE and path.exists()
+    return parse_config(preset_text(path), path) if is_preset else load_config(path)
 
 
 def listing(presets: tuple[Preset, ...]) -> str:
@@ -70,10 +96,12 @@ def apply_preset(project: Path, preset: Preset, presets: tuple[Preset, ...], *, 
     Raises:
         UserError: the preset is not valid, or params.yaml holds changes and `force` is false.
     """
-    config = load_config(preset.path)
-    target, content = project / paths.PARAMS, preset.path.read_bytes()
+    config = load_parameters(preset.path)
+    target, content = project / paths.PARAMS, preset_text(preset.path).encode()
     before = target.read_bytes() if target.exists() else None
-    replaced = next((each for each in presets if before is not None and _same(each.path.read_bytes(), before)), None)
+    replaced = next(
+        (each for each in presets if before is not None and _same(preset_text(each.path).encode(), before)), None
+    )
     if before is not None and replaced is None and not force:
         raise UserError(
             f"{paths.PARAMS}: holds changes that are in no preset; save a copy if you want to keep them, "
@@ -85,6 +113,17 @@ def apply_preset(project: Path, preset: Preset, presets: tuple[Preset, ...], *, 
         _write_aside(target, content)
         yield _told(preset, replaced, before, content)
     yield _next_step(project, config)
+
+
+def _read_yaml(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return text
 
 
 def _description(file: Path) -> str:

@@ -10,7 +10,7 @@ import yaml
 from ganlib.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-PRESET = ROOT / "presets" / "digits.yaml"
+PRESET = ROOT / "params.yaml"  # the preset digits, written out
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {
         "family": "mlp",

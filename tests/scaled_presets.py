@@ -15,9 +15,10 @@ from ganlib.training.inputs import RealBatch
 from ganlib.training.loop import Measure, train
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
+from pipelines.presets import known_presets, preset_text
 from tests.configs import ROOT
 
-PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
+PRESETS = [preset.name for preset in known_presets(ROOT)]
 CLASSES = ("a", "b", "c")
 ITERATIONS = 8
 BATCH_SIZE = 4
@@ -36,7 +37,7 @@ class Killed(Exception):
 
 def scaled(name: str, *, total_iterations: int = ITERATIONS) -> RunConfig:
     """The preset with all its switches, and its schedules squeezed into the run."""
-    values = yaml.safe_load((ROOT / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load(preset_text(ROOT / "presets" / f"{name}.yaml"))
     size = values["data"]["image_size"] = min(values["data"]["image_size"], 32)
     network, options = values["network"], values["train"]
     for key in network.keys() & SMALL.keys():

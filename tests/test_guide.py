@@ -70,7 +70,7 @@ def project(tmp_path: Path) -> Path:
     assert [kind for kind, *_ in blocks] == [*("python", "diff", "diff", "diff", "python"), *["diff"] * 3, "yaml"]
     for kind, name, before, text in blocks:
         if kind == "yaml":
-            params = (ROOT / "presets" / "digits.yaml").read_text(encoding="utf-8")
+            params = (ROOT / "params.yaml").read_text(encoding="utf-8")
             replaced, count = re.subn(r"^network:\n(?:  .*\n)+", text, params, flags=re.MULTILINE)
             assert count == 1
             (tmp_path / "params.yaml").write_text(replaced, encoding="utf-8")

@@ -82,7 +82,7 @@ def make_project(root: Path, **flow: Any) -> ToyProject:
     }
     # Not in the order of the graph: that has to be found out.
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict(reversed(stages.items()))}, sort_keys=False))
-    params = yaml.safe_load((REPOSITORY / "presets/digits.yaml").read_text())
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["flow"] |= {"retries": 1, "retry_delay_s": 0, **flow}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     Repo.init(str(root), no_scm=True).close()

@@ -46,7 +46,7 @@ from ganlib.config.networks import (
     R3ganOptions,
     ResnetOptions,
 )
-from ganlib.config.reading import load_config
+from ganlib.config.reading import load_config, parse_config
 from ganlib.config.records import read_record
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import (
@@ -125,5 +125,6 @@ __all__ = [
     "ever_positive",
     "least_images",
     "load_config",
+    "parse_config",
     "read_record",
 ]

@@ -24,9 +24,18 @@ def load_config(path: Path) -> RunConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run from the project's folder or restore it from presets/") from None
+        raise UserError(f"{path}: no such file; run from the project's folder, or gan preset NAME first") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8") from None
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> RunConfig:
+    """Validate the text of a parameters file; `path` is how errors name it.
+
+    Raises:
+        UserError: as `load_config`.
+    """
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
     except (yaml.YAMLError, RecursionError) as error:
@@ -58,7 +67,7 @@ def _describe(error: ValidationError) -> Iterator[str]:
             case "extra_forbidden":
                 yield f"{name}: unknown parameter{_nearest(parts[-1], section)}"
             case "missing":
-                yield f"{name}: missing; add it (the files in presets/ show every parameter)"
+                yield f"{name}: missing; add it (presets/base.yaml shows every parameter)"
             case "union_tag_invalid" | "union_tag_not_found":
                 key = item["ctx"]["discriminator"].strip("'")
                 known = ", ".join(sorted(_tags(node)))

@@ -14,15 +14,15 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Parameter files; default params.yaml.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Parameter files or presets; default params.yaml.")] = None,
 ) -> None:
     """Validate parameters (and, for params.yaml, that data and stages fit them) without running anything."""
-    from ganlib.config import load_config
     from ganlib.schedules import cut_short
     from pipelines.preflight import check_project
+    from pipelines.presets import load_parameters
 
     for file in files or [paths.PARAMS]:
-        config = check_project(Path.cwd()) if file == paths.PARAMS else load_config(file)
+        config = check_project(Path.cwd()) if file == paths.PARAMS else load_parameters(file)
         if line := cut_short(config):
             typer.echo(f"{file}: {line}")
         typer.echo(f"{file}: valid")

@@ -1,14 +1,13 @@
 """Schedules against their closed forms."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib.config import Schedule, load_config
+from ganlib.config import Schedule
 from ganlib.schedules import cut_short, follow_run, schedules_of, value_at
+from pipelines.presets import Preset, known_presets, load_parameters, preset_text
 from tests.configs import ROOT, tiny_config
 
 TOTAL = 4000
@@ -53,11 +52,11 @@ def test_null_is_the_whole_run_to_the_bit(shape: str, total: int, seen: int) -> 
     assert value_at(schedule(shape, over=None), seen, total) == value_at(schedule(shape, over=total), seen, 1)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", known_presets(ROOT), ids=lambda preset: preset.name)
 @pytest.mark.parametrize("factor", [0.5, 3])
-def test_a_preset_of_another_length_ends_where_it_would_have_ended(path: Path, factor: float) -> None:
+def test_a_preset_of_another_length_ends_where_it_would_have_ended(preset: Preset, factor: float) -> None:
     """So that a shorter run ends at the recipe's last rate, and not halfway."""
-    config = load_config(path)
+    config = load_parameters(preset.path)
     total = round(config.train.total_images * factor)
     for name, each in schedules_of(config).items():
         assert value_at(each, total, total) == pytest.approx(each.end), name
@@ -91,8 +90,8 @@ def test_a_warm_up_beyond_the_run_is_named_too(over: int | None) -> None:
 
 def test_the_names_are_those_of_the_file() -> None:
     path = ROOT / "presets" / "cifar10-r3gan.yaml"
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    found = schedules_of(load_config(path))
+    values = yaml.safe_load(preset_text(path))
+    found = schedules_of(load_parameters(path))
     assert len(found) == 7
     for name, each in found.items():
         section = values

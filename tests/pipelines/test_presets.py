@@ -1,18 +1,29 @@
 """`gan preset`: what it writes, what it says, and what it leaves alone."""
 
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from ganlib.config import load_config
+from ganlib.config import load_config, parse_config
 from ganlib.errors import UserError
 from pipelines import cli
-from pipelines.presets import known_presets
-from tests.configs import PRESET
+from pipelines.presets import known_presets, load_parameters, preset_text
+from tests.configs import PRESET, ROOT
 
-DIGITS = PRESET.read_text(encoding="utf-8")
-OTHER = DIGITS.replace("conditional: true", "conditional: false", 1).replace("latent_dim: 64", "latent_dim: 32", 1)
+BASE = PRESET.read_text(encoding="utf-8")
+DIGITS = f"# Digits, small.\n{BASE}"
+MNIST = """\
+# MNIST, fully connected.
+
+data:
+  source: data/raw/away.zip
+
+network:
+  conditional: false
+  latent_dim: 32
+"""
 
 
 @pytest.fixture
@@ -20,9 +31,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "presets").mkdir()
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/digits.zip").write_bytes(b"data")
-    (tmp_path / "presets/digits.yaml").write_text(f"# Digits, small.\n{DIGITS}")
-    away = OTHER.replace("data/raw/digits.zip", "data/raw/away.zip", 1)
-    (tmp_path / "presets/mnist-mlp.yaml").write_text(f"# MNIST, fully connected.\n{away}")
+    (tmp_path / "presets/base.yaml").write_text(BASE)
+    (tmp_path / "presets/digits.yaml").write_text("# Digits, small.\n")
+    (tmp_path / "presets/mnist-mlp.yaml").write_text(MNIST)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,7 +59,7 @@ def test_all_are_listed_with_what_they_are(project: Path) -> None:
 
 def test_a_preset_becomes_params_yaml(project: Path) -> None:
     assert gan_preset("digits") == "params.yaml: written from preset digits\nnext: gan repro\n"
-    assert (project / "params.yaml").read_bytes() == (project / "presets/digits.yaml").read_bytes()
+    assert params(project) == DIGITS
     assert gan_preset("digits").startswith("params.yaml: is preset digits already, nothing changed\n")
     changed, follows = gan_preset("mnist-mlp").splitlines()
     assert changed == (
@@ -59,13 +70,14 @@ def test_a_preset_becomes_params_yaml(project: Path) -> None:
         "next: bring the data, as data/raw/away.zip is not here: images, in class folders or not, "
         "or set data.source to yours; then gan repro"
     )
-    assert params(project) == (project / "presets/mnist-mlp.yaml").read_text()
+    assert load_config(project / "params.yaml").network.latent_dim == 32
+    assert params(project).count("#") == DIGITS.count("#")
     assert leftovers(project) == set()
 
 
 def test_line_endings_are_no_changes(project: Path) -> None:
     gan_preset("digits")
-    (project / "params.yaml").write_bytes((project / "presets/digits.yaml").read_bytes().replace(b"\n", b"\r\n"))
+    (project / "params.yaml").write_bytes(DIGITS.encode().replace(b"\n", b"\r\n"))
     assert "nothing changed" in gan_preset("digits")
     assert "instead of preset digits" in gan_preset("mnist-mlp")
 
@@ -77,7 +89,7 @@ def test_work_of_the_user_is_kept_unless_forced(mine: bytes, project: Path) -> N
         gan_preset("digits")
     assert (project / "params.yaml").read_bytes() == mine
     assert "instead of changes of your own" in gan_preset("digits", "--force")
-    assert params(project) == (project / "presets/digits.yaml").read_text()
+    assert params(project) == DIGITS
     assert leftovers(project) == set()
 
 
@@ -99,10 +111,26 @@ def test_an_unknown_name_is_one_line_under_the_list(name: str, words: str, proje
     assert not (project / "params.yaml").exists()
 
 
-def test_a_preset_that_is_not_valid_is_not_written(project: Path) -> None:
-    (project / "presets/digits.yaml").write_text(DIGITS.replace("latent_dim", "latent_dmi", 1))
-    with pytest.raises(UserError, match=r"presets/digits\.yaml: network\.latent_dim: missing"):
-        gan_preset("digits")
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ("network:\n  latent_dmi: 3\n", r"network\.latent_dmi: not in the base \(presets/base\.yaml\)$"),
+        ("network:\n  latent_dim: -3\n", r"network\.latent_dim: found -3; "),
+        ("network:\n  latent_dim: 64\n", r"network\.latent_dim: equal to the base; remove it \(presets/base\.yaml\)$"),
+        ("network: [", "not valid YAML: "),
+        (None, "cannot be read "),
+    ],
+)
+def test_a_preset_that_is_not_valid_is_not_written(changes: str | None, line: str, project: Path) -> None:
+    if changes is None:
+        (project / "presets/base.yaml").unlink()
+    else:
+        (project / "presets/digits.yaml").write_text(changes)
+    for command in (["preset", "digits"], ["check", "presets/digits.yaml"]):
+        result = CliRunner().invoke(cli.app, command)
+        assert isinstance(result.exception, UserError)
+        assert re.search(rf"^\S*presets/(digits|base)\.yaml: {line}", str(result.exception))
+        assert "\n" not in str(result.exception)
     assert not (project / "params.yaml").exists()
 
 
@@ -113,8 +141,16 @@ def test_a_folder_without_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_preset_of_this_project_is_valid_and_says_what_it_is() -> None:
-    presets = known_presets(PRESET.parent.parent)
-    assert "digits" in {preset.name for preset in presets}
+    presets = known_presets(ROOT)
+    assert {"digits", "photos-256"} < {preset.name for preset in presets}
+    load_config(ROOT / "presets/base.yaml")
     for preset in presets:
         assert preset.description
-        assert load_config(preset.path).data.source
+        text = preset_text(preset.path)  # refuses what repeats the base
+        assert max(map(len, text.splitlines())) <= 120
+        assert parse_config(text, preset.path) == load_parameters(preset.path)
+        assert load_parameters(preset.path).register_.model_name == preset.name
+
+
+def test_params_yaml_is_the_preset_digits() -> None:
+    assert PRESET.read_text(encoding="utf-8") == preset_text(ROOT / "presets/digits.yaml")
