@@ -13,7 +13,7 @@ from ganlib.errors import UserError
 from pipelines.registry import promotion
 
 Command = tuple[str, str, str]  # promote or rollback, the version, the reason
-PRELOADED = ["mlflow.tracking.client", "pipelines.registry.promotion", "sqlalchemy"]
+PRELOADED = ["mlflow.tracking.client", "mlflow.pyfunc", "pipelines.registry.promotion", "sqlalchemy"]
 
 
 def run_command(model: str, command: Command) -> str:
@@ -87,5 +87,5 @@ def _arrange(number: signal.Signals, before_write: int) -> None:
 
         setattr(MlflowClient, name, signalled)
 
-    for name in ("set_registered_model_tag", "delete_registered_model_tag", "set_registered_model_alias"):
+    for name in ("set_registered_model_tag", "set_registered_model_alias"):
         arranged(name)

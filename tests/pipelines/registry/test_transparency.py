@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.ganlib.datasets.sources.image_files import data_options, encode, noise, pack_images, write_folder
 from typer.testing import CliRunner
 
 from ganlib.config import ImageSpec
@@ -20,6 +19,7 @@ from pipelines.stages.shell import write_png
 from pipelines.tracking import store
 from pipelines.tracking.runs import training_run
 from tests.configs import tiny_config
+from tests.ganlib.datasets.image_files import data_options, encode, noise, pack_images, write_folder
 
 NETWORK = tiny_config({"network.conditional": False}).network
 RGBA = noise(0, 16, 20, 4)
@@ -69,7 +69,7 @@ def test_the_registered_model_answers_with_rgba(generator: ImageGenerator) -> No
     sampler = model_code.Sampler()
     sampler.generator = generator
     (answer,) = sampler.predict([model_code.SampleRequest(count=2, seed=5)])
-    for text, pixels in zip(answer.images, generator.sample(seed=5, count=2), strict=True):
+    for text, pixels in zip(answer["images"], generator.sample(seed=5, count=2), strict=True):
         with Image.open(io.BytesIO(base64.b64decode(text))) as opened:
             assert (np.asarray(opened) == pixels).all()
 
