@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -64,6 +65,7 @@ def _work(
 ) -> None:
     os.environ.clear()
     os.environ.update(environ)
+    tempfile.tempdir = None  # what the server of forks has found
     os.chdir(folder)
     if mishap is not None:
         _arrange(*mishap)

@@ -18,7 +18,6 @@ from rich.text import Text
 from ganlib.errors import UserError
 from pipelines.registry.champion import CHALLENGER, CHAMPION, Say, hold_registry, move, read, settle, version_of
 from pipelines.registry.history import MAX_REASON_CHARACTERS, Ledger, Transition, one_line, shortened
-from pipelines.registry.versions import ensure_loadable
 from pipelines.tracking.store import LOCAL_DATABASE, URI_VARIABLE, configured, connect, reachable
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ def promote(name: str, version: str, reason: str, *, say: Say) -> str:
     """
     if version != CHALLENGER and not re.fullmatch(_VERSION, version, re.ASCII):
         raise UserError(f"VERSION={shortened(version)}: expected the number of a version, or {CHALLENGER}")
+    from pipelines.registry.versions import ensure_loadable
+
     why, who = _checked(reason), operator()
     with reachable():
         client = _connected()
@@ -70,6 +71,8 @@ def roll_back(name: str, reason: str, *, say: Say) -> str:
         UserError: no reason, no such model, no champion, none before it, it is deleted or cannot be loaded, or the
             store does not answer.
     """
+    from pipelines.registry.versions import ensure_loadable
+
     why, who = _checked(reason), operator()
     with reachable():
         client = _connected()

@@ -1,21 +1,26 @@
 """The registry: versions, the gate's decisions about them, and what is found of them later."""
 
 import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow.artifacts
 import pytest
+import torch
 
 from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Comparison
 from ganlib.evaluation.record import Evaluation
-from ganlib.packaging import generator_sha256
+from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
-from pipelines.registry.gate import NotComparable
+from pipelines.registry.gate import NotComparable, blaming_the_champion
 from pipelines.registry.register import Contest, logged_evaluation, register
 from pipelines.registry.verdict import Registration, Row, Verdict
 from pipelines.registry.versions import download_generator
+from pipelines.stages.shell import plain_errors
 from pipelines.tracking import delivery, store
 from pipelines.tracking.runs import attach_run, training_run
 from tests.mlflow_server import MlflowServer
@@ -146,6 +151,61 @@ def test_what_the_challenger_lacks_for_the_moment_is_no_verdict(project: Path) -
     with pytest.raises(UserError, match="no network; bring the file"):
         submit(two, 0.1, contest=lack_weights)
     assert "gate.promoted" not in store.connect().get_model_version("digits", "2").tags
+    assert submit(two, 0.1).verdict.promoted
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that holds a model card, but no model."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mounting, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_no_verdict(project: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+    verdict = submit(two, 2.99).verdict
+    before = state("digits")
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    with pytest.raises(UserError, match="No space left on device") as caught, plain_errors("register"):
+        submit(two, 2.99)
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    assert "\n" not in str(caught.value)
+    assert list(small_disk.iterdir()) == []
+    assert state("digits") == before
+    assert submit(two, 2.99).verdict == verdict
+
+
+def test_what_this_machine_lacks_is_no_verdict(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+
+    def starve(folder: Path) -> Comparison:
+        with blaming_the_champion():
+            ImageGenerator.load(folder)
+            torch.empty(10**15, dtype=torch.uint8)
+        raise AssertionError
+
+    with pytest.raises(UserError, match=r"^register: out of memory"), plain_errors("register"):
+        submit(two, 0.1, contest=starve)
+    # A loop of links stands for whatever keeps a folder from being looked at.
+    (stored,) = (
+        path for path in (project / "mlruns").rglob("generator.safetensors") if path.read_bytes() == weights(one)
+    )
+    model = stored.parents[2]
+    model.rename(model.with_name("elsewhere"))
+    model.symlink_to(model)
+    with pytest.raises(UserError, match=r"^register: Too many levels of symbolic links"), plain_errors("register"):
+        submit(two, 0.1)
+    assert "gate.promoted" not in store.connect().get_model_version("digits", "2").tags
+    model.unlink()
+    model.with_name("elsewhere").rename(model)
     assert submit(two, 0.1).verdict.promoted
 
 
