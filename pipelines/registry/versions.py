@@ -1,6 +1,7 @@
 """Generators as versions in the model registry: made, found again, and fetched."""
 
 import importlib.metadata
+import re
 import shutil
 import tempfile
 import time
@@ -29,6 +30,8 @@ REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors"
 
 _INPUT_EXAMPLE = [{"count": 1, "seed": 0}]
 _MLMODEL = "MLmodel"
+# Where several files cannot be had, MLflow tells of each, with where from before all.
+_FAILED_FILE = re.compile(r"##### File (.+) #####\n(.+)")
 
 # Writes the model card that names the version into a folder, and returns its path.
 WriteCard = Callable[[str, Path], Path]
@@ -254,9 +257,16 @@ def ensure_loadable(client: "MlflowClient", version: "ModelVersion") -> None:
 
 def _download(model_uri: str, folder: Path) -> Path:
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     address_all_of_mlflow()
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
+    except MlflowException as error:
+        first = _FAILED_FILE.search(str(error))
+        if first is None:
+            raise
+        raise MlflowException(f"{model_uri}: {first[2]} ({first[1]})") from error
 
 
 def _is_gone(client: "MlflowClient", version: "ModelVersion", uri: str) -> bool:
