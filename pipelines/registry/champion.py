@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-Say = Callable[[str], object]
+Say = Callable[[str], None]
 
 
 def hold_registry(say: Say) -> AbstractContextManager[locking.Lock]:

@@ -209,6 +209,7 @@ def fetch_version(client: "MlflowClient", version: "ModelVersion", folder: Path)
     from mlflow.exceptions import MlflowException
 
     uri = f"models:/{version.name}/{version.version}"
+    address_all_of_mlflow()
     try:
         if _is_gone(client, version, uri):
             raise NotAsRegistered("its files are gone")

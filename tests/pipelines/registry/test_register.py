@@ -270,7 +270,7 @@ def test_what_is_found_later_stands_with_the_run_of_the_version(project: Path) -
     client = store.connect()
     run = client.get_run(client.get_model_version("digits", "1").run_id)
     assert run.info.run_name == "first"
-    assert run.data.metrics == {"people/error_rate": 0.4}
+    assert run.data.metrics == {"people/error_rate": 0.4, "test/domain/fid": 3.0}
 
 
 def test_the_local_store_is_not_called_one_of_the_users_choice(project: Path) -> None:
