@@ -186,19 +186,19 @@ def generator_sha256(folder: Path) -> str:
     for name in (DESCRIPTION, WEIGHTS):
         try:
             digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-        except OSError:
-            raise UserError(f"{folder / name}: cannot be read; run the train stage") from None
+        except FileNotFoundError:
+            raise UserError(f"{folder / name}: missing; run the train stage") from None
     return digest.hexdigest()
 
 
 @contextmanager
 def _damage_told(folder: Path) -> Iterator[None]:
-    """Whatever a missing or damaged file leads to, as one line."""
+    """Whatever a missing or damaged file leads to, as one line; what the machine lacks is no damage."""
     try:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or folder}: missing; restore it, or run the train stage") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: damaged generator ({reason}); restore it or train it again") from None
 
@@ -207,7 +207,10 @@ def _load_weights(network: nn.Module, folder: Path, name: str) -> None:
     with _damage_told(folder):
         # Copies: in the file, tensors lie at odd addresses, at which the same sums round differently.
         weights = {key: tensor.clone() for key, tensor in load_file(folder / name).items()}
-        network.load_state_dict(weights, assign=True)
+        try:
+            network.load_state_dict(weights, assign=True)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

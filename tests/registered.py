@@ -113,8 +113,11 @@ def submit(
 ) -> Registration:
     """Register it; a contest finds the scores that were last submitted, and a difference that is sure to 0.1."""
     SCORES[generator_sha256(folder)] = score
-    card = folder.parent / "MODEL_CARD.md"
-    card.write_text(f"# {name}, {score:g}\n", encoding="utf-8")
+
+    def write_card(version: str, folder: Path) -> Path:
+        card = folder / "MODEL_CARD.md"
+        card.write_text(f"# {name} {version}, {score:g}\n", encoding="utf-8")
+        return card
 
     def meet(champion: Path) -> Comparison:
         return comparison(compared(score, SCORES[generator_sha256(champion)]))
@@ -123,7 +126,7 @@ def submit(
         options=options or gate_options(name),
         experiment=name,
         generator_folder=folder,
-        model_card=card,
+        write_card=write_card,
         evaluation=evaluation_of(folder, score, measured_on=measured_on),
         tags=TAGS,
         contest=contest or meet,
@@ -131,8 +134,8 @@ def submit(
 
 
 def told_history(name: str) -> list[tuple[object, ...]]:
-    """The transitions of a model, oldest first, without dates, tokens and places."""
-    kept = ("action", "origin", "target", "who", "why", "state")
+    """The transitions of a model, oldest first, without dates and tokens."""
+    kept = ("action", "origin", "target", "who", "why")
     transitions = read(store.connect(), name).transitions
     return [tuple(asdict(each)[key] for key in kept) for each in transitions]
 

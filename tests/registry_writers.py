@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -13,7 +14,7 @@ from ganlib.errors import UserError
 from pipelines.registry import promotion
 
 Command = tuple[str, str, str]  # promote or rollback, the version, the reason
-PRELOADED = ["mlflow.tracking.client", "pipelines.registry.promotion", "sqlalchemy"]
+PRELOADED = ["mlflow.tracking.client", "mlflow.pyfunc", "pipelines.registry.promotion", "sqlalchemy"]
 
 
 def run_command(model: str, command: Command) -> str:
@@ -64,6 +65,7 @@ def _work(
 ) -> None:
     os.environ.clear()
     os.environ.update(environ)
+    tempfile.tempdir = None  # what the server of forks has found
     os.chdir(folder)
     if mishap is not None:
         _arrange(*mishap)
@@ -87,5 +89,5 @@ def _arrange(number: signal.Signals, before_write: int) -> None:
 
         setattr(MlflowClient, name, signalled)
 
-    for name in ("set_registered_model_tag", "delete_registered_model_tag", "set_registered_model_alias"):
+    for name in ("set_registered_model_tag", "set_registered_model_alias"):
         arranged(name)

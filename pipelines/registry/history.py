@@ -1,40 +1,40 @@
 """Who held the alias `champion`, when, and why: the transitions, as data.
 
-Each transition is one tag of the registered model, under a key of its own that only its writer and whoever clears
-up after it ever write again. (Tags of a version would go with the version.) It is written as begun before the alias
-moves and as done afterwards. The alias is the truth: a transition that was broken off counts as done if the alias is
-where it should have gone, and as abandoned otherwise; and where the alias is not where the transitions say,
-somebody has moved it by other means, which becomes a transition too.
+Each transition is one tag of the registered model, written once, after the alias has moved. (Tags of a version would
+go with the version.) Before that it is written as the intent: one tag, which every move overwrites. The alias is the
+truth. Where it is not where the last transition left it, either the intent has arrived and its writer died before it
+could say so, or somebody has moved the alias by other means, which becomes a transition too.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from ganlib.errors import UserError
 
 Action = Literal["promote", "rollback", "outside"]
-State = Literal["begun", "done", "abandoned"]
 GATE = "gate"
 UNKNOWN = "unknown"
 MAX_REASON_CHARACTERS = 1000  # a database keeps 5000 of a tag, which holds the rest of the transition as well
 
 _PREFIX = "history."
+_KEY = re.compile(r"history\.[0-9]{6,}\.[a-z0-9]+")
+INTENT = "history_intent"
 
 
 @dataclass(frozen=True)
 class Transition:
     """One move of the alias.
 
-    `number` orders them and `token` tells those of two writers at the same moment apart. `origin` and `target` are
-    versions, None where the alias was or is given to none; `generator` is the digest of the target's generator,
-    empty if unknown; `place` says in which project folder of which machine the writer ran; `when` is in UTC.
+    `key` is its tag: a number that orders them, and a token that tells those of two machines at one moment apart.
+    `origin` and `target` are versions, None where the alias was or is given to none; `generator` is the digest of the
+    target's generator, empty if unknown; `when` is in UTC.
     """
 
-    number: int
-    token: str
+    key: str
     action: Action
     origin: str | None
     target: str | None
@@ -42,91 +42,56 @@ class Transition:
     who: str
     why: str
     when: str
-    place: str
-    state: State
-
-    @property
-    def key(self) -> str:
-        """Of the tag."""
-        return f"{_PREFIX}{self.number:06d}.{self.token}"
 
     def to_tag(self) -> str:
         """The tag's value."""
-        value = asdict(self)
-        del value["number"], value["token"]
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "key"}, ensure_ascii=False)
+
+    def to_intent(self) -> str:
+        """The value of the tag of the intent."""
+        return json.dumps(asdict(self), ensure_ascii=False)
 
     def to_json(self) -> dict[str, Any]:
         """What `gan history --json` tells."""
-        return {
-            "when": self.when,
-            "who": self.who,
-            "action": self.action,
-            "from": self.origin,
-            "to": self.target,
-            "why": self.why,
-            "took_effect": self.state == "done",
-        }
+        told = {"when": self.when, "who": self.who, "action": self.action}
+        return told | {"from": self.origin, "to": self.target, "why": self.why}
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The aliases of a registered model at one moment, and its transitions, oldest first."""
+    """The aliases of a registered model at one moment, its transitions, oldest first, and what was last intended."""
 
     model_name: str
     champion: str | None
     challenger: str | None
     transitions: tuple[Transition, ...]
+    intent: Transition | None
 
-    @property
-    def unfinished(self) -> tuple[Transition, ...]:
-        """Those begun and neither done nor abandoned: their writers are at it, or dead."""
-        return tuple(each for each in self.transitions if each.state == "begun")
+    def next_key(self, token: str) -> str:
+        """Of a transition after all others."""
+        last = int(self.transitions[-1].key.split(".")[1]) if self.transitions else 0
+        return f"{_PREFIX}{last + 1:06d}.{token}"
 
-    @property
-    def done(self) -> tuple[Transition, ...]:
-        """Those that took effect."""
-        return tuple(each for each in self.transitions if each.state == "done")
-
-    @property
-    def next_number(self) -> int:
-        """For a transition after all others."""
-        return max((each.number for each in self.transitions), default=0) + 1
-
-    def settled(self) -> "Ledger":
-        """The same with nothing left begun; of several that aim at the champion the first is taken for the mover."""
-        transitions: list[Transition] = []
-        credited = False
-        for each in self.transitions:
-            if each.state == "begun":
-                arrived = not credited and each.target == self.champion and each.origin != each.target
-                credited = credited or arrived
-                each = replace(each, state="done" if arrived else "abandoned")
-            transitions.append(each)
-        return replace(self, transitions=tuple(transitions))
-
-    def moved_outside(self) -> Transition | None:
-        """The move that was not made here, if the alias is not where the transitions left it.
-
-        Its key follows from its number, so that two who notice it at once write it once.
-        """
-        expected = self.done[-1].target if self.done else None
+    def unwritten(self) -> Transition | None:
+        """The move that the alias has made and the transitions do not tell."""
+        expected = self.transitions[-1].target if self.transitions else None
         if self.champion == expected:
             return None
-        if not self.done:
+        if self.intent is not None and (self.intent.origin, self.intent.target) == (expected, self.champion):
+            return self.intent
+        if not self.transitions:
             why = "Was champion already when this history began."
         elif self.champion is None:
             why = "The alias was removed, or its version deleted, outside gan; noticed at this time."
         else:
             why = "The alias was moved outside gan; noticed at this time."
-        return Transition(
-            self.next_number, "outside", "outside", expected, self.champion, "", UNKNOWN, why, now(), "", "done"
-        )
+        # The token is none, so that two who notice it at once write it once.
+        return Transition(self.next_key("outside"), "outside", expected, self.champion, "", UNKNOWN, why, now())
 
     def previous(self) -> str | None:
         """The version that a rollback restores: the one that held the alias before the champion got it."""
         holders: list[str] = []
-        for each in self.done:
+        for each in self.transitions:
             if each.action == "rollback":
                 del holders[-1:]
             if each.target is not None and holders[-1:] != [each.target]:
@@ -141,7 +106,7 @@ class Ledger:
         """
         names: dict[str, str] = {}
         taken: dict[str, Transition] = {}
-        for each in self.done:
+        for each in self.transitions:
             if each.origin is not None:
                 loser = names.get(each.origin, each.origin)
                 if each.who == GATE:
@@ -154,24 +119,25 @@ class Ledger:
         return taken.get(generator) or taken.get(version)
 
 
-def parse(tags: Mapping[str, str], model_name: str) -> tuple[Transition, ...]:
-    """The transitions among a registered model's tags, oldest first.
+def parse(tags: Mapping[str, str], model_name: str) -> tuple[tuple[Transition, ...], Transition | None]:
+    """The transitions among a registered model's tags, oldest first, and the intent.
 
     Raises:
         UserError: one of them is damaged.
     """
     found = [_parse_one(key, value, model_name) for key, value in tags.items() if key.startswith(_PREFIX)]
-    return tuple(sorted(found, key=lambda each: (each.number, each.token)))
+    intent = _parse_one(INTENT, tags[INTENT], model_name) if INTENT in tags else None
+    return tuple(sorted(found, key=lambda each: each.key)), intent
 
 
-def _parse_one(key: str, value: str, model_name: str) -> Transition:
-    number, _, token = key.removeprefix(_PREFIX).partition(".")
+def _parse_one(tag: str, value: str, model_name: str) -> Transition:
     try:
-        fields = json.loads(value)
-    except ValueError:
+        fields = {"key": tag} | json.loads(value)
+    except (ValueError, TypeError):
         fields = None
     match fields:
         case {
+            "key": str(key),
             "action": action,
             "origin": (str() | None) as origin,
             "target": (str() | None) as target,
@@ -179,12 +145,10 @@ def _parse_one(key: str, value: str, model_name: str) -> Transition:
             "who": str(who),
             "why": str(why),
             "when": str(when),
-            "place": str(place),
-            "state": state,
-        } if number.isdecimal() and action in get_args(Action) and state in get_args(State):
-            return Transition(int(number), token, action, origin, target, generator, who, why, when, place, state)
+        } if _KEY.fullmatch(key) and action in get_args(Action):
+            return Transition(key, action, origin, target, generator, who, why, when)
     raise UserError(
-        f"model {model_name}: the tag {one_line(key)} is no entry of its history (found {one_line(value)[:80]!r}); "
+        f"model {model_name}: the tag {one_line(tag)} is no entry of its history (found {one_line(value)[:80]!r}); "
         "delete the tag on MLflow's page of the model"
     )
 

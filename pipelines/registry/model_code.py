@@ -1,11 +1,22 @@
 """The registered model, as code: MLflow stores this file and runs it wherever the model is loaded.
 
-It needs mlflow, the model's own requirements and the copy of ganlib logged beside it, nothing else.
+It needs mlflow and the model's own requirements, nothing else: the ganlib that the model was logged with is one of its
+artifacts, and is imported under a name of its own. Models with different code, and an installed ganlib, work beside
+each other in one process.
 """
 
+import ast
 import base64
+import hashlib
+import importlib
 import io
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import CodeType, ModuleType
 from typing import Any, Self
 
 import mlflow
@@ -17,9 +28,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ganlib.errors import UserError
-from ganlib.packaging import ImageGenerator
-
 MAX_IMAGES = 256
 
 
@@ -28,10 +36,11 @@ class SampleRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    # MLflow's signature calls optional what may be None, whatever its default.
     count: int | None = Field(None, ge=1, le=MAX_IMAGES, description="1 when neither count nor labels is given")
     labels: list[str] | None = Field(None, min_length=1, max_length=MAX_IMAGES)
-    seed: int = Field(0, ge=0, lt=2**32)
-    truncation: float = Field(1.0, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**32, description="0 when not given")
+    truncation: float | None = Field(None, gt=0, le=1, description="1 when not given; lower is less varied")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -52,47 +61,47 @@ class Sampler(PythonModel):
     """Draws images; the same request gives the same bytes."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the generator from the model's artifacts."""
-        self.generator = ImageGenerator.load(Path(context.artifacts["generator"]))
+        """Read the generator from the model's artifacts, with the code that lies beside it."""
+        packaging = import_package(Path(context.artifacts["ganlib"]), "packaging")
+        self.generator = packaging.ImageGenerator.load(Path(context.artifacts["generator"]))
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[SampleRequest], params: dict[str, Any] | None = None
     ) -> list[Samples]:
-        """Answer each request; the same request gives the same images."""
-        return [self._draw(request) for request in model_input]
+        """Answer each request with a dict of the fields of `Samples`, in Python as over HTTP."""
+        # MLflow describes the answer by the annotation, and hands out what is returned.
+        return [self._draw(request).model_dump() for request in model_input]  # type: ignore[misc]
 
     def _draw(self, request: SampleRequest) -> Samples:
-        names = self.generator.image.classes
-        count = request.count or 1
-        try:
-            if request.labels is not None:
-                labels = self._indices(request.labels)
-            elif self.generator.conditional:
-                labels = [index % len(names) for index in range(count)]
-            else:
-                labels = None
-            images = self.generator.sample(
-                seed=request.seed,
-                count=count if labels is None else None,
-                labels=labels,
-                truncation=request.truncation,
-            )
-        except UserError as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        names, count, seed = self.generator.image.classes, request.count or 1, request.seed or 0
+        if request.labels is not None:
+            labels = self._indices(request.labels)
+        elif self.generator.conditional:
+            labels = [index % len(names) for index in range(count)]
+        else:
+            labels = None
+        images = self.generator.sample(
+            seed=seed,
+            count=count if labels is None else None,
+            labels=labels,
+            truncation=1.0 if request.truncation is None else request.truncation,
+        )
         return Samples(
-            seed=request.seed,
-            labels=[names[index] for index in labels or []],
-            images=[_png(image) for image in images],
+            seed=seed, labels=[names[index] for index in labels or []], images=[_png(image) for image in images]
         )
 
     def _indices(self, wanted: list[str]) -> list[int]:
         names = self.generator.image.classes
         if not self.generator.conditional:
-            raise UserError("labels: this generator is unconditional; ask for a count instead")
+            raise _refused("labels: this generator is unconditional; ask for a count instead")
         unknown = [name for name in wanted if name not in names]
         if unknown:
-            raise UserError(f"labels: no class {unknown[0]!r}; expected some of {', '.join(names)}")
+            raise _refused(f"labels: no class {unknown[0]!r}; expected some of {', '.join(names)}")
         return [names.index(name) for name in wanted]
+
+
+def _refused(message: str) -> MlflowException:
+    return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:
@@ -100,6 +109,62 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def import_package(folder: Path, module: str) -> ModuleType:
+    """Import a module of the package in a folder, under a name that follows from the package's content.
+
+    Two folders of the same content share their modules; nothing else of that name is seen, used or replaced.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    name = f"{folder.name}_{digest.hexdigest()[:16]}"
+    if name not in sys.modules:
+        sys.meta_path.insert(0, _Finder(name, folder))  # before that of a try that failed
+    return importlib.import_module(f"{name}.{module}")
+
+
+class _Finder(MetaPathFinder):
+    """Finds a package and what is below it in its folder."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._folder = name, folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == self._name:
+            file = str(self._folder / "__init__.py")
+            return spec_from_file_location(fullname, file, loader=_Loader(fullname, file))
+        if path and fullname.startswith(f"{self._name}."):
+            return FileFinder(path[0], (_Loader, [".py"])).find_spec(fullname)
+        return None
+
+
+class _Loader(SourceFileLoader):
+    """Reads source that calls its package by its public name; no byte code, which is kept for that name, is used."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = Path(self.path)
+        private = fullname.partition(".")[0]
+        public = private.rpartition("_")[0]
+        tree = ast.parse(path.read_bytes(), str(path))
+
+        def renamed(name: str) -> str:
+            root, dot, rest = name.partition(".")
+            return f"{private}{dot}{rest}" if root == public else name
+
+        for node in ast.walk(tree):
+            match node:
+                case ast.ImportFrom(module=str(module), level=0):
+                    node.module = renamed(module)
+                case ast.Import(names=aliases):
+                    for alias in aliases:
+                        alias.name = renamed(alias.name)
+                case ast.Name(id=name):
+                    node.id = renamed(name)
+        return compile(tree, str(path), "exec")
 
 
 mlflow.models.set_model(Sampler())

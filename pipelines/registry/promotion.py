@@ -7,18 +7,15 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from rich.table import Column, Table
 
 from ganlib.errors import UserError
-from pipelines import paths
 from pipelines.console import plain_console
-from pipelines.registry.champion import CHALLENGER, REGISTRY_LOCK, Say, Wish, move, pairs, read, read_at_one_moment
-from pipelines.registry.history import MAX_REASON_CHARACTERS, Transition, one_line, shortened
+from pipelines.registry.champion import CHALLENGER, CHAMPION, Say, hold_registry, move, read, settle, version_of
+from pipelines.registry.history import MAX_REASON_CHARACTERS, Ledger, Transition, one_line, shortened
 from pipelines.tracking.store import LOCAL_DATABASE, URI_VARIABLE, configured, connect, reachable
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 MOST_CHARACTERS_OF_WHY = 200
 # MLflow keeps it in 32 bits.
 _VERSION = r"\d{1,9}"
-_UNEFFECTIVE = {"begun": "not finished", "abandoned": "did not take effect"}
 
 
 def promote(name: str, version: str, reason: str, *, say: Say) -> str:
@@ -44,18 +40,25 @@ def promote(name: str, version: str, reason: str, *, say: Say) -> str:
         What has happened, for people.
 
     Raises:
-        UserError: no reason, no such model or version, or the store does not answer.
+        UserError: no reason, no such model or version, it cannot be loaded, or the store does not answer.
     """
     if version != CHALLENGER and not re.fullmatch(_VERSION, version, re.ASCII):
         raise UserError(f"VERSION={shortened(version)}: expected the number of a version, or {CHALLENGER}")
-    why = _checked(reason)
-    with _registry(say) as client:
-        target = str(int(version)) if version != CHALLENGER else read(client, name).challenger
-        if target is None:
-            raise UserError(f"model {name}: no version has the alias {CHALLENGER}; give the number of a version")
-        moved = move(client, name, Wish("promote", target, operator(), why), say=say)
-    if moved is None:
-        return f"model {name}: version {target} is the champion already; nothing changed"
+    from pipelines.registry.versions import ensure_loadable
+
+    why, who = _checked(reason), operator()
+    with reachable():
+        client = _connected()
+        with hold_registry(say):
+            ledger, _ = settle(client, name)
+            target = str(int(version)) if version != CHALLENGER else ledger.challenger
+            if target is None:
+                raise UserError(f"model {name}: no version has the alias {CHALLENGER}; give the number of a version")
+            if target == ledger.champion:
+                return f"model {name}: version {target} is the champion already; nothing changed"
+            found = version_of(client, name, target)
+            ensure_loadable(client, found)
+            moved = move(client, ledger, "promote", found, who=who, why=why)
     return f"model {name}: version {target} is the champion now; before: {moved.origin or 'none'}"
 
 
@@ -63,13 +66,39 @@ def roll_back(name: str, reason: str, *, say: Say) -> str:
     """Give the alias back to the version that held it before the champion; arguments and result as for `promote`.
 
     Raises:
-        UserError: no reason, no such model, no champion, none before it, it is deleted, or the store does not answer.
+        UserError: no reason, no such model, no champion, none before it, it is deleted or cannot be loaded, or the
+            store does not answer.
     """
-    why = _checked(reason)
-    with _registry(say) as client:
-        moved = move(client, name, Wish("rollback", None, operator(), why), say=say)
-    assert moved is not None  # the version before is another one
+    from pipelines.registry.versions import ensure_loadable
+
+    why, who = _checked(reason), operator()
+    with reachable():
+        client = _connected()
+        with hold_registry(say):
+            ledger, moved = settle(client, name)
+            if moved is None or (moved.action, moved.who, moved.why) != ("rollback", who, why):
+                target = version_of(client, name, _before(ledger))
+                ensure_loadable(client, target)
+                moved = move(client, ledger, "rollback", target, who=who, why=why)
     return f"model {name}: version {moved.target} is the champion again; rolled back: {moved.origin}"
+
+
+def _before(ledger: Ledger) -> str:
+    """The version that a rollback gives the alias to."""
+    name = ledger.model_name
+    if ledger.champion is None:
+        last = next((each.origin for each in reversed(ledger.transitions) if each.origin is not None), None)
+        advice = "promote one" if last is None else f"the last was {last}: `gan promote {last} --reason …`"
+        raise UserError(
+            f"model {name}: no version has the alias {CHAMPION}, so there is nothing to roll back; {advice}"
+        )
+    previous = ledger.previous()
+    if previous is None:
+        raise UserError(
+            f"model {name}: version {ledger.champion} is the first champion known, so there is none to go back to; "
+            "choose another with `gan promote VERSION --reason …`"
+        )
+    return previous
 
 
 def history(name: str) -> tuple[Transition, ...]:
@@ -79,15 +108,13 @@ def history(name: str) -> tuple[Transition, ...]:
         UserError: no such model, or the store does not answer.
     """
     with reachable():
-        ledger = read_at_one_moment(_connected(), name)
-    # One that is begun may still be under way: only that it has arrived is certain.
-    shown = [after if after.state == "done" else each for each, after in pairs(ledger)]
-    outside = ledger.settled().moved_outside()
-    return tuple(reversed([*shown, outside] if outside is not None else shown))
+        ledger = read(_connected(), name)
+    late = ledger.unwritten()
+    return tuple(reversed(ledger.transitions if late is None else (*ledger.transitions, late)))
 
 
 def as_json(transitions: Sequence[Transition]) -> str:
-    """The transitions for programs: a list of objects with when, who, action, from, to, why and took_effect."""
+    """The transitions for programs: a list of objects with when, who, action, from, to and why."""
     return json.dumps([each.to_json() for each in transitions], indent=2, ensure_ascii=False)
 
 
@@ -100,11 +127,10 @@ def show(name: str, transitions: Sequence[Transition]) -> None:
         Column("when (UTC)", no_wrap=True), "action", Column("from → to", no_wrap=True), "who", Column("why", ratio=1)
     )
     for each in transitions:
-        action = each.action if each.state == "done" else f"{each.action}: {_UNEFFECTIVE[each.state]}"
         versions = f"{each.origin or 'none'} → {each.target or 'none'}"
         when, who = each.when.replace("T", " ").removesuffix("Z"), each.who.partition(" <")[0]
-        cells = (when, action, versions, who, textwrap.shorten(each.why, MOST_CHARACTERS_OF_WHY, placeholder=" …"))
-        table.add_row(*map(one_line, cells), style="" if each.state == "done" else "dim")
+        cells = (when, each.action, versions, who, textwrap.shorten(each.why, MOST_CHARACTERS_OF_WHY, placeholder=" …"))
+        table.add_row(*map(one_line, cells))
     plain_console().print(table)
 
 
@@ -134,24 +160,6 @@ def _checked(reason: str) -> str:
     if len(why) > MAX_REASON_CHARACTERS:
         raise UserError(f"--reason: {len(why)} characters, expected at most {MAX_REASON_CHARACTERS}; shorten it")
     return why
-
-
-@contextmanager
-def _registry(say: Say) -> Iterator["MlflowClient"]:
-    """A client, with the lock that the register stage holds too."""
-    with reachable():
-        client = _connected()
-        paths.SCRATCH.mkdir(exist_ok=True)
-        lock = FileLock(REGISTRY_LOCK)
-        try:
-            lock.acquire(timeout=0.1)
-        except Timeout:
-            say(f"waiting for another gan command or the register stage to finish ({REGISTRY_LOCK})")
-            lock.acquire()
-        try:
-            yield client
-        finally:
-            lock.release()
 
 
 def _connected() -> "MlflowClient":

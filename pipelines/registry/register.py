@@ -13,23 +13,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from pydantic import ValidationError
 
 from ganlib.config import RegisterOptions
 from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Comparison
 from ganlib.evaluation.record import Evaluation
-from ganlib.packaging import generator_sha256
+from ganlib.packaging import generator_sha256, read_description
 from pipelines import environment, paths
-from pipelines.registry.champion import CHALLENGER, CHAMPION, REGISTRY_LOCK, Overtaken, Say, Wish, move, settle
-from pipelines.registry.gate import NotComparable, Opponent, blaming_the_champion, decide, metric_of
+from pipelines.registry.champion import CHALLENGER, CHAMPION, Say, hold_registry, move, settle
+from pipelines.registry.gate import NotComparable, Opponent, decide, metric_of
 from pipelines.registry.history import GATE, UNKNOWN, Ledger, shortened
 from pipelines.registry.verdict import Registration, Verdict, table_from_tag
-from pipelines.registry.versions import fetch_generator, find_or_create_version
+from pipelines.registry.versions import (
+    NotAsRegistered,
+    WriteCard,
+    ensure_loadable,
+    fetch_version,
+    find_or_create_version,
+    keep_card,
+)
 from pipelines.tracking.delivery import GENERATOR_SHA256
-from pipelines.tracking.runs import deliver_pending
-from pipelines.tracking.store import connect, is_passing, reachable, reason
+from pipelines.tracking.runs import deliver_pending, quality
+from pipelines.tracking.store import connect, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,7 +53,7 @@ def register(
     options: RegisterOptions,
     experiment: str,
     generator_folder: Path,
-    model_card: Path,
+    write_card: WriteCard,
     evaluation: Evaluation,
     tags: Mapping[str, str],
     contest: Contest,
@@ -59,7 +65,7 @@ def register(
         options: model name and gate.
         experiment: where the run that made the generator is.
         generator_folder: what `ImageGenerator.save` wrote.
-        model_card: kept with the model.
+        write_card: makes the card that is kept with the model.
         evaluation: of the generator.
         tags: set on the version: git commit, data hash, parameters hash.
         contest: called with the champion's folder.
@@ -69,7 +75,7 @@ def register(
         UserError: the store does not answer, the generator is missing, or it was not this one or not by the gate's
             metric that was evaluated.
     """
-    digest = generator_sha256(generator_folder)
+    digest, made = generator_sha256(generator_folder), read_description(generator_folder)
     if evaluation.generator_sha256 != digest:
         raise UserError(f"{paths.EVALUATION}: is about another generator than {generator_folder}; evaluate again")
     identity = {
@@ -80,13 +86,20 @@ def register(
         "measured_on": evaluation.measured_on,
     }
     deliver_pending()
-    paths.SCRATCH.mkdir(exist_ok=True)
-    with FileLock(REGISTRY_LOCK), reachable(), _patient():
+    with hold_registry(say), reachable(), _patient():
         client = connect()
-        artifacts = {"generator": generator_folder, "model_card": model_card}
-        version = find_or_create_version(client, options.model_name, experiment, artifacts, identity)
+        version = find_or_create_version(
+            client,
+            options.model_name,
+            experiment,
+            generator_folder,
+            identity,
+            figures=quality(evaluation.figures()),
+            seen_images=int(made.provenance["seen_images"]),
+        )
+        keep_card(client, version, write_card)
         client.set_registered_model_alias(options.model_name, CHALLENGER, version.version)
-        return _judge(client, options, version, evaluation, contest, say)
+        return _judge(client, options, version, evaluation, contest)
 
 
 @contextmanager
@@ -109,22 +122,23 @@ def _judge(
     version: "ModelVersion",
     evaluation: Evaluation,
     contest: Contest,
-    say: Say,
 ) -> Registration:
-    """Decide, write the decision down, and only then move the alias; anew if people move it in the meantime."""
+    """Decide, write the decision down, and only then move the alias; anew if somebody moves it in the meantime."""
     name, number = options.model_name, str(version.version)
-    ledger, _ = settle(client, name, say=say)
+    ledger, _ = settle(client, name)
     champion_number = ledger.champion
     if champion_number == number:
         return _already_champion(options, version, evaluation, ledger)
     opponent = None
     try:
         if champion_number is not None:
-            opponent = _meet(client.get_model_version(name, champion_number), evaluation, contest)
+            opponent = _meet(client, client.get_model_version(name, champion_number), evaluation, contest)
         verdict = _heed_people(decide(options, evaluation, opponent), ledger, version)
     except NotComparable as error:
         told = f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}."
         verdict = Verdict(promoted=False, reason=told, table=())
+    if verdict.promoted:
+        ensure_loadable(client, version)
     remeasured = opponent is not None and opponent.remeasured
     gate = {
         "gate.metric": options.metric,
@@ -141,11 +155,10 @@ def _judge(
         client.set_model_version_tag(name, number, key, value)
     client.update_model_version(name, number, description=verdict.reason)
     if verdict.promoted:
-        wish = Wish("promote", number, GATE, shortened(verdict.reason))
-        try:
-            move(client, name, wish, say=say, seen=champion_number)
-        except Overtaken:
-            return _judge(client, options, version, evaluation, contest, say)
+        ledger, _ = settle(client, name)
+        if ledger.champion != champion_number:
+            return _judge(client, options, version, evaluation, contest)
+        move(client, ledger, "promote", version, who=GATE, why=shortened(verdict.reason))
     aliases = (CHALLENGER, CHAMPION) if verdict.promoted else (CHALLENGER,)
     return _registration(options, version, aliases, champion_number, remeasured, verdict)
 
@@ -192,7 +205,7 @@ def _already_champion(
 ) -> Registration:
     """Nothing moves; the decision that made it champion is told again, in the terms of its time."""
     recorded = version.tags
-    last = ledger.done[-1]
+    last = ledger.transitions[-1]
     then = _terms(options, version)
     changed = then != options or recorded.get("gate.measured_on") != evaluation.measured_on
     since = "Settings, data or code have changed since the decision. " if changed else ""
@@ -224,26 +237,18 @@ def _terms(options: RegisterOptions, version: "ModelVersion") -> RegisterOptions
         raise UserError(f"{whose}: one of the tags {names} is damaged ({found}); delete it") from None
 
 
-def _meet(champion: "ModelVersion", evaluation: Evaluation, contest: Contest) -> Opponent:
+def _meet(client: "MlflowClient", champion: "ModelVersion", evaluation: Evaluation, contest: Contest) -> Opponent:
     """The champion beside the challenger, on today's data.
 
     Raises:
-        NotComparable: its files are gone or damaged, or the contest finds it so.
-        mlflow.exceptions.MlflowException, OSError: the store does not answer just now.
+        NotComparable: surely the champion's own fault, or the contest finds it so.
+        mlflow.exceptions.MlflowException, OSError: the store, the network or this machine fails.
     """
-    from mlflow.exceptions import MlflowException
-
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with blaming_the_champion():
-                generator = fetch_generator(f"models:/{champion.name}/{champion.version}", Path(folder))
-                digest = generator_sha256(generator)
-        except (MlflowException, OSError) as error:
-            if is_passing(error):
-                raise
-            raise NotComparable(f"its files cannot be had ({reason(error)})") from None
-        if digest != champion.tags.get(GENERATOR_SHA256, digest):
-            raise NotComparable("its stored generator is not the one that was registered")
+            _, generator = fetch_version(client, champion, Path(folder))
+        except NotAsRegistered as error:
+            raise NotComparable(str(error)) from None
         comparison = contest(generator)
     remeasured = champion.tags.get("measured_on") != evaluation.measured_on
     return Opponent(str(champion.version), comparison, remeasured)

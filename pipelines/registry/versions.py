@@ -1,18 +1,23 @@
 """Generators as versions in the model registry: made, found again, and fetched."""
 
 import importlib.metadata
+import re
 import shutil
+import tempfile
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import ganlib
 from ganlib.errors import UserError
+from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
 from pipelines.tracking.delivery import GENERATOR_SHA256, attach, find_or_create_experiment
-from pipelines.tracking.store import address_all_of_mlflow, connect, reachable
+from pipelines.tracking.store import address_all_of_mlflow, connect, reachable, reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,22 +25,41 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_CODE = Path(__file__).with_name("model_code.py")
+PACKAGE = Path(ganlib.__file__).parent
 REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
 
 _INPUT_EXAMPLE = [{"count": 1, "seed": 0}]
+_MLMODEL = "MLmodel"
+# Where several files cannot be had, MLflow tells of each, with where from before all.
+_FAILED_FILE = re.compile(r"##### File (.+) #####\n(.+)")
+
+# Writes the model card that names the version into a folder, and returns its path.
+WriteCard = Callable[[str, Path], Path]
+
+
+class NotAsRegistered(UserError):
+    """A version's files are gone from a store that answers, or are not those that were registered."""
 
 
 def find_or_create_version(
-    client: "MlflowClient", name: str, experiment: str, artifacts: Mapping[str, Path], identity: Mapping[str, str]
+    client: "MlflowClient",
+    name: str,
+    experiment: str,
+    generator: Path,
+    identity: Mapping[str, str],
+    figures: Mapping[str, float],
+    seen_images: int,
 ) -> "ModelVersion":
-    """The version that already holds this generator, its tags and its card brought up to date, or a new one.
+    """The version that already holds this generator, its tags brought up to date, or a new one; with its figures.
 
     Args:
         client: of the store.
         name: of the registered model, which is made if need be.
         experiment: where the run that made the generator is.
-        artifacts: kept with the model; `generator` is its folder, `model_card` what is said of it.
+        generator: its folder.
         identity: tags of the version, among them the generator's SHA-256.
+        figures: of its quality, as metrics of the logged model.
+        seen_images: in its training.
     """
     from mlflow.exceptions import MlflowException
 
@@ -43,38 +67,71 @@ def find_or_create_version(
     found = client.search_model_versions(f"name = '{name}' and tags.{GENERATOR_SHA256} = '{digest}'")
     if found:
         version = min(found, key=lambda each: int(each.version))
-        changed = {key: value for key, value in identity.items() if version.tags.get(key) != value}
-        if changed:
-            _renew_card(client, version, artifacts["model_card"])
-        for key, value in changed.items():
-            client.set_model_version_tag(name, version.version, key, value)
+        for key, value in identity.items():
+            if version.tags.get(key) != value:
+                client.set_model_version_tag(name, version.version, key, value)
+        _log_figures(client, experiment, version, figures, seen_images)
         return client.get_model_version(name, version.version)
     run_id = attach(client, experiment, digest, {})
     experiment_id = find_or_create_experiment(client, experiment)
-    model = _find_or_log_model(client, experiment_id, run_id, artifacts, digest)
+    model = _find_or_log_model(client, experiment_id, run_id, generator, digest, seen_images)
     try:
         client.create_registered_model(name, description="Image generator; versions pass a gate to become champion.")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(
+    version = client.create_model_version(
         name, source=f"models:/{model.model_id}", run_id=run_id, tags=dict(identity), model_id=model.model_id
     )
+    _log_figures(client, experiment, version, figures, seen_images)
+    return version
 
 
-def _renew_card(client: "MlflowClient", version: "ModelVersion", card: Path) -> None:
-    """Before the tags are: whoever is stopped in between does it again."""
+def keep_card(client: "MlflowClient", version: "ModelVersion", write_card: WriteCard) -> None:
+    """Store the card with the version's model; it names the version, so that it cannot be written before."""
+    with _unless_deleted(), tempfile.TemporaryDirectory() as folder:
+        card = write_card(str(version.version), Path(folder))
+        client.log_model_artifact(_model_id(version), str(card), "artifacts")
+
+
+def _log_figures(
+    client: "MlflowClient", experiment: str, version: "ModelVersion", figures: Mapping[str, float], seen_images: int
+) -> None:
+    """Those that the logged model does not show yet; MLflow keeps the metrics of a logged model with a run."""
+    from mlflow.entities import Metric
+
+    with _unless_deleted():
+        model = client.get_logged_model(_model_id(version))
+        newest = {each.key: each.value for each in sorted(model.metrics or (), key=lambda each: each.timestamp)}
+        now_ms = time.time_ns() // 1_000_000
+        missing = [
+            Metric(key, value, now_ms, seen_images, model_id=model.model_id)
+            for key, value in figures.items()
+            if newest.get(key) != value
+        ]
+        if missing:
+            run_id = attach(client, experiment, version.tags[GENERATOR_SHA256], {})
+            client.log_batch(run_id, metrics=missing)
+
+
+@contextmanager
+def _unless_deleted() -> Iterator[None]:
+    """A model or run that a person has deleted takes card and figures with it."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.log_model_artifact((version.source or "").removeprefix("models:/"), str(card), "artifacts")
+        yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a person has deleted the model, and its card with it
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
 
 
+def _model_id(version: "ModelVersion") -> str:
+    return (version.source or "").removeprefix("models:/")
+
+
 def _find_or_log_model(
-    client: "MlflowClient", experiment_id: str, run_id: str, artifacts: Mapping[str, Path], digest: str
+    client: "MlflowClient", experiment_id: str, run_id: str, generator: Path, digest: str, seen_images: int
 ) -> "LoggedModel":
     """A complete logged model of this generator; incomplete ones of an interrupted try are removed."""
     import mlflow
@@ -94,17 +151,15 @@ def _find_or_log_model(
         params=client.get_run(run_id).data.params,
     )
     address_all_of_mlflow()
-    with _copies(artifacts) as copies, warnings.catch_warnings():
-        # MLflow's own types provoke this when mlflow.pyfunc is imported.
-        warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
+    with quiet_pyfunc(), _copies(generator=generator, ganlib=PACKAGE) as artifacts:
         Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
             run_id=run_id,
             model_id=model.model_id,
+            step=seen_images,
             python_model=str(MODEL_CODE),
-            artifacts={name: str(path) for name, path in copies.items()},
-            code_paths=[str(Path(ganlib.__file__).parent)],
+            artifacts=artifacts,
             pip_requirements=_requirements(),
             input_example=_INPUT_EXAMPLE,
         )
@@ -112,13 +167,20 @@ def _find_or_log_model(
 
 
 @contextmanager
-def _copies(artifacts: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+def _copies(**folders: Path) -> Iterator[dict[str, str]]:
     """Files in the place of links, such as DVC makes into its cache: MLflow refuses those that leave their folder."""
-    with TemporaryDirectory() as folder:
-        copies = {name: Path(folder) / path.name for name, path in artifacts.items()}
-        for name, path in artifacts.items():
-            (shutil.copytree if path.is_dir() else shutil.copy2)(path, copies[name])
-        yield copies
+    with tempfile.TemporaryDirectory() as root:
+        for name, folder in folders.items():
+            shutil.copytree(folder, Path(root, name), ignore=shutil.ignore_patterns("__pycache__"))
+        yield {name: str(Path(root, name)) for name in folders}
+
+
+@contextmanager
+def quiet_pyfunc() -> Iterator[None]:
+    """Silence what MLflow's own types provoke when mlflow.pyfunc is imported."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
+        yield
 
 
 def _requirements() -> list[str]:
@@ -130,26 +192,115 @@ def download_generator(model_uri: str, folder: Path) -> Path:
     """Fetch the generator of a registered model, such as `models:/digits@champion`, below `folder`; its folder.
 
     Raises:
-        UserError: the store does not answer or has no such model.
+        UserError: the store does not answer or has no such model, or it is no model of a generator.
     """
     with reachable():
         connect()
-        return fetch_generator(model_uri, folder)
+        return _generator_in(_download(model_uri, folder), model_uri)
 
 
-def fetch_generator(model_uri: str, folder: Path) -> Path:
-    """The same from a store that is connected.
+def fetch_version(client: "MlflowClient", version: "ModelVersion", folder: Path) -> tuple[Path, Path]:
+    """Fetch a version as it was registered below `folder`; the folders of its model and of its generator.
 
     Raises:
-        mlflow.exceptions.MlflowException, OSError: no such model, or its files are gone.
-        UserError: it is no model of a generator.
+        NotAsRegistered: surely the version's own fault.
+        mlflow.exceptions.MlflowException, OSError: the store, the network or this machine fails.
     """
+    from mlflow.exceptions import MlflowException
+
+    uri = f"models:/{version.name}/{version.version}"
+    address_all_of_mlflow()
+    try:
+        if _is_gone(client, version, uri):
+            raise NotAsRegistered("its files are gone")
+        model = _download(uri, folder)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise NotAsRegistered(f"its files are gone ({reason(error)})") from None
+    try:
+        generator = _generator_in(model, uri)
+    except UserError as error:
+        raise NotAsRegistered(str(error)) from None
+    lacking = [name for name in (DESCRIPTION, WEIGHTS) if not (generator / name).exists()]
+    if lacking:
+        raise NotAsRegistered(f"its files are gone (no {lacking[0]})")
+    digest = generator_sha256(generator)
+    if digest != version.tags.get(GENERATOR_SHA256, digest):
+        raise NotAsRegistered("its stored generator is not the one that was registered")
+    return model, generator
+
+
+def ensure_loadable(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Load a version as whoever uses it will, and compare its generator with the one that was registered.
+
+    Raises:
+        UserError: it is not as registered or cannot be loaded.
+        mlflow.exceptions.MlflowException, OSError: the store, the network or this machine fails.
+    """
+
+    def refusal(why: object) -> UserError:
+        told = f"model {version.name}: version {version.version} cannot be loaded ({why})"
+        return UserError(f"{told}; choose another with `gan promote VERSION --reason …`")
+
+    with quiet_pyfunc(), tempfile.TemporaryDirectory() as folder:
+        import mlflow.pyfunc
+
+        try:
+            model, _ = fetch_version(client, version, Path(folder))
+        except NotAsRegistered as error:
+            raise refusal(error) from None
+        try:
+            mlflow.pyfunc.load_model(str(model))
+        except Exception as error:  # the model's own code may raise anything
+            raise refusal(f"{type(error).__name__}: {reason(error)}") from None
+
+
+def _download(model_uri: str, folder: Path) -> Path:
     import mlflow
-    from mlflow.models import Model
+    from mlflow.exceptions import MlflowException
 
     address_all_of_mlflow()
-    local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
-    artifacts = Model.load(str(local)).flavors["python_function"].get("artifacts", {})
-    if "generator" not in artifacts:
-        raise UserError(f"{model_uri}: holds no generator; expected a model made by the register stage")
-    return local / str(artifacts["generator"]["path"])
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(folder)))
+    except MlflowException as error:
+        first = _FAILED_FILE.search(str(error))
+        if first is None:
+            raise
+        raise MlflowException(f"{model_uri}: {first[2]} ({first[1]})") from error
+
+
+def _is_gone(client: "MlflowClient", version: "ModelVersion", uri: str) -> bool:
+    """Whether the store says for certain that it has no files of the version.
+
+    Raises:
+        mlflow.exceptions.MlflowException, OSError: it cannot tell now.
+    """
+    import mlflow
+
+    location = urlsplit(client.get_model_version_download_uri(version.name, version.version))
+    if location.scheme not in {"", "file"}:
+        return _MLMODEL not in {each.path for each in mlflow.artifacts.list_artifacts(uri)}
+    try:
+        # MLflow takes a folder that may not be read for one that is not there.
+        Path(url2pathname(location.path), _MLMODEL).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
+
+
+def _generator_in(model: Path, model_uri: str) -> Path:
+    """The generator's folder in a model that was fetched.
+
+    Raises:
+        UserError: it is no model of a generator.
+    """
+    import yaml
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        artifacts = Model.load(str(model)).flavors["python_function"]["artifacts"]
+        return model / str(artifacts["generator"]["path"])
+    except (MlflowException, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{model_uri}: holds no generator; expected a model made by the register stage") from None

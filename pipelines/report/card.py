@@ -16,14 +16,15 @@ TASK = "unconditional-image-generation"
 WORST_SHOWN = 3
 
 
-def write_card(facts: Facts, path: Path) -> None:
-    """Write the card, which is replaced as a whole or not at all; the same facts give the same bytes."""
+def write_card(facts: Facts, version: str, path: Path) -> None:
+    """Write the card of a registered version, replaced as a whole or not at all; the same facts give the same bytes."""
     metrics = facts.evaluation.metrics
     text = render(
         "MODEL_CARD.md.jinja",
         facts=facts,
         front_matter=yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True, width=10_000),
         name=facts.config.register_.model_name,
+        version=version,
         source=_data_name(facts),
         penalties=_penalties(facts),
         worst=_worst(facts.evaluation),

@@ -111,11 +111,8 @@ def _print(result: Evaluation) -> None:
 
 
 def _log(result: Evaluation, experiment: str, seen_images: int) -> None:
-    figures = {
-        f"test/{group}/{name}": value for group, each in result.figures().items() for name, value in each.items()
-    }
     with runs.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
-        log.metrics(figures, seen_images)
+        log.metrics(runs.quality(result.figures()), seen_images)
         for path in (paths.EVALUATION, paths.METRICS, paths.PICTURES):
             log.artifact(path, paths.EVALUATION_ARTIFACTS)
 

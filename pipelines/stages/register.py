@@ -1,6 +1,5 @@
 """Stage: the gate, the model registry, and the report about both."""
 
-import tempfile
 from pathlib import Path
 
 from ganlib.config import load_config
@@ -41,20 +40,23 @@ def main() -> None:
             return compare(challenger, drawn(champion), reference, config.register_, config.evaluate)
 
     facts = gather(Path(), tags)
-    with tempfile.TemporaryDirectory() as folder:
-        card = Path(folder, paths.MODEL_CARD.name)
-        write_card(facts, card)
-        registration = register(
-            options=config.register_,
-            experiment=config.tracking.experiment,
-            generator_folder=paths.GENERATOR,
-            model_card=card,
-            evaluation=facts.evaluation,
-            tags=tags,
-            contest=contest,
-            say=say,
-        )
-    write_card(facts, paths.MODEL_CARD)
+
+    def card(version: str, folder: Path) -> Path:
+        path = folder / paths.MODEL_CARD.name
+        write_card(facts, version, path)
+        return path
+
+    registration = register(
+        options=config.register_,
+        experiment=config.tracking.experiment,
+        generator_folder=paths.GENERATOR,
+        write_card=card,
+        evaluation=facts.evaluation,
+        tags=tags,
+        contest=contest,
+        say=say,
+    )
+    write_card(facts, registration.version, paths.MODEL_CARD)
     write_json(paths.REGISTRATION, registration.model_dump(mode="json"))
     say(f"register: {registration.verdict.reason}")
     beside = logged_evaluation(registration.model_name, registration.champion_version)

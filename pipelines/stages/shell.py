@@ -84,7 +84,7 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
 def _scarcity(error: Exception) -> str | None:
     """What to say where memory or disk ran out, which torch and safetensors report as errors of their own."""
     text = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
+    if isinstance(error, MemoryError) or any(words in text for words in ("out of memory", "allocate memory")):
         return "out of memory; lower the widths in network or train.batch_size"
     if any(words in text for words in ("PytorchStreamWriter", "file write failed", "Error while serializing")):
         return f"a file could not be written, most likely because the disk is full; make room ({text.splitlines()[0]})"

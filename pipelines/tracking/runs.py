@@ -28,6 +28,7 @@ __all__ = [
     "check_store",
     "deliver_pending",
     "ensure_store",
+    "quality",
     "surroundings",
     "training_run",
 ]
@@ -170,6 +171,11 @@ def deliver_pending() -> None:
         deliver_orphans(paths.SPOOL, MlflowStore())
     except Unreachable as error:
         raise UserError(f"{paths.SPOOL}: not delivered ({error}); try again when the store answers") from None
+
+
+def quality(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The figures of an evaluation under the names that they have in MLflow, such as `test/domain/fid`."""
+    return {f"test/{group}/{name}": value for group, each in figures.items() for name, value in each.items()}
 
 
 def surroundings() -> dict[str, str]:

@@ -100,6 +100,13 @@ def test_damaged_files_are_one_line(name: str, damage: str, tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_what_the_machine_refuses_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "generator.json").mkdir()
+    for read in (ImageGenerator.load, generator_sha256):
+        with pytest.raises(IsADirectoryError):
+            read(tmp_path)
+
+
 @pytest.mark.parametrize("network", [DCGAN, UNCONDITIONAL, R3GAN, BATCH_NORM])
 def test_the_critic_comes_back(network: NetworkOptions, tmp_path: Path) -> None:
     critic = make_critic(network)

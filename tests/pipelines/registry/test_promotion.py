@@ -3,9 +3,10 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -16,17 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganlib.errors import UserError
+from ganlib.packaging import generator_sha256
 from pipelines import cli
-from pipelines.registry import champion, promotion
-from pipelines.registry.champion import read
+from pipelines.registry import promotion
+from pipelines.registry.champion import move, read
 from pipelines.registry.history import Ledger
-from pipelines.tracking import store
+from pipelines.registry.versions import quiet_pyfunc
+from pipelines.tracking import delivery, store
+from tests.configs import ROOT
 from tests.mlflow_server import MlflowServer, free_port, wait_until
-from tests.registered import ADA, be_ada, told_history
+from tests.registered import ADA, be_ada, make_generator, told_history
 from tests.registry_writers import Command, Writers, run_command
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +42,60 @@ def writers() -> Writers:
     return Writers()
 
 
-def create(name: str, versions: int = 4, champion: str | None = None) -> str:
-    """A registered model with versions that hold nothing."""
+CODE = """
+import mlflow
+from mlflow.pyfunc.model import PythonModel
+
+
+class Small(PythonModel):
+    def load_context(self, context):
+        open(context.artifacts["generator"] + "/generator.json").close()
+
+    def predict(self, model_input: list[int]) -> list[int]:
+        return model_input
+
+
+mlflow.models.set_model(Small())
+"""
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that holds a generator and loads quickly, as it would be registered."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "code.py").write_text(CODE)
+    artifacts = {"generator": str(make_generator(folder / "generator", 1))}
+    with quiet_pyfunc():
+        import mlflow.pyfunc
+
+        mlflow.pyfunc.save_model(
+            folder / "model", python_model=str(folder / "code.py"), artifacts=artifacts, pip_requirements=[]
+        )
+    return folder / "model"
+
+
+def log(model: Path) -> str:
+    """The id of a logged model with these files."""
     client = store.connect()
-    client.create_registered_model(name)
-    for number in range(1, versions + 1):
-        client.create_model_version(name, source="s3://nowhere/model", tags={"generator_sha256": f"digest{number}"})
-    if champion is not None:
-        client.set_registered_model_alias(name, "champion", champion)
+    store.address_all_of_mlflow()
+    logged = client.create_logged_model(delivery.find_or_create_experiment(client, "small"), name="generator")
+    client.log_model_artifacts(logged.model_id, str(model))
+    client.finalize_logged_model(logged.model_id, "READY")
+    return str(logged.model_id)
+
+
+def create(name: str, model: Path, versions: int = 4) -> str:
+    """A registered model with versions that share their files."""
+    store.connect().create_registered_model(name)
+    add_versions(name, log(model), versions, generator_sha256(model / "artifacts" / "generator"))
     return name
+
+
+def add_versions(name: str, model_id: str, count: int, digest: str) -> None:
+    for _ in range(count):
+        store.connect().create_model_version(
+            name, source=f"models:/{model_id}", model_id=model_id, tags={"generator_sha256": digest}
+        )
 
 
 def ledger(name: str) -> Ledger:
@@ -62,8 +110,8 @@ def roll_back(name: str, why: str = "worse") -> str:
     return promotion.roll_back(name, why, say=print)
 
 
-def test_a_rollback_restores_the_version_before(project: Path) -> None:
-    name = create("digits")
+def test_a_rollback_restores_the_version_before(project: Path, small_model: Path) -> None:
+    name = create("digits", small_model)
     assert promote(name, "2") == "model digits: version 2 is the champion now; before: none"
     assert promote(name, "4", "  sharper\nthrees ") == "model digits: version 4 is the champion now; before: 2"
     promote(name, "1")
@@ -76,11 +124,11 @@ def test_a_rollback_restores_the_version_before(project: Path) -> None:
     with pytest.raises(UserError, match="version 2 is the first champion known, so there is none to go back to"):
         roll_back(name)
     assert told_history(name) == [
-        ("promote", None, "2", ADA, "better", "done"),
-        ("promote", "2", "4", ADA, "sharper threes", "done"),
-        ("promote", "4", "1", ADA, "better", "done"),
-        ("rollback", "1", "4", ADA, "worse", "done"),
-        ("rollback", "4", "2", ADA, "worse", "done"),
+        ("promote", None, "2", ADA, "better"),
+        ("promote", "2", "4", ADA, "sharper threes"),
+        ("promote", "4", "1", ADA, "better"),
+        ("rollback", "1", "4", ADA, "worse"),
+        ("rollback", "4", "2", ADA, "worse"),
     ]
     promote(name, "3")
     roll_back(name)
@@ -89,8 +137,8 @@ def test_a_rollback_restores_the_version_before(project: Path) -> None:
     assert promote(name, "challenger").startswith("model digits: version 3 is the champion now")
 
 
-def test_mistakes_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = create("digits", 3)
+def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = create("digits", small_model, 3)
     client = store.connect()
 
     def refused(command: Command, words: str, model: str = name) -> None:
@@ -184,11 +232,11 @@ def names() -> Iterator[str]:
     return (f"model{number}" for number in range(10_000))
 
 
-def test_any_sequence_does_what_the_plain_model_does(server: MlflowServer, names: Iterator[str]) -> None:
-    @settings(max_examples=12)
-    @given(st.lists(STEPS, min_size=4, max_size=14))
+def test_any_sequence_does_what_the_plain_model_does(project: Path, small_model: Path, names: Iterator[str]) -> None:
+    @settings(max_examples=8)
+    @given(st.lists(STEPS, min_size=4, max_size=12))
     def check(steps: list[tuple[str, str | None]]) -> None:
-        name, plain, client = create(next(names), 3), Plain(), store.connect()
+        name, plain, client = create(next(names), small_model, 3), Plain(), store.connect()
         for action, version in steps:
             if action == "promote":
                 assert version is not None
@@ -212,18 +260,17 @@ def test_any_sequence_does_what_the_plain_model_does(server: MlflowServer, names
 def check_true_history(name: str, said: dict[Command, str]) -> None:
     """Each command that says it moved the alias did so once, in an order that the plain model agrees with."""
     found = ledger(name)
-    assert {each.state for each in found.transitions} == {"done"}
-    assert all(one.target == other.origin for one, other in pairwise(found.done))
-    assert found.champion == found.done[-1].target
+    assert all(one.target == other.origin for one, other in pairwise(found.transitions))
+    assert found.champion == found.transitions[-1].target
     plain = Plain()
-    for each in found.done:
+    for each in found.transitions:
         assert each.target is not None
         assert plain.roll_back() if each.action == "rollback" else plain.promote(each.target)
         assert plain.moves[-1] == (each.action, each.origin, each.target)
     moved = {
         reason: text for (_, _, reason), text in said.items() if "nothing changed" not in text and "error" not in text
     }
-    assert sorted(each.why for each in found.done) == sorted(moved)
+    assert sorted(each.why for each in found.transitions) == sorted(moved)
     refused = [text for text in said.values() if "error" in text]
     assert all("first champion known" in text or "nothing to roll back" in text for text in refused)
 
@@ -237,13 +284,18 @@ def commands(source: random.Random, who: str, count: int) -> list[Command]:
 
 @pytest.mark.parametrize("where", ["two folders and a server", "one folder and a SQLite file"])
 def test_two_processes_race(
-    where: str, project: Path, writers: Writers, session_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    where: str,
+    project: Path,
+    small_model: Path,
+    writers: Writers,
+    session_server: MlflowServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folders = [project, project]
     if where.startswith("two"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", session_server.uri)
         folders = [project / "a", project / "b"]
-    name = create("raced", 4)
+    name = create("raced", small_model)
     source = random.Random(0)
     work = [commands(source, who, 8) for who in "ab"]
     said = [project / f"{who}.json" for who in "ab"]
@@ -267,22 +319,25 @@ PROMOTE: Command = ("promote", "3", "why")
 ROLLBACK: Command = ("rollback", "", "why")
 
 
-def prepared(name: str) -> str:
-    create(name)
-    promote(name, "1")
-    promote(name, "2")
+def prepared(name: str, model: Path) -> str:
+    create(name, model)
+    client = store.connect()
+    for version in "12":
+        move(client, read(client, name), "promote", client.get_model_version(name, version), who=ADA, why="better")
     return name
 
 
 @pytest.mark.parametrize("command", [PROMOTE, ROLLBACK], ids=lambda command: str(command[0]))
-def test_killed_before_any_write_and_run_again(command: Command, server: MlflowServer, writers: Writers) -> None:
-    expected_name = prepared(f"whole-{command[0]}")
+def test_killed_before_any_write_and_run_again(
+    command: Command, project: Path, small_model: Path, writers: Writers
+) -> None:
+    expected_name = prepared("whole", small_model)
     run_command(expected_name, command)
     expected = told_history(expected_name)
     assert len(expected) == 3
     for before_write in range(4):
-        name = prepared(f"killed-{command[0]}-{before_write}")
-        exit_code = run_to_end(writers, Path.cwd(), name, command, before_write)
+        name = prepared(f"killed-{before_write}", small_model)
+        exit_code = run_to_end(writers, project, name, command, before_write)
         assert exit_code == (0 if before_write == 3 else -signal.SIGKILL)
         if before_write < 3:
             assert "error" not in run_command(name, command)
@@ -290,56 +345,110 @@ def test_killed_before_any_write_and_run_again(command: Command, server: MlflowS
         assert ledger(name).champion == expected[-1][2]
 
 
-def test_killed_and_another_command_run(server: MlflowServer, writers: Writers) -> None:
-    announced = prepared("announced")
-    run_to_end(writers, Path.cwd(), announced, PROMOTE, 1)
-    assert [each.state for each in promotion.history(announced)] == ["begun", "done", "done"]
-    roll_back(announced)
-    assert [(*entry[:3], entry[5]) for entry in told_history(announced)[2:]] == [
-        ("promote", "2", "3", "abandoned"), ("rollback", "2", "1", "done"),
-    ]  # fmt: skip
-    moved = prepared("moved")
-    run_to_end(writers, Path.cwd(), moved, PROMOTE, 2)
-    assert [each.state for each in promotion.history(moved)] == ["done", "done", "done"]
+def test_killed_and_something_else_done(project: Path, small_model: Path, writers: Writers) -> None:
+    intended = prepared("intended", small_model)
+    run_to_end(writers, project, intended, PROMOTE, 1)
+    assert len(promotion.history(intended)) == 2
+    roll_back(intended)
+    assert [entry[:4] for entry in told_history(intended)[2:]] == [("rollback", "2", "1", ADA)]
+    moved = prepared("moved", small_model)
+    run_to_end(writers, project, moved, PROMOTE, 2)
+    assert (promotion.history(moved)[0].who, promotion.history(moved)[0].why) == (ADA, "why")
     roll_back(moved)
-    assert [(*entry[:3], entry[5]) for entry in told_history(moved)[2:]] == [
-        ("promote", "2", "3", "done"), ("rollback", "3", "2", "done"),
+    assert [entry[:4] for entry in told_history(moved)[2:]] == [
+        ("promote", "2", "3", ADA), ("rollback", "3", "2", ADA),
     ]  # fmt: skip
+    taken = prepared("taken", small_model)
+    run_to_end(writers, project, taken, PROMOTE, 2)
+    store.connect().set_registered_model_alias(taken, "champion", "4")
+    assert [(each.action, each.origin, each.target) for each in promotion.history(taken)[:1]] == [("outside", "2", "4")]
 
 
-def test_of_another_folder_is_waited_for(
-    server: MlflowServer, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(champion, "LEASE_S", 1.5)
-    name = prepared("elsewhere")
-    run_to_end(writers, project / "other", name, PROMOTE, 1)
+def test_a_command_waits_for_another(project: Path, small_model: Path, writers: Writers) -> None:
+    name = prepared("waited", small_model)
+    process = writers.start(project, name, [PROMOTE], mishap=(signal.SIGSTOP, 1))
+    assert process.pid is not None
+    wait_until(lambda: ledger(name).intent != ledger(name).transitions[-1], "the intent", timeout_s=120)
     heard: list[str] = []
-    start = time.monotonic()
-    promotion.promote(name, "4", "mine", say=heard.append)
-    assert time.monotonic() - start > 1.5
-    assert heard == [f"waiting at most 1.5 s for {ADA} to promote version 3"]
-    assert [(entry[2], entry[5]) for entry in told_history(name)[2:]] == [("3", "abandoned"), ("4", "done")]
+    second = threading.Thread(target=promotion.promote, args=(name, "4", "mine"), kwargs={"say": heard.append})
+    second.start()
+    wait_until(lambda: bool(heard), "that it waits", timeout_s=120)
+    assert heard[0].startswith(f"waiting for process {process.pid} (since ")
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(60)
+    second.join(60)
+    assert [entry[1:5] for entry in told_history(name)[2:]] == [("2", "3", ADA, "why"), ("3", "4", ADA, "mine")]
 
 
-def test_suspended_for_too_long_and_woken_up(
-    server: MlflowServer, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_machines_at_once_are_told_apart(
+    server: MlflowServer, small_model: Path, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(champion, "LEASE_S", 0.2)
-    name = prepared("suspended")
-    process = writers.start(project / "other", name, [PROMOTE], mishap=(signal.SIGSTOP, 1))
-    wait_until(lambda: bool(ledger(name).unfinished), "the announcement")
-    promote(name, "4")
+    """Their locks are not the same; nobody's reason is lost, and what holds is what the history ends with."""
+    name = prepared("apart", small_model)
+    (project / "tmp").mkdir()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TMPDIR", str(project / "tmp"))
+        process = writers.start(project / "other", name, [PROMOTE], mishap=(signal.SIGSTOP, 1))
+    wait_until(lambda: ledger(name).intent != ledger(name).transitions[-1], "the intent", timeout_s=120)
+    promote(name, "4", "mine")
     assert process.pid is not None
     os.kill(process.pid, signal.SIGCONT)
     process.join(60)
-    assert "error: model suspended: others have moved the alias" in (project / "other" / "said.json").read_text()
-    assert ledger(name).champion == "4"
-    assert [(entry[2], entry[5]) for entry in told_history(name)[2:]] == [("3", "abandoned"), ("4", "done")]
-    roll_back(name)
-    assert ledger(name).champion == "2"
+    told = promotion.history(name)
+    assert {each.why for each in told} >= {"why", "mine"}
+    assert told[0].target == ledger(name).champion == "3"
+    promote(name, "1", "after")
+    assert told_history(name)[-1][1:3] == ("3", "1")
 
 
-def test_the_commands(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def damaged(model: Path, damage: str) -> None:
+    match damage:
+        case "all":
+            shutil.rmtree(model)
+        case "weights":
+            (model / "artifacts/generator/generator.safetensors").unlink()
+        case "exchanged":
+            make_generator(model / "artifacts/generator", 2)
+        case "description":
+            (model / "MLmodel").write_text("{")
+        case _:
+            (model / "code.py").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("all", "its files are gone"),
+        ("weights", "its files are gone (no generator.safetensors)"),
+        ("exchanged", "its stored generator is not the one that was registered"),
+        ("description", "holds no generator"),
+        ("code", "code.py"),
+    ],
+)
+def test_what_cannot_be_loaded_never_becomes_champion(
+    damage: str, words: str, project: Path, small_model: Path
+) -> None:
+    name = create("digits", small_model, 2)
+    client, model_id = store.connect(), log(small_model)
+    add_versions(name, model_id, 2, client.get_model_version(name, "1").tags["generator_sha256"])
+    promote(name, "3")
+    promote(name, "1")
+    (stored,) = (project / "mlruns").rglob(f"{model_id}/artifacts")
+    damaged(stored, damage)
+    before = dict(client.get_registered_model(name))
+    for command in (("promote", "3", "x"), ("promote", "4", "x"), ("rollback", "", "x")):
+        said = run_command(name, command)
+        assert said.startswith("error: model digits: version ")
+        assert words in said
+        assert said.endswith("choose another with `gan promote VERSION --reason …`")
+        assert "\n" not in said
+    assert dict(client.get_registered_model(name)) == before
+    assert promote(name, "2").endswith("version 2 is the champion now; before: 1")
+
+
+def test_the_commands(
+    project: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def gan(*arguments: str) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["gan", *arguments])
         with pytest.raises(SystemExit) as caught:
@@ -348,7 +457,7 @@ def test_the_commands(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         return caught.value.code, out, err
 
     monkeypatch.setenv("COLUMNS", "120")
-    create("digits")
+    create("digits", small_model)
     model = ("--model", "digits")
     assert gan("history", *model) == (0, "model digits: no version has been champion yet\n", "")
     assert gan("history", "--json", *model)[1] == "[]\n"
@@ -359,9 +468,8 @@ def test_the_commands(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (code, out) == (0, "model digits: version 2 is the champion again; rolled back: 3\n")
     assert gan("promote", "9", "--reason", "x", *model)[2].startswith("error: model digits: version 9 is not in")
     newest, _, oldest = json.loads(gan("history", "--json", *model)[1])
-    assert {key: newest[key] for key in ("who", "action", "from", "to", "why", "took_effect")} == {
+    assert {key: newest[key] for key in ("who", "action", "from", "to", "why")} == {
         "who": ADA, "action": "rollback", "from": "3", "to": "2", "why": "eights look like threes",
-        "took_effect": True,
     }  # fmt: skip
     assert abs(datetime.now(UTC) - datetime.fromisoformat(newest["when"])) < timedelta(minutes=1)
     assert (oldest["from"], oldest["why"]) == (None, "good ?[31m[red]")

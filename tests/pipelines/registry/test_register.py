@@ -1,21 +1,26 @@
 """The registry: versions, the gate's decisions about them, and what is found of them later."""
 
 import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow.artifacts
 import pytest
+import torch
 
 from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Comparison
 from ganlib.evaluation.record import Evaluation
-from ganlib.packaging import generator_sha256
+from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
-from pipelines.registry.gate import NotComparable
+from pipelines.registry.gate import NotComparable, blaming_the_champion
 from pipelines.registry.register import Contest, logged_evaluation, register
 from pipelines.registry.verdict import Registration, Row, Verdict
 from pipelines.registry.versions import download_generator
+from pipelines.stages.shell import plain_errors
 from pipelines.tracking import delivery, store
 from pipelines.tracking.runs import attach_run, training_run
 from tests.mlflow_server import MlflowServer
@@ -133,7 +138,7 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     stored.write_bytes(weights(two))
     stays("its stored generator is not the one that was registered")
     shutil.rmtree(stored.parents[2])
-    stays("its files cannot be had (No such artifact: 'MLmodel')")
+    stays("its files are gone")
 
 
 def test_what_the_challenger_lacks_for_the_moment_is_no_verdict(project: Path) -> None:
@@ -146,6 +151,61 @@ def test_what_the_challenger_lacks_for_the_moment_is_no_verdict(project: Path) -
     with pytest.raises(UserError, match="no network; bring the file"):
         submit(two, 0.1, contest=lack_weights)
     assert "gate.promoted" not in store.connect().get_model_version("digits", "2").tags
+    assert submit(two, 0.1).verdict.promoted
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that holds a model card, but no model."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mounting, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_no_verdict(project: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+    verdict = submit(two, 2.99).verdict
+    before = state("digits")
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    with pytest.raises(UserError, match="No space left on device") as caught, plain_errors("register"):
+        submit(two, 2.99)
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    assert "\n" not in str(caught.value)
+    assert list(small_disk.iterdir()) == []
+    assert state("digits") == before
+    assert submit(two, 2.99).verdict == verdict
+
+
+def test_what_this_machine_lacks_is_no_verdict(project: Path) -> None:
+    one, two = (make_generator(project / f"generator{seed}", seed) for seed in (1, 2))
+    submit(one, 3.0)
+
+    def starve(folder: Path) -> Comparison:
+        with blaming_the_champion():
+            ImageGenerator.load(folder)
+            torch.empty(10**15, dtype=torch.uint8)
+        raise AssertionError
+
+    with pytest.raises(UserError, match=r"^register: out of memory"), plain_errors("register"):
+        submit(two, 0.1, contest=starve)
+    # A loop of links stands for whatever keeps a folder from being looked at.
+    (stored,) = (
+        path for path in (project / "mlruns").rglob("generator.safetensors") if path.read_bytes() == weights(one)
+    )
+    model = stored.parents[2]
+    model.rename(model.with_name("elsewhere"))
+    model.symlink_to(model)
+    with pytest.raises(UserError, match=r"^register: Too many levels of symbolic links"), plain_errors("register"):
+        submit(two, 0.1)
+    assert "gate.promoted" not in store.connect().get_model_version("digits", "2").tags
+    model.unlink()
+    model.with_name("elsewhere").rename(model)
     assert submit(two, 0.1).verdict.promoted
 
 
@@ -190,7 +250,7 @@ def test_the_card_of_a_version_is_brought_up_to_date(kind: str, project: Path, r
     submit(folder, 4.0, name=name, measured_on="ref2")
     model = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/1", dst_path=str(project / "got")))
     (card,) = model.rglob("MODEL_CARD.md")
-    assert card.read_text(encoding="utf-8") == f"# {name}, 4\n"
+    assert card.read_text(encoding="utf-8") == f"# {name} 1, 4\n"
     assert generator_sha256(download_generator(f"models:/{name}/1", project / "again")) == generator_sha256(folder)
 
 
@@ -210,7 +270,7 @@ def test_what_is_found_later_stands_with_the_run_of_the_version(project: Path) -
     client = store.connect()
     run = client.get_run(client.get_model_version("digits", "1").run_id)
     assert run.info.run_name == "first"
-    assert run.data.metrics == {"people/error_rate": 0.4}
+    assert run.data.metrics == {"people/error_rate": 0.4, "test/domain/fid": 3.0}
 
 
 def test_the_local_store_is_not_called_one_of_the_users_choice(project: Path) -> None:
@@ -227,7 +287,7 @@ def test_an_evaluation_of_something_else_is_refused(project: Path) -> None:
 
     def attempt(evaluation: Evaluation) -> None:
         register(
-            options=gate_options(), experiment="m", generator_folder=one, model_card=project / "card.md",
+            options=gate_options(), experiment="m", generator_folder=one, write_card=lambda *_: project,
             evaluation=evaluation, tags={}, contest=lambda _: comparison(compared(1, 2)),
         )  # fmt: skip
 

@@ -69,7 +69,7 @@ def test_the_registered_model_answers_with_rgba(generator: ImageGenerator) -> No
     sampler = model_code.Sampler()
     sampler.generator = generator
     (answer,) = sampler.predict([model_code.SampleRequest(count=2, seed=5)])
-    for text, pixels in zip(answer.images, generator.sample(seed=5, count=2), strict=True):
+    for text, pixels in zip(answer["images"], generator.sample(seed=5, count=2), strict=True):
         with Image.open(io.BytesIO(base64.b64decode(text))) as opened:
             assert (np.asarray(opened) == pixels).all()
 
