@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from ganlib.config import ImageSpec, RunConfig
+from ganlib.config import ImageSpec, RunConfig, load_config
 from ganlib.datasets.packed.manifest import Manifest, SplitSummary
 from ganlib.evaluation.record import (
     FORMAT_VERSION,
@@ -29,6 +29,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import image_grid
 from pipelines import paths
 from pipelines.registry.verdict import Registration, Row, Verdict
+from pipelines.report.facts import Facts, gather
 from tests import evaluations
 from tests.configs import tiny_values
 
@@ -241,3 +242,8 @@ def _copying(p_value: float, share: float, nearest: int) -> Copying:
         copying=-0.42,
         suspects=(Suspect(generated=nearest, training=3, distance=1.1, ratio=0.31),),
     )
+
+
+def gathered(project: Path, lineage: Mapping[str, str] = LINEAGE) -> Facts:
+    """The facts of a project as it lies there."""
+    return gather(project, load_config(project / paths.PARAMS), lineage)

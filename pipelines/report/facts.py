@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel
 
-from ganlib.config import RunConfig, load_config, read_record
+from ganlib.config import RunConfig, read_record
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
@@ -51,7 +51,7 @@ class Facts:
     """All that is known of one generator before the gate has seen it.
 
     Attributes:
-        config: what it was made with.
+        config: what it was made with, as its own run recorded it.
         manifest: of the packed data.
         generator: its networks, images and provenance.
         generator_sha256: its content address.
@@ -59,7 +59,7 @@ class Facts:
         curves, snapshots: columns of the training's logs -> (images shown, figure).
         classifier: accuracies of the classifier behind the domain features; empty where the data have no two classes.
         pictures: those that were made.
-        lineage: digests and commit, as `lineage.version_tags` has them.
+        lineage: digests and commit, as `lineage.origin` has them.
         versions: of Python and the packages that the generator needs.
     """
 
@@ -81,7 +81,7 @@ class Facts:
         return redact(self.config.data.source)
 
 
-def gather(project: Path, lineage: Mapping[str, str]) -> Facts:
+def gather(project: Path, config: RunConfig, lineage: Mapping[str, str]) -> Facts:
     """Read what the stages wrote below the project's folder; a picture that was not made is left out.
 
     Raises:
@@ -96,7 +96,7 @@ def gather(project: Path, lineage: Mapping[str, str]) -> Facts:
             f"{paths.GENERATOR}; run the evaluate stage again"
         )
     return Facts(
-        config=load_config(project / paths.PARAMS),
+        config=config,
         manifest=Manifest.read(project / paths.PROCESSED),
         generator=generator,
         generator_sha256=digest,

@@ -16,7 +16,7 @@ from pipelines.report.page import write_page
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import run_stage, say, write_json
 from pipelines.tracking import runs
-from pipelines.tracking.lineage import version_tags
+from pipelines.tracking.lineage import origin
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     config = load_config(paths.PARAMS)
     device = prepare_evaluation(config.evaluate)
     data = open_packed(paths.PROCESSED)
-    tags = version_tags(config, data)
+    made = origin(config, data, generator_sha256(paths.GENERATOR))
 
     def contest(champion: Path) -> Comparison:
         """The challenger's features are those that the evaluate stage has kept."""
@@ -39,7 +39,7 @@ def main() -> None:
         with blaming_the_champion():
             return compare(challenger, drawn(champion), reference, config.register_, config.evaluate)
 
-    facts = gather(Path(), tags)
+    facts = gather(Path(), made.config, made.tags)
 
     def card(version: str, folder: Path) -> Path:
         path = folder / paths.MODEL_CARD.name
@@ -52,7 +52,7 @@ def main() -> None:
         generator_folder=paths.GENERATOR,
         write_card=card,
         evaluation=facts.evaluation,
-        tags=tags,
+        tags=made.tags,
         contest=contest,
         say=say,
     )

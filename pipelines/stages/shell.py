@@ -26,13 +26,22 @@ from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 PLAIN_LINE_EVERY_S = 5.0
 
 
-def run_stage(name: str, function: Callable[[], None], *, announce: bool = True) -> None:
-    """Run a stage's main function; a user's mistake becomes one line and exit code 2, a stop on request 75."""
+Afterwards = Callable[[], None]
+
+
+def run_stage(name: str, function: Callable[[], Afterwards | None], *, announce: bool = True) -> None:
+    """Run a stage's main function; a user's mistake becomes one line and exit code 2, a stop on request 75.
+
+    What the function returns is called once it is sure that DVC records the stage as it ran.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     started = time.monotonic()
     try:
-        with plain_errors(name), unchanged_inputs(name):
-            function()
+        with plain_errors(name):
+            with unchanged_inputs(name):
+                afterwards = function()
+            if afterwards is not None:
+                afterwards()
     except InputsChanged as error:
         sys.exit(fail(str(error), FAILURE_EXIT_CODE))  # to run again is the cure, which a flow does by itself
     except UserError as error:

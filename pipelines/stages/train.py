@@ -43,6 +43,7 @@ from pipelines import paths
 from pipelines.registry.starting_point import starting_point
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import (
+    Afterwards,
     ProgressDisplay,
     chain,
     graceful_stop,
@@ -74,25 +75,31 @@ BITS = (
 )
 
 
-def main() -> None:
+def main() -> Afterwards | None:
     """Train in this process, or in as many as `train.devices` and the nodes ask for."""
     config = load_config(paths.PARAMS)
     check_devices(config.train)
     processes = device_count(config.train.devices, device_type(config.train))
     if inside_worker() or processes * node_count() == 1:
-        train_generator(config)
-    else:
-        launch(_worker, config, processes=processes)
+        return train_generator(config)
+    launch(_worker, config, processes=processes)
+    return None
 
 
 def _worker(config: RunConfig) -> None:
     """One of several processes."""
     with plain_errors("train"):
-        train_generator(config)
+        afterwards = train_generator(config)
+        if afterwards is not None:
+            afterwards()
 
 
-def train_generator(config: RunConfig) -> None:
-    """Train, or go on where an interrupted training stopped, and write `models/generator`."""
+def train_generator(config: RunConfig) -> Afterwards | None:
+    """Train, or go on where an interrupted training stopped, and write `models/generator`.
+
+    Returns:
+        For the first process, what takes the finished training as done: without it, to run again costs seconds.
+    """
     data = open_packed(paths.PROCESSED)
     if len(data.train) < config.train.batch_size:
         raise UserError(
@@ -123,9 +130,10 @@ def train_generator(config: RunConfig) -> None:
         run = _Run(config, data, state, extractor, checkpoints, ranks, device, should_stop)
         if ranks.is_first:
             _train_and_tell(run)
-        else:
-            checkpoints.resume(state, notify=lambda _text: None, ranks=ranks)
-            _train(run, ignore)
+            return checkpoints.finish
+        checkpoints.resume(state, notify=lambda _text: None, ranks=ranks)
+        _train(run, ignore)
+        return None
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,7 @@ def _train_and_tell(run: _Run) -> None:
         ) as log,
     ):
         log.metrics({f"data/{name}": value for name, value in data.manifest.totals.items()}, 0)
+        log.artifact(paths.PARAMS, runs.TRAINING_ARTIFACTS)
         sink = chain(display, log.sink)
         if checkpoints.resume(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
             sink(Notice(f"resumed at {state.seen_images} images shown"))
@@ -169,9 +178,8 @@ def _train_and_tell(run: _Run) -> None:
         _write_outputs(run)
         digest = generator_sha256(paths.GENERATOR)
         log.tags({"generator_sha256": digest})
-        for path in (paths.PARAMS, paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
-            log.artifact(path, "training")
-    checkpoints.finish()
+        for path in (paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
+            log.artifact(path, runs.TRAINING_ARTIFACTS)
     assert state.best is not None
     say(
         f"train: generator {digest[:12]}… from {state.best.seen_images} images shown, "

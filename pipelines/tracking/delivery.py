@@ -137,8 +137,7 @@ def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags:
     one that is marked as restored.
     """
     experiment_id = find_or_create_experiment(client, experiment)
-    run = _registered(client, experiment_id, generator_sha256)
-    run = run or _newest(client, experiment_id, GENERATOR_SHA256, generator_sha256)
+    run = find_run(client, experiment_id, generator_sha256)
     if run is not None:
         _set_tags(client, run.info.run_id, tags)
         return str(run.info.run_id)
@@ -146,6 +145,12 @@ def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags:
     created = client.create_run(experiment_id, tags=identity, run_name=f"restored-{generator_sha256[:8]}")
     client.set_terminated(created.info.run_id, "FINISHED")
     return str(created.info.run_id)
+
+
+def find_run(client: "MlflowClient", experiment_id: str, generator_sha256: str) -> Any:
+    """The run of the version that holds this generator, else the newest one that made it; None without one."""
+    registered = _registered(client, experiment_id, generator_sha256)
+    return registered or _newest(client, experiment_id, GENERATOR_SHA256, generator_sha256)
 
 
 def _registered(client: "MlflowClient", experiment_id: str, generator_sha256: str) -> Any:

@@ -33,6 +33,7 @@ __all__ = [
     "training_run",
 ]
 
+TRAINING_ARTIFACTS = "training"  # of a run: the parameters that the training began with, its curves
 FLOW_RUN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "GANLIB_FLOW_RUN_ID")
 _SIGNAL_EXIT = 128  # a shell's exit status for "ended by signal n" is 128 + n
 

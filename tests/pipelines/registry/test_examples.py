@@ -23,7 +23,6 @@ from pipelines import environment, paths
 from pipelines.registry import promotion
 from pipelines.registry.register import register
 from pipelines.report.card import write_card
-from pipelines.report.facts import gather
 from tests import report_project
 from tests.configs import ROOT
 from tests.mlflow_server import free_port, wait_until
@@ -38,7 +37,7 @@ PORT = "5001"
 def texts(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """All documents, the card that a version keeps among them; the version is registered, and the champion."""
     report_project.make_project(project)
-    facts = gather(Path(), report_project.LINEAGE)
+    facts = report_project.gathered(Path())
 
     def card(version: str, folder: Path) -> Path:
         write_card(facts, version, folder / paths.MODEL_CARD.name)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.report.facts import Facts, gather
+from pipelines.report.facts import Facts
 from tests import report_project
 
 
@@ -14,13 +14,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def facts(finished: Path) -> Facts:
-    return gather(finished, report_project.LINEAGE)
+    return report_project.gathered(finished)
 
 
 @pytest.fixture(scope="session")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     """Facts of an unconditional generator."""
-    return gather(
+    return report_project.gathered(
         report_project.make_project(tmp_path_factory.mktemp("unlabelled"), classes=()),
         {name: value for name, value in report_project.LINEAGE.items() if not name.startswith("git_")},
     )

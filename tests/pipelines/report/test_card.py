@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines import cli, paths
 from pipelines.report.card import write_card
-from pipelines.report.facts import Facts, gather
+from pipelines.report.facts import Facts
 from tests import report_project
 
 HOSTILE = "<script>alert(1)</script>|x"
@@ -98,7 +98,7 @@ def test_its_code_runs(text: str, finished: Path, monkeypatch: pytest.MonkeyPatc
 def test_names_of_others_stay_text(tmp_path: Path) -> None:
     source = f"data/{HOSTILE}`.zip"
     project = report_project.make_project(tmp_path, (HOSTILE, "a](http://x)`b"), {"data.source": source})
-    text = card(gather(project, report_project.LINEAGE), tmp_path)
+    text = card(report_project.gathered(project), tmp_path)
     assert metadata(text)["model-index"]
     body = text.partition("\n---\n")[2]
     code = re.compile(r"(?<![`\\])(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)

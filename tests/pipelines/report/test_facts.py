@@ -13,7 +13,7 @@ from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import generator_sha256
 from pipelines import paths
-from pipelines.report.facts import PICTURES, Facts, gather
+from pipelines.report.facts import PICTURES, Facts
 from pipelines.report.page import write_page
 from tests import report_project
 
@@ -82,7 +82,7 @@ def test_a_report_that_is_missing_or_damaged(
     good = (project / paths.REPORT).read_bytes()
     harm(project / path)
     with pytest.raises(UserError) as caught:
-        write_page(gather(project, report_project.LINEAGE), decision, project / paths.REPORT)
+        write_page(report_project.gathered(project), decision, project / paths.REPORT)
     told = path.parent if path.parent == paths.GENERATOR else path
     assert all(str(project / told) in line for line in str(caught.value).splitlines())
     assert (project / paths.REPORT).read_bytes() == good
@@ -92,16 +92,16 @@ def test_figures_of_another_generator(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     report_project.evaluation(report_project.DIGITS, "0" * 64).write(tmp_path / paths.EVALUATION)
     with pytest.raises(UserError, match=r"of generator 0000000000000000…, expected .* run the evaluate stage again"):
-        gather(tmp_path, {})
+        report_project.gathered(tmp_path, {})
 
 
 def test_a_picture_may_be_missing_but_not_damaged(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (tmp_path / paths.NEAR_COPIES).unlink()
-    assert paths.NEAR_COPIES not in gather(tmp_path, {}).pictures
+    assert paths.NEAR_COPIES not in report_project.gathered(tmp_path, {}).pictures
     halve(tmp_path / paths.ANIMATION)
     with pytest.raises(UserError, match=r"interpolation\.webp: damaged picture"):
-        gather(tmp_path, {})
+        report_project.gathered(tmp_path, {})
 
 
 def test_large_pictures_are_embedded_smaller(finished: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_large_pictures_are_embedded_smaller(finished: Path, tmp_path: Path) -> 
     noisy = np.clip(np.asarray(smooth) + np.random.default_rng(1).normal(0, 2, (900, 900, 3)), 0, 255)
     Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / paths.SAMPLES)
     assert (tmp_path / paths.SAMPLES).stat().st_size > 1_000_000
-    found = gather(tmp_path, {}).pictures[paths.SAMPLES]
+    found = report_project.gathered(tmp_path, {}).pictures[paths.SAMPLES]
     assert found.data_uri.startswith("data:image/webp;base64,")
     assert len(found.data_uri) < 300_000
     assert (found.width, found.height) == (900, 900)

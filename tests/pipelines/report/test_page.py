@@ -13,7 +13,7 @@ from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from pipelines import cli, paths
 from pipelines.registry.verdict import Registration, Verdict
-from pipelines.report.facts import Facts, gather
+from pipelines.report.facts import Facts
 from pipelines.report.meanings import meaning
 from pipelines.report.page import CHAPTERS, write_page
 from tests import report_project
@@ -202,7 +202,7 @@ def test_what_comes_from_outside_stays_text(tmp_path: Path) -> None:
     project = report_project.make_project(
         tmp_path, (HOSTILE, '"><img src=x onerror=alert(1)>'), {"data.source": f"{HOSTILE}.zip"}
     )
-    facts = gather(project, report_project.LINEAGE)
+    facts = report_project.gathered(project)
     decision = report_project.registration(facts.generator_sha256, promoted=True, reason=f"By eve: {HOSTILE}")
     text = page(facts, tmp_path, decision)
     root = read_html(text)
