@@ -77,5 +77,5 @@ def _classes(generated: Sample, held_out: Sample) -> None:
 
 def _memorisation(generated: Sample, held_out: Sample, training: Sample) -> None:
     seen = TrainingSet.of(training.features.values)
-    sides = (seen.closeness(side.features.values) for side in (generated, held_out))
+    sides = (seen.closeness(side.features.values) for side in (generated, held_out, training))
     measure_memorisation(*sides, level=CONFIDENCE.level, suspects=16, seed=CONFIDENCE.seed)

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from ganlib.config import EvaluateOptions
+from ganlib.datasets.packed.reading import Split
 from ganlib.evaluation.drawing import Draw, Reference, draw_images
 from ganlib.evaluation.record import Copying
 from ganlib.evaluation.seeds import seed_for
@@ -19,6 +21,8 @@ from ganlib.sampling import Images
 
 # A copy is a copy at this size too, and 50,000 RGB images take 150 MB.
 LARGEST_SIDE = 32
+# So many training images are made copies of, with noise of so many grey levels (standard deviation).
+PLANTED, PLANTED_LEVELS = 200, 2.0
 
 
 def measure_copying(drawn: Draw, reference: Reference, options: EvaluateOptions) -> dict[str, Copying]:
@@ -29,7 +33,8 @@ def measure_copying(drawn: Draw, reference: Reference, options: EvaluateOptions)
     to 32 a side: each is read or made in its batch, and only the small ones are kept.
 
     A training image that occurs more than once counts once, at its first
-    place, and held-out images that are also in the training set do not count.
+    place, and held-out images that are also in the training set do not count. Copies are planted beside the
+    generated images, to see what the comparison makes of them; see `ganlib.metrics.memorisation`.
 
     Raises:
         UserError: fewer than 100 training, held-out or generated images that count.
@@ -38,14 +43,24 @@ def measure_copying(drawn: Draw, reference: Reference, options: EvaluateOptions)
     asked = drawn.sample.labels
     generated = _thumbnails(draw_images(drawn.generator, options, asked, truncation=drawn.truncation))
     distinct, unseen = _distinct(training, held_out)
+    copies = plant_copies(reference.data.train, distinct.numpy(), seed=seed_for("planted copies", options.seed))
+    seen = reference.extractor.extract(copies)
     spaces = {
-        "features": (reference.train.values, reference.test.values, drawn.sample.features.values),
-        "pixels": (training.vectors, held_out.vectors, generated.vectors),
+        "features": (reference.train.values, reference.test.values, drawn.sample.features.values, seen.values),
+        "pixels": (training.vectors, held_out.vectors, generated.vectors, _small(copies).flatten(1)),
     }
     return {
-        name: _compare(name, train, test[unseen], made, distinct, options)
-        for name, (train, test, made) in spaces.items()
+        name: _compare(name, train, (made, test[unseen], planted), distinct, options)
+        for name, (train, test, made, planted) in spaces.items()
     }
+
+
+def plant_copies(training: Split, among: NDArray[np.int64], *, seed: int) -> Images:
+    """Some of the training images with these indices, with noise, uint8 [P, H, W, C], P at most 200."""
+    draw = np.random.default_rng(seed)
+    images = training.take(draw.permutation(among)[:PLANTED])
+    noisy = images + draw.normal(scale=PLANTED_LEVELS, size=images.shape)
+    return noisy.round().clip(0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -83,13 +98,11 @@ def _distinct(training: _Thumbnails, held_out: _Thumbnails) -> tuple[Tensor, Ten
 
 
 def _compare(
-    space: str, train: Tensor, test: Tensor, made: Tensor, distinct: Tensor, options: EvaluateOptions
+    space: str, train: Tensor, sides: tuple[Tensor, Tensor, Tensor], distinct: Tensor, options: EvaluateOptions
 ) -> Copying:
     known = TrainingSet.of(train[distinct])
-    generated, held_out = (_with_places(known.closeness(side), distinct.numpy()) for side in (made, test))
     found = measure_memorisation(
-        generated,
-        held_out,
+        *(_with_places(known.closeness(side), distinct.numpy()) for side in sides),
         level=options.confidence,
         suspects=options.near_copies,
         seed=seed_for(f"copying {space}", options.seed),

@@ -65,12 +65,8 @@ class TwoSampleEstimate:
 
     @property
     def influences(self) -> float:
-        """Variance of the means of the influences, which holds that of the pairs twice.
-
-        Influences vanish where chance, or samples that share images, make the plain statistic
-        smaller than its bias. It is read as no smaller: what is missing is noise of its mean direction.
-        """
-        return _mean_variance(self.generated_influence) + _mean_variance(self.real_influence) + self._absent(self.pairs)
+        """Variance of the means of the influences as seen; it holds that of the pairs twice."""
+        return _mean_variance(self.generated_influence) + _mean_variance(self.real_influence)
 
     @property
     def standard_error(self) -> float:
@@ -85,19 +81,20 @@ class TwoSampleEstimate:
             _mean_variance(self.generated_influence)
             + _mean_variance(other.generated_influence)
             + _mean_variance(self.real_influence - other.real_influence)
-            + self._absent(apart[0])
-            + other._absent(apart[1])
         )
-        return _standard_error(seen, sum(apart))
-
-    def _absent(self, pairs: float) -> float:
-        """Variance of influences, of which pairs have this one, that an estimate below zero lacks."""
-        return 2 * pairs * max(-self.estimate, 0.0) / self.noise if pairs > 0 else 0.0
+        # Where an estimate lacks much, influences vanish and the pairs' own variance does not.
+        least = self.lack * apart[0] + other.lack * apart[1]
+        return max(_standard_error(seen, sum(apart)), sqrt(least))
 
     @property
     def noise(self) -> float:
         """Of the noise ε behind a squared distance |δ + ε|²: tr Σ, which is the bias and at least √tr Σ²."""
         return max(self.bias, sqrt(self.pairs / 2))
+
+    @property
+    def lack(self) -> float:
+        """By what share of the noise the estimate of a distance is below zero, 0 to 1."""
+        return max(-self.estimate, 0.0) / self.noise if self.noise > 0 else 0.0
 
 
 def cross_variance(measured: float, own: float, shared: float) -> float:
@@ -190,8 +187,11 @@ def distance_interval(found: TwoSampleEstimate, level: float) -> Interval:
     if seen + pairs == 0:
         return Interval(estimate, estimate, estimate, level)
     plain = estimate + bias
-    # 4 δᵀΣδ by |δ|²: the samples' own has noise in it, of which there is `pairs` twice.
-    slope = seen / plain
+    # 4 δᵀΣδ by |δ|², of the samples' own δ + ε. What an estimate below zero lacks is at most noise of its mean
+    # direction, 4 tr Σ² by tr Σ: where both sides share images the plain statistic vanishes and influences do not.
+    slope = (seen + 2 * pairs * found.lack) / plain
+    if found.estimate + found.bias > 0:
+        slope = min(slope, seen / (found.estimate + found.bias))
 
     def variance_at(distance: float) -> float:
         growing = max(slope * (bias + distance) - 2 * pairs, 0.0)
