@@ -123,7 +123,9 @@ def copies(world: World) -> list[dict[str, Any]]:
             for name, of in spaces.items():
                 one, other = (known[name].closeness(of(side)) for side in (made, test))
                 level = world.config.evaluate.confidence
-                measured = measure_memorisation(one, other, exact[name], level=level, suspects=1, seed=seed)
+                measured = measure_memorisation(
+                    one, other, exact[name], twins=other.distance == 0, level=level, suspects=1, seed=seed
+                )
                 copying = Copying.of(measured)
                 (row,) = near_copies(options, {name: copying})
                 found[name] += copying.p_value < 1 - options.confidence

@@ -108,7 +108,7 @@ class Copying(Options):
 
     @property
     def overlap(self) -> str:
-        """How many held-out images have a near duplicate in the training set, in words."""
+        """How many held-out images are as near to a training image as a copy with a little noise is, in words."""
         return f"{self.near_duplicates} of {self.held_out} held-out images have a near duplicate in the training set"
 
     @property

@@ -89,11 +89,9 @@ def close_from(held_out: NDArray[np.float64], planted: NDArray[np.float64]) -> f
     return max(_quantile(held_out, CLOSE_SHARE), _quantile(planted, FOUND_SHARE))
 
 
-def near_duplicates(held_out: Closeness, planted: Closeness) -> int:
-    """How many held-out images are as near to a training image, or as much nearer to one than others, as copies are."""
-    pairs = ((held_out.distance, planted.distance), (held_out.ratio, planted.ratio))
-    near = [values <= _quantile(copies, FOUND_SHARE) for values, copies in pairs]
-    return int((near[0] | near[1]).sum())
+def as_near(values: NDArray[np.float64], planted: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which images, by distance or by ratio, [M], are as near to a training image as planted copies, [P], are."""
+    return np.asarray(values <= _quantile(planted, FOUND_SHARE))
 
 
 def _quantile(values: NDArray[np.float64], share: float) -> float:
@@ -122,7 +120,7 @@ class Memorisation:
         held_out_authenticity: the same of held-out images: what a generator that copies nothing would have.
         copying: C_T over the whole (Meehan et al. 2020, eq. 1): below about -2 generated images are nearer to the
             training set than held-out ones; above 2 farther. It does not see a few copies among many others.
-        near_duplicates: of how many of the `held_out` images there is one in the training set.
+        near_duplicates: how many of the `held_out` images are as near to a training image as planted copies are.
         suspects: generated images from the closest on.
     """
 
@@ -137,7 +135,14 @@ class Memorisation:
 
 
 def measure_memorisation(
-    generated: Closeness, held_out: Closeness, planted: Closeness, *, level: float, suspects: int, seed: int
+    generated: Closeness,
+    held_out: Closeness,
+    planted: Closeness,
+    *,
+    twins: NDArray[np.bool_],
+    level: float,
+    suspects: int,
+    seed: int,
 ) -> Memorisation:
     """Compare generated with held-out images, both seen from the training set.
 
@@ -145,6 +150,7 @@ def measure_memorisation(
         generated: of N images.
         held_out: of M images from the same source as the training set, without copies of training images.
         planted: of training images with a little noise, which are copies.
+        twins: held-out images, [M], known to have near duplicates in the training set by other signs.
         level: of the intervals.
         suspects: how many to list.
         seed: of the p-value's permutations.
@@ -166,7 +172,7 @@ def measure_memorisation(
         authenticity=share_interval(float(generated.authentic.mean()), counts["generated"], level),
         held_out_authenticity=float(held_out.authentic.mean()),
         copying=copying_statistic(generated.distance, held_out.distance),
-        near_duplicates=near_duplicates(held_out, planted),
+        near_duplicates=int((twins | as_near(held_out.ratio, planted.ratio)).sum()),
         held_out=counts["held-out"],
         suspects=tuple(
             Suspect(int(i), int(generated.nearest[i]), float(generated.distance[i]), float(generated.ratio[i]))
