@@ -77,5 +77,6 @@ def _classes(generated: Sample, held_out: Sample) -> None:
 
 def _memorisation(generated: Sample, held_out: Sample, training: Sample) -> None:
     seen = TrainingSet.of(training.features.values)
-    sides = (seen.closeness(side.features.values) for side in (generated, held_out))
-    measure_memorisation(*sides, level=CONFIDENCE.level, suspects=16, seed=CONFIDENCE.seed)
+    one, other, exact = (seen.closeness(side.features.values) for side in (generated, held_out, training))
+    twins = other.distance == 0
+    measure_memorisation(one, other, exact, twins=twins, level=CONFIDENCE.level, suspects=16, seed=CONFIDENCE.seed)

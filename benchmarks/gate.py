@@ -110,6 +110,7 @@ def copies(world: World) -> list[dict[str, Any]]:
         "pixels": lambda pool: pool.pixels,
     }
     known = {name: TrainingSet.of(of(train)) for name, of in spaces.items()}
+    exact = {name: known[name].closeness(of(train)) for name, of in spaces.items()}
     rows = []
     for copied in COPIES:
         found: Counter[str] = Counter()
@@ -122,7 +123,10 @@ def copies(world: World) -> list[dict[str, Any]]:
             for name, of in spaces.items():
                 one, other = (known[name].closeness(of(side)) for side in (made, test))
                 level = world.config.evaluate.confidence
-                copying = Copying.of(measure_memorisation(one, other, level=level, suspects=1, seed=seed))
+                measured = measure_memorisation(
+                    one, other, exact[name], twins=other.distance == 0, level=level, suspects=1, seed=seed
+                )
+                copying = Copying.of(measured)
                 (row,) = near_copies(options, {name: copying})
                 found[name] += copying.p_value < 1 - options.confidence
                 stopped[name] += row.passed is False

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ganlib.config import EvaluateOptions, Options
 from ganlib.datasets.packed.reading import Split
+from ganlib.evaluation.copying import plant_copies
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.rejection import critic_logits
+from ganlib.evaluation.seeds import seed_for
 from ganlib.metrics.distances import nearest
 from ganlib.metrics.memorisation import FURTHER, close_from, closeness_ratio
 from ganlib.metrics.neighbourhood import Balls, remoteness
@@ -104,6 +106,11 @@ class Judge:
         self._held_out = self._look(reference.data.test.take(real), reference.test.values[real])
         images = drawn.images(range(self.compared), batch_size=options.batch_size)
         self._generated = self._look(images, drawn.sample.features.values[: self.compared])
+        copies = plant_copies(
+            reference.data.train, np.arange(len(train)), seed=seed_for("planted copies", options.seed)
+        )
+        planted = nearest(reference.extractor.extract(copies).values, train, FURTHER)[0]
+        self._close_from = close_from(self._held_out.closeness, closeness_ratio(planted.numpy()))
 
     def judge(self, images: Images, label: int | None = None) -> tuple[Judgement, ...]:
         """Judge images, uint8 [N, H, W, C] like those of the data; `label` is what a conditional critic is told."""
@@ -148,7 +155,7 @@ class Judge:
             ),
             closeness=closeness,
             as_close=100 * float((usual <= closeness).mean()),
-            near_copy=closeness <= close_from(usual),
+            near_copy=closeness <= self._close_from,
         )
 
     def _prediction(self, sight: _Sight, row: int) -> Prediction | None:

@@ -53,11 +53,11 @@ def _stages(outcomes: Sequence[StageOutcome]) -> Table:
 def _show_evaluation(console: Console, found: "Evaluation") -> None:
     console.print(_metrics(found))
     for space, copying in found.memorisation.items():
-        console.print(
-            f"Near copies of training images, by {space}: {copying.share.estimate:.2%} of the images beyond chance "
-            f"(at least {max(copying.share.low, 0):.2%}), p = {copying.p_value:.2g}",
-            soft_wrap=True,
+        share = (
+            f"{copying.share.estimate:.2%} of the images beyond chance (at least {max(copying.share.low, 0):.2%}), "
+            f"p = {copying.p_value:.2g}; {copying.overlap}"
         )
+        console.print(f"Near copies of training images, by {space}: {copying.blind or share}", soft_wrap=True)
     for name, reason in found.skipped.items():
         console.print(f"Left out: {name} ({reason})", soft_wrap=True)
 

@@ -51,6 +51,7 @@ def evaluation_of(
     measured_on: str = "ref1",
     copies: Interval | None = None,
     p_value: float = 0.5,
+    near_duplicates: int = 0,
     metric: str = "domain/fid",
 ) -> Evaluation:
     """With a score and, if given, a share of near copies and how likely it is by chance."""
@@ -62,8 +63,9 @@ def evaluation_of(
     if copies is not None:
         none = Interval(estimate=0.5, low=0.4, high=0.6, level=0.95)
         copying = Copying(
-            p_value=p_value, share=copies, authenticity=none, held_out_authenticity=0.5, copying=0.0, suspects=()
-        )
+            p_value=p_value, share=copies, authenticity=none, held_out_authenticity=0.5, copying=0.0,
+            near_duplicates=near_duplicates, held_out=500, suspects=(),
+        )  # fmt: skip
     return Evaluation(
         format_version=FORMAT_VERSION,
         generator_sha256=generator_sha256(folder),

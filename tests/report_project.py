@@ -233,13 +233,15 @@ def _class(name: str, place: int, count: int) -> ClassFigures:
     )
 
 
-def _copying(p_value: float, share: float, nearest: int) -> Copying:
+def _copying(p_value: float, share: float, nearest: int, near_duplicates: int = 3) -> Copying:
     return Copying(
         p_value=p_value,
         share=interval(share, 0.0021),
         authenticity=interval(0.981, 0.004),
         held_out_authenticity=0.9741,
         copying=-0.42,
+        near_duplicates=near_duplicates,
+        held_out=540,
         suspects=(Suspect(generated=nearest, training=3, distance=1.1, ratio=0.31),),
     )
 

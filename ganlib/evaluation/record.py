@@ -102,7 +102,24 @@ class Copying(Options):
     authenticity: Interval
     held_out_authenticity: float
     copying: float
+    near_duplicates: int
+    held_out: int
     suspects: tuple[Suspect, ...]
+
+    @property
+    def overlap(self) -> str:
+        """How many held-out images are as near to a training image as a copy with a little noise is, in words."""
+        return f"{self.near_duplicates} of {self.held_out} held-out images have a near duplicate in the training set"
+
+    @property
+    def blind(self) -> str | None:
+        """Why copies cannot be told here, and what helps: less than half of them are more than held-out images have."""
+        if 2 * self.near_duplicates <= self.held_out:
+            return None
+        return (
+            f"{self.overlap}, so copies cannot be told; keep images of one scene or video in one split "
+            "(data.split=source) or set data.cleaning.policy.near_duplicate=drop"
+        )
 
     @classmethod
     def of(cls, found: Memorisation) -> Self:
@@ -113,6 +130,8 @@ class Copying(Options):
             authenticity=Interval.of(found.authenticity),
             held_out_authenticity=float(found.held_out_authenticity),
             copying=float(found.copying),
+            near_duplicates=found.near_duplicates,
+            held_out=found.held_out,
             suspects=tuple(
                 Suspect(
                     generated=each.generated,
@@ -185,7 +204,11 @@ class Evaluation(Options):
                 group |= {f"{metric}_low": figure.interval.low, f"{metric}_high": figure.interval.high}
         for space, found in self.memorisation.items():
             grouped.setdefault("memorisation", {}).update(
-                {f"{space}_share": found.share.estimate, f"{space}_p_value": found.p_value}
+                {
+                    f"{space}_share": found.share.estimate,
+                    f"{space}_p_value": found.p_value,
+                    f"{space}_near_duplicates": found.near_duplicates,
+                }
             )
         return grouped
 

@@ -20,7 +20,7 @@ class Interval:
     """Where the figure lies with confidence `level` (0.95), and the estimate in the middle.
 
     The estimate is free of the bias of small samples, so that of `fid` is
-    below the usual figure, and a little below zero where there is nothing to find.
+    below the usual figure; of a distance it is zero where less than nothing was found.
     """
 
     estimate: float
@@ -76,12 +76,34 @@ class TwoSampleEstimate:
     def standard_error_of_difference(self, other: "TwoSampleEstimate") -> float:
         """Of this estimate less another, generated independently and measured on the same real samples in order."""
         assert self.real_influence.shape == other.real_influence.shape
+        apart = [each.own + each.cross for each in (self, other)]
         seen = (
             _mean_variance(self.generated_influence)
             + _mean_variance(other.generated_influence)
             + _mean_variance(self.real_influence - other.real_influence)
         )
-        return _standard_error(seen, self.own + self.cross + other.own + other.cross)
+        # Where an estimate lacks much, influences vanish and the pairs' own variance does not.
+        least = self.lack * apart[0] + other.lack * apart[1]
+        return max(_standard_error(seen, sum(apart)), sqrt(least))
+
+    @property
+    def noise(self) -> float:
+        """Of the noise ε behind a squared distance |δ + ε|²: tr Σ, which is the bias and at least √tr Σ²."""
+        return max(self.bias, sqrt(self.pairs / 2))
+
+    @property
+    def lack(self) -> float:
+        """By what share of the noise the estimate of a distance is below zero, 0 to 1."""
+        return max(-self.estimate, 0.0) / self.noise if self.noise > 0 else 0.0
+
+
+def cross_variance(measured: float, own: float, shared: float) -> float:
+    """Of the sum over pairs of one sample of each side, from those within the sides (see `TwoSampleEstimate`).
+
+    By Cauchy and Schwarz it is at most twice the geometric mean of the two. More is measured where both
+    sides hold the same images, whose pairs say nothing of independent ones.
+    """
+    return min(measured, 2 * sqrt(own * shared))
 
 
 def centred(influence: NDArray[np.float64], strata: torch.Tensor | None) -> NDArray[np.float64]:
@@ -160,15 +182,24 @@ def distance_interval(found: TwoSampleEstimate, level: float) -> Interval:
 
     An estimate below zero is read as zero: the upper end would come too close to it, or vanish.
     """
-    seen, pairs = found.influences, found.pairs
+    seen, pairs, bias = found.influences, found.pairs, found.noise
+    estimate = max(found.estimate, 0.0)
     if seen + pairs == 0:
-        return Interval(found.estimate, max(found.estimate, 0.0), max(found.estimate, 0.0), level)
-    # tr Σ is at least √tr Σ².
-    bias = max(found.bias, sqrt(pairs / 2))
-    plain = max(found.estimate, 0.0) + bias
+        return Interval(estimate, estimate, estimate, level)
+    plain = estimate + bias
+    # 4 δᵀΣδ by |δ|², of the samples' own δ + ε. What an estimate below zero lacks is at most noise of its mean
+    # direction, 4 tr Σ² by tr Σ: where both sides share images the plain statistic vanishes and influences do not.
+    slope = (seen + 2 * pairs * found.lack) / plain
+    if found.estimate + found.bias > 0:
+        slope = min(slope, seen / (found.estimate + found.bias))
+
+    def variance_at(distance: float) -> float:
+        growing = max(slope * (bias + distance) - 2 * pairs, 0.0)
+        # More than four times the largest eigenvalue of Σ, which is at most √tr Σ², no distance can add.
+        return pairs + min(growing, max(slope, sqrt(8 * pairs)) * distance)
 
     def tail(distance: float) -> float:
-        mean, variance = bias + distance, pairs + _growing_variance(found, distance)
+        mean, variance = bias + distance, variance_at(distance)
         return float(gammainc(mean * mean / variance, plain * mean / variance)) if variance > 0 else float(plain > mean)
 
     def end(share: float) -> float:
@@ -180,20 +211,7 @@ def distance_interval(found: TwoSampleEstimate, level: float) -> Interval:
         return float(brentq(lambda distance: tail(distance) - share, 0.0, beyond, xtol=PRECISION * beyond))
 
     low, high = (end((1 + side * level) / 2) for side in (1, -1))
-    return Interval(found.estimate, low, high, level)
-
-
-def _growing_variance(found: TwoSampleEstimate, distance: float) -> float:
-    """4 δᵀΣδ if this were the distance |δ|².
-
-    The samples' own is 4 δ̂ᵀΣδ̂, of mean 4 δᵀΣδ and twice the pairs; it goes up and down with the plain
-    statistic |δ̂|² by chance, so it is first scaled to the mean that this would have. More than four times the largest
-    eigenvalue of Σ, which is at most √tr Σ², no distance can add.
-    """
-    plain = found.estimate + found.bias
-    slope = found.influences / plain if plain > 0 else 0.0
-    growing = slope * (found.bias + distance) - 2 * found.pairs
-    return min(max(growing, 0.0), max(slope, sqrt(8 * found.pairs)) * distance)
+    return Interval(estimate, low, high, level)
 
 
 def score_interval(found: TwoSampleEstimate, level: float) -> Interval:

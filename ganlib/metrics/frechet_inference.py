@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import ellipj, ellipk, ellipkm1
 
 from ganlib.config import FID_IMAGES_PER_FEATURE
-from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, partners, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, cross_variance, members_of, partners, require
 from ganlib.metrics.frechet import ROWS, FeatureStatistics, covariance_root
 
 # Pairs of images of which the second-order variance is the mean.
@@ -89,14 +89,17 @@ def estimate_frechet(
     draw = np.random.default_rng(seed)
     chosen = [_Pairs(side, draw) for side in (a, b)]
     others = [_Pairs(side, draw) for side in (a, b)]
+    own = 2 * _pair_square(chosen[0], others[0], same=True) / a.count**2
+    shared = 2 * _pair_square(chosen[1], others[1], same=True) / b.count**2
+    cross = 4 * _pair_square(chosen[0], chosen[1], same=False) / (a.count * b.count)
     return TwoSampleEstimate(
         float(plain - bias),
         a.influence,
         b.influence,
         bias=float(bias),
-        own=2 * _pair_square(chosen[0], others[0], same=True) / a.count**2,
-        cross=4 * _pair_square(chosen[0], chosen[1], same=False) / (a.count * b.count),
-        shared=2 * _pair_square(chosen[1], others[1], same=True) / b.count**2,
+        own=own,
+        cross=cross_variance(cross, own, shared),
+        shared=shared,
     )
 
 

@@ -166,13 +166,17 @@ def class_distances(
     """
     view = ClassView.of(labels, real, real_labels, len(names))
     directions = view.basis.shape[1]
+    estimates = {}
     rows = []
     for label in view.judged:
         sides = generated[labels == label], real[real_labels == label]
-        interval = distance_interval(view.estimate(*sides, seed=seed), level)
+        found = view.estimate(*sides, seed=seed)
+        estimates[names[label]] = found.estimate
+        interval = distance_interval(found, level)
         fid = FrechetReference.of(sides[1]).distance_to(sides[0])
         rows.append(ClassDistance(names[label], len(sides[0]), len(sides[1]), fid, directions, interval))
-    rows.sort(key=lambda row: (-row.interval.estimate, row.name))
+    # Below zero the intervals' estimates are all zero.
+    rows.sort(key=lambda row: (-estimates[row.name], row.name))
     present = np.flatnonzero(view.counts.max(axis=0)).tolist()
     too_small = tuple(names[label] for label in present if label not in view.judged)
     return ClassDistances(tuple(rows), too_small)

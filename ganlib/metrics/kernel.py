@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganlib.config import LEAST_IMAGES
-from ganlib.metrics.estimates import TwoSampleEstimate, centred, members_of, partners, require
+from ganlib.metrics.estimates import TwoSampleEstimate, centred, cross_variance, members_of, partners, require
 
 # Side of a tile of the kernel matrix: 32 MiB, and 64 MiB for the two tiles of 2,048 features that make it.
 TILE = 2048
@@ -84,14 +84,18 @@ def estimate_kernel_distance(
     draw = np.random.default_rng(seed)
     one, again = (_Sampled(generated, strata, draw) for _ in range(2))
     first, second = (_Sampled(real, real_strata, draw) for _ in range(2))
+    pairs, real_pairs = (
+        2 * _pair_square(one, again, same=True) / n**2,
+        2 * _pair_square(first, second, same=True) / m**2,
+    )
     return TwoSampleEstimate(
         _unbiased(own, other, cross, cross_real) + sum(missing),
         centred(influence, strata),
         centred(real_influence, real_strata),
         bias=sum(biases) - sum(missing),
-        own=2 * _pair_square(one, again, same=True) / n**2,
-        cross=4 * _pair_square(one, first, same=False) / (n * m),
-        shared=2 * _pair_square(first, second, same=True) / m**2,
+        own=pairs,
+        cross=cross_variance(4 * _pair_square(one, first, same=False) / (n * m), pairs, real_pairs),
+        shared=real_pairs,
     )
 
 

@@ -6,6 +6,10 @@ are there, so a blurry or a cautious generator, which is near to everything, is 
 copier. What is close for a generated image is decided by held-out images, for which the training
 images are as strange as they should be for the generator.
 
+Held-out images may have near duplicates in the training set themselves, as frames of a video do. Planted copies tell:
+training images with a little noise. A held-out image as near as these is no measure of what a copy is, and where most
+are, copies cannot be told.
+
 All distances are Euclidean, of features or of pixels.
 """
 
@@ -25,6 +29,8 @@ FURTHER = 3
 LEAST = 100
 # The share of held-out images that count as close.
 CLOSE_SHARE = 0.002
+# The share of planted copies that count as close.
+FOUND_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,22 @@ def closeness_ratio(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(first, further, out=np.zeros_like(first), where=further > 0)
 
 
-def close_from(held_out: NDArray[np.float64]) -> float:
-    """The ratio from which on downwards an image counts as close: at least `CLOSE_SHARE` of held-out ones, [M], do."""
-    return float(np.sort(held_out)[ceil(CLOSE_SHARE * len(held_out)) - 1])
+def close_from(held_out: NDArray[np.float64], planted: NDArray[np.float64]) -> float:
+    """The ratio from which on downwards an image counts as close.
+
+    At least `CLOSE_SHARE` of held-out images, [M], do, and `FOUND_SHARE` of planted copies, [P].
+    """
+    return max(_quantile(held_out, CLOSE_SHARE), _quantile(planted, FOUND_SHARE))
+
+
+def as_near(values: NDArray[np.float64], planted: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which images, by distance or by ratio, [M], are as near to a training image as planted copies, [P], are."""
+    return np.asarray(values <= _quantile(planted, FOUND_SHARE))
+
+
+def _quantile(values: NDArray[np.float64], share: float) -> float:
+    """The least of the values that so large a share of them does not exceed."""
+    return float(np.sort(values)[ceil(share * len(values)) - 1])
 
 
 @dataclass(frozen=True)
@@ -101,6 +120,7 @@ class Memorisation:
         held_out_authenticity: the same of held-out images: what a generator that copies nothing would have.
         copying: C_T over the whole (Meehan et al. 2020, eq. 1): below about -2 generated images are nearer to the
             training set than held-out ones; above 2 farther. It does not see a few copies among many others.
+        near_duplicates: how many of the `held_out` images are as near to a training image as planted copies are.
         suspects: generated images from the closest on.
     """
 
@@ -109,17 +129,28 @@ class Memorisation:
     authenticity: Interval
     held_out_authenticity: float
     copying: float
+    near_duplicates: int
+    held_out: int
     suspects: tuple[Suspect, ...]
 
 
 def measure_memorisation(
-    generated: Closeness, held_out: Closeness, *, level: float, suspects: int, seed: int
+    generated: Closeness,
+    held_out: Closeness,
+    planted: Closeness,
+    *,
+    twins: NDArray[np.bool_],
+    level: float,
+    suspects: int,
+    seed: int,
 ) -> Memorisation:
     """Compare generated with held-out images, both seen from the training set.
 
     Args:
         generated: of N images.
         held_out: of M images from the same source as the training set, without copies of training images.
+        planted: of training images with a little noise, which are copies.
+        twins: held-out images, [M], known to have near duplicates in the training set by other signs.
         level: of the intervals.
         suspects: how many to list.
         seed: of the p-value's permutations.
@@ -129,7 +160,7 @@ def measure_memorisation(
     """
     counts = {"generated": len(generated.ratio), "held-out": len(held_out.ratio)}
     require("memorisation", counts, LEAST, "a comparison of generated with held-out images")
-    limit = close_from(held_out.ratio)
+    limit = close_from(held_out.ratio, planted.ratio)
     # Of held-out images as well all those tied at the limit are counted, such as copies where the data has many.
     close, expected = (
         share_interval(float((side.ratio <= limit).mean()), len(side.ratio), level) for side in (generated, held_out)
@@ -141,6 +172,8 @@ def measure_memorisation(
         authenticity=share_interval(float(generated.authentic.mean()), counts["generated"], level),
         held_out_authenticity=float(held_out.authentic.mean()),
         copying=copying_statistic(generated.distance, held_out.distance),
+        near_duplicates=int((twins | as_near(held_out.ratio, planted.ratio)).sum()),
+        held_out=counts["held-out"],
         suspects=tuple(
             Suspect(int(i), int(generated.nearest[i]), float(generated.distance[i]), float(generated.ratio[i]))
             for i in order

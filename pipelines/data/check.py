@@ -38,6 +38,8 @@ def check_data(project: Path) -> None:
         for table in (_images(found), _cases(found, failing), _examples(found, failing)):
             console.print(table)
         _tell_share(console, found, config.data)
+        if found.overlap is not None:
+            console.print(found.overlap, highlight=False, soft_wrap=True)
         for kind in sorted(failing & found.cases.keys()):
             count = sum(found.cases[kind].values())
             name, detail = next((name, detail) for name, each, _, detail in found.findings() if each == kind)

@@ -7,7 +7,8 @@ A guard is the other way round. It stops a challenger whose figure is worse by m
 measured and surely worse at all, so that of equal generators it stops no more than the
 confidence leaves open, however small its limit. A drop past the limit goes through only where the images are too few
 to tell it from chance; the verdict then says so. Near copies of training images need no champion: what is sure is
-told by the p-value of so many, were they held-out images. A challenger that cannot be asked for a class does not follow
+told by the p-value of so many, were they held-out images; where these have near duplicates in the training set
+themselves, the guard is left out. A challenger that cannot be asked for a class does not follow
 a champion that can, while a guard of what is within classes is on.
 """
 
@@ -150,16 +151,20 @@ def _compared(name: str, found: Compared, *, limit: float, passed: bool, note: s
 
 
 def near_copies(options: RegisterOptions, memorisation: Mapping[str, Copying]) -> list[Row]:
-    """Of each space, whether more images than the limit are near copies, and not by chance."""
+    """Of each space in which copies can be told, whether more than the limit are near copies, and not by chance."""
     most = options.guards.memorised_share
     if most is None:
         return []
     rows = []
     for space, copying in memorisation.items():
+        name = f"near copies by {space}"
+        if copying.blind is not None:
+            rows.append(Row(name=name, note=f"not looked at ({copying.blind})"))
+            continue
         past, sure = copying.share.estimate > most, copying.p_value < 1 - options.confidence
         rows.append(
             Row(
-                name=f"near copies by {space}",
+                name=name,
                 challenger=copying.share.estimate,
                 difference=copying.share,
                 limit=most,

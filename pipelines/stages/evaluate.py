@@ -105,7 +105,8 @@ def _print(result: Evaluation) -> None:
         between = "" if figure.interval is None else f" ({figure.interval.low:.4f} to {figure.interval.high:.4f})"
         say(f"evaluate: {name} {figure.value:.4f}{between}")
     for space, found in result.memorisation.items():
-        say(f"evaluate: near copies by {space}: {found.share.estimate:.2%}, p = {found.p_value:.3f}")
+        share = f"{found.share.estimate:.2%}, p = {found.p_value:.3f}; {found.overlap}"
+        say(f"evaluate: near copies by {space}: {found.blind or share}")
     for name, reason in result.skipped.items():
         say(f"evaluate: {name} left out: {reason}")
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ganlib.evaluation.record import Interval
 from pipelines import paths, summary
 from pipelines.graph.dag import StageOutcome
 from tests.evaluations import evaluation, figure, registration, write_reports
+from tests.registered import evaluation_of, make_generator
 
 OUTCOMES = (StageOutcome("train", "ran", 1.25),)
 
@@ -42,6 +44,20 @@ def test_what_was_left_out_is_told_with_the_reason(project: Path, capsys: pytest
     found.write(project / paths.EVALUATION)
     summary.show(project, OUTCOMES)
     assert "Left out: memorisation (needs 100, found 3)" in capsys.readouterr().out
+
+
+def test_how_many_held_out_images_have_near_duplicates_is_on_the_first_screen(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count, told in ((3, "2.00% of the images beyond chance (at least 0.10%), p = 0.5; 3 of"), (400, "400 of")):
+        share = Interval(estimate=0.02, low=0.001, high=0.04, level=0.95)
+        folder = make_generator(project / str(count), 1)
+        evaluation_of(folder, 3.0, copies=share, near_duplicates=count).write(project / paths.EVALUATION)
+        summary.show(project, OUTCOMES)
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Near copies"))
+        said = f"by features: {told} 500 held-out images have a near duplicate in the training set"
+        assert said in line
+        assert ("copies cannot be told; keep images of one scene or video in one split" in line) is (count == 400)
 
 
 def test_the_page_in_prefect_links_to_mlflow_without_secrets(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,9 @@ class Survey:
     """What a source holds, once cleaned.
 
     `description` says what kind of source it is; `files` counts all that was
-    met, but for files beside the images that are none. Everything else is asked
-    of the index, so that it takes no memory.
+    met, but for files beside the images that are none; `near_across` is how many
+    test pictures have a near duplicate among the training pictures. Everything
+    else is asked of the index, so that it takes no memory.
     """
 
     description: str
@@ -43,6 +44,7 @@ class Survey:
     index: Index
     parts: Path
     channels: int
+    near_across: int
 
     @property
     def dropped(self) -> int:
@@ -69,6 +71,17 @@ class Survey:
         for kind, action, count in self.index.rows(query):
             counts.setdefault(kind, {})[action] = count
         return counts
+
+    @property
+    def overlap(self) -> str | None:
+        """What near duplicates on both sides of the split spoil, in one line; None where there are none."""
+        if self.near_across == 0:
+            return None
+        pictures = self.index.number("SELECT COUNT(*) FROM image WHERE used AND tile = 0 AND split = 'test'")
+        return (
+            f"{self.near_across} of {pictures} held-out pictures have a near duplicate in the training split; the more "
+            "there are, the less do held-out images tell of overfitting and of copies"
+        )
 
     @property
     def sizes(self) -> list[tuple[int, int, int]]:
@@ -168,8 +181,8 @@ def survey(
         _tell_companions(index, on_event)
         index.settle()
         _tell_odd_classes(index.classes, on_event)
-        find_duplicates(index, options)
-        yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
+        near_across = find_duplicates(index, options)
+        yield Survey(source.description, index.files, index.classes, index, folder, options.channels, near_across)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()
         remove_parts(folder, keep=used.__contains__)
 

@@ -12,17 +12,20 @@ from ganlib.datasets.packing.parts import Case
 from ganlib.errors import UserError
 
 
-def find_duplicates(index: Index, options: DataOptions) -> None:
+def find_duplicates(index: Index, options: DataOptions) -> int:
     """Note what `data.cleaning` says about pictures that occur more than once.
 
     The first in order stays: of both splits the training image, then by class,
     key and content. A picture is compared as a whole, and left out with all its tiles.
 
+    Returns:
+        How many of the test pictures that stay have a near duplicate among the training pictures.
+
     Raises:
         UserError: a policy says `fail`.
     """
     _exact(index, options)
-    _near(index, options)
+    return _near(index, options)
 
 
 def _exact(index: Index, options: DataOptions) -> None:
@@ -42,7 +45,7 @@ def _exact(index: Index, options: DataOptions) -> None:
         _leave_out(index, options, image, name, kind, f"the same picture as {first[3]}{other}")
 
 
-def _near(index: Index, options: DataOptions) -> None:
+def _near(index: Index, options: DataOptions) -> int:
     rows = index.number("SELECT COUNT(*) FROM image WHERE used AND tile = 0")
     ids = np.empty(rows, dtype=np.int64)
     hashes = np.empty((rows, HASH_BITS // 8), dtype=np.uint8)
@@ -50,6 +53,8 @@ def _near(index: Index, options: DataOptions) -> None:
     for at, (image, difference_hash) in enumerate(index.rows(query)):
         ids[at] = image
         hashes[at] = np.frombuffer(difference_hash, dtype=np.uint8)
+    # In order training pictures come first.
+    training = index.number("SELECT COUNT(*) FROM image WHERE used AND tile = 0 AND split = 'train'")
     gone: set[int] = set()
     for earlier, later, differing in _nearest(near_pairs(hashes, options.cleaning.near_duplicate_bits)):
         if earlier in gone:
@@ -60,6 +65,12 @@ def _near(index: Index, options: DataOptions) -> None:
         beyond = "" if split == its_split else f", which is in the {its_split} split"
         detail = f"{differing} of {HASH_BITS} bits from {one}{beyond}"
         _leave_out(index, options, int(ids[later]), other, "near_duplicate", detail)
+    across = {
+        later
+        for earlier, later, _ in near_pairs(hashes, options.cleaning.near_duplicate_bits)
+        if earlier < training <= later and earlier not in gone
+    }
+    return len(across - gone)
 
 
 def _nearest(pairs: Iterator[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

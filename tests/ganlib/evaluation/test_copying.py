@@ -11,8 +11,12 @@ from ganlib.errors import UserError
 from ganlib.evaluation.copying import _small, measure_copying
 from ganlib.evaluation.drawing import Reference
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import Images
+from ganlib.sampling import Images, to_uint8
 from tests.toy_evaluation import (
+    CLASSES,
+    LATENTS,
+    REACH,
+    SIZE,
     draw_of,
     image_generator,
     options_of,
@@ -92,6 +96,43 @@ def test_held_out_images_that_are_in_the_training_set_do_not_count(tmp_path: Pat
     drawn = draw_of(generator, reference, options_of())
     clean, seen = (measure_copying(drawn, each, options_of()) for each in (reference, overlapping))
     assert clean == seen
+
+
+def test_frames_of_videos_on_both_sides_are_no_measure_of_copies(tmp_path: Path) -> None:
+    """Twelve scenes that move by a few grey levels: nearly all frames have near duplicates on the other side."""
+    draw = np.random.default_rng(0)
+    moved = REACH * 0.01 * np.arange(50)[None, :, None] * draw.normal(size=(12, 1, LATENTS))
+    latents = torch.from_numpy((draw.normal(size=(12, 1, LATENTS)) + moved).reshape(-1, LATENTS)).float()
+    scenes = np.repeat(np.arange(12) % len(CLASSES), 50)
+    frames = to_uint8(paint(latents, torch.from_numpy(scenes)).view(-1, 1, SIZE, SIZE))
+    held_out = draw.random(600) < 0.3
+    sides = (frames[~held_out], scenes[~held_out]), (frames[held_out], scenes[held_out])
+    reference = reference_of(packed(*sides), tmp_path)
+    drawn = draw_of(copier(sides[0][0], share=1.0, noise=0.004), reference, options_of())
+    for space in measure_copying(drawn, reference, options_of()).values():
+        assert space.near_duplicates > 0.9 * space.held_out
+        assert space.blind is not None
+        assert space.blind.startswith(f"{space.near_duplicates} of {space.held_out} held-out images have a near dup")
+
+
+@pytest.mark.parametrize("levels", [0.5, 2])
+def test_copies_of_distinct_images_are_told(reference: Reference, levels: float) -> None:
+    drawn = draw_of(copier(TRAIN[0], share=1.0, noise=levels / 90), reference, options_of())
+    for space in measure_copying(drawn, reference, options_of()).values():
+        assert space.blind is None
+        assert space.share.estimate > 0.95
+
+
+def test_a_few_look_alikes_do_not_hide_copies(tmp_path: Path) -> None:
+    """One held-out image in twenty differs from a training image by a grey level, as in many a public data set."""
+    alike = np.concatenate([TEST[0][:760], np.clip(TRAIN[0][:40], 1, None) - 1]), np.r_[TEST[1][:760], TRAIN[1][:40]]
+    reference = reference_of(packed(TRAIN, alike), tmp_path)
+    drawn = draw_of(copier(TRAIN[0], share=0.5, noise=0.5 / 90), reference, options_of())
+    for space in measure_copying(drawn, reference, options_of()).values():
+        assert 40 <= space.near_duplicates < 50
+        assert space.blind is None
+        assert space.p_value < 0.001
+        assert space.share.estimate == pytest.approx(0.45, abs=0.05)
 
 
 def test_large_images_are_averaged_over_areas_and_their_copies_found(tmp_path: Path) -> None:

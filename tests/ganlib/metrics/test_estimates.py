@@ -1,5 +1,6 @@
 """Intervals of squared distances and scores against the laws they stand for."""
 
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -74,12 +75,22 @@ def test_uneven_noise_is_held_nineteen_times_in_twenty(axis: int, length: float)
     assert held > 0.95 - 3 * sqrt(0.05 * 0.95 / 1000)
 
 
-def test_an_estimate_below_zero_does_not_make_the_interval_vanish() -> None:
-    below, zero = (distance_interval(seen(np.full(5, size), np.ones(5)), LEVEL) for size in (0.1, 1.0))
-    assert below.estimate == pytest.approx(-4.95)
-    assert zero.estimate == 0
-    assert below.low == zero.low == 0
-    assert below.high == pytest.approx(zero.high, rel=0.2)
+@pytest.mark.parametrize("directions", [1, 5, 60])
+@pytest.mark.parametrize("size", [0.0, 1e-4, 0.1, 0.9])
+def test_an_estimate_below_zero_is_read_as_zero(directions: int, size: float) -> None:
+    """However small the difference by chance, the interval neither vanishes nor explodes; noise is even here."""
+    below, zero = (distance_interval(seen(np.full(directions, each), np.ones(directions)), LEVEL) for each in (size, 1))
+    assert 0 == below.low == below.estimate
+    assert below.high == pytest.approx(zero.high)
+    assert 0 < zero.high < 9 * directions
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-4, 0.1, 0.9])
+def test_a_difference_of_two_estimates_below_zero_is_nearly_as_unsure_as_of_zero(size: float) -> None:
+    below, zero = (replace(seen(np.full(5, each), np.ones(5)), real_influence=np.zeros(2)) for each in (size, 1.0))
+    expected = zero.standard_error_of_difference(zero)
+    assert expected == pytest.approx(sqrt(2 * zero.pairs))
+    assert 0.7 * expected < below.standard_error_of_difference(below) < 1.001 * expected
 
 
 def test_no_chance_no_length() -> None:

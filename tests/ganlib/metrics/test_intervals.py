@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from math import sqrt
 
@@ -182,7 +183,65 @@ def test_odd_features_have_finite_intervals_and_differences(kind: str, real_kind
     found = intervals(generated, real, metrics, CONFIDENCE)
     for one in (*found.values(), *differences(generated, generated, real, metrics, CONFIDENCE).values()):
         assert np.isfinite([one.estimate, one.low, one.high]).all()
-        assert one.low <= one.high
+        assert one.low <= one.estimate <= one.high
+
+
+def gaussian_sample(count: int, dimensions: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, dimensions))).float()
+
+
+def unlabelled(values: torch.Tensor) -> Sample:
+    return Sample(Features(values, torch.zeros(len(values), 2)), None, False)
+
+
+# Generated images that share all or much with the real ones, [M, D].
+NEARLY_REAL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "themselves": lambda real: real,
+    "turned": lambda real: real.flip(0),
+    "noise of 1e-6": lambda real: real + 1e-6 * gaussian_sample(*real.shape, 7),
+    "noise of 1e-2": lambda real: real + 1e-2 * gaussian_sample(*real.shape, 7),
+    "noise of 0.1": lambda real: real + 0.1 * gaussian_sample(*real.shape, 7),
+    "shift of 1e-6": lambda real: real + 1e-6,
+    "shift of 1e-2": lambda real: real + 1e-2,
+    "twice": lambda real: real.repeat(2, 1),
+    "three quarters": lambda real: real[: 3 * len(real) // 4],
+    "one a little off": lambda real: torch.cat([real[:-1], real[-1:] + 0.5]),
+}
+
+
+@cache
+def independent(metric: GateFigure, count: int, dimensions: int) -> tuple[Interval, Interval]:
+    """Of a fresh sample, and of the difference of two."""
+    real, *fresh = (unlabelled(gaussian_sample(count, dimensions, seed)) for seed in range(3))
+    return intervals(fresh[0], real, [metric], CONFIDENCE)[metric], difference(*fresh, real, metric, CONFIDENCE)
+
+
+@pytest.mark.parametrize("kind", NEARLY_REAL)
+@pytest.mark.parametrize(("metric", "count", "dimensions"), [("fid", 120, 32), ("kid", 100, 512)])
+def test_what_is_nearly_real_is_as_sure_as_an_independent_set(
+    kind: str, metric: GateFigure, count: int, dimensions: int
+) -> None:
+    real = gaussian_sample(count, dimensions, 0)
+    near = unlabelled(NEARLY_REAL[kind](real))
+    expected, expected_apart = independent(metric, count, dimensions)
+    found = intervals(near, unlabelled(real), [metric], CONFIDENCE)[metric]
+    assert 0 == found.low == found.estimate
+    assert 0.4 < found.high / expected.high < 2.5
+    apart = difference(near, near, unlabelled(real), metric, CONFIDENCE)
+    assert apart.low < 0 == apart.estimate < apart.high
+    assert 0.4 < (apart.high - apart.low) / (expected_apart.high - expected_apart.low) < 2.5
+
+
+@pytest.mark.parametrize("metric", ["fid", "kid"])
+def test_intervals_go_smoothly_from_the_real_images_to_independent_ones(metric: GateFigure) -> None:
+    """Images of the real distribution, of which ever less is the real images' own."""
+    real, other = gaussian_sample(150, 12, 0), gaussian_sample(150, 12, 1)
+    turns = [0.0, 1e-8, 1e-4, 1e-2, *np.linspace(0.1, np.pi / 2, 12)]
+    drawn = (unlabelled(float(np.cos(turn)) * real + float(np.sin(turn)) * other) for turn in turns)
+    highs = [intervals(each, unlabelled(real), [metric], CONFIDENCE)[metric].high for each in drawn]
+    steps = np.array(highs[1:]) / highs[:-1]
+    assert steps[:3] == pytest.approx(1, rel=1e-3)
+    assert (np.abs(steps - 1) < 0.35).all(), steps
 
 
 def test_the_reported_score_is_torch_fidelity_s_and_the_interval_is_around_it() -> None:

@@ -34,7 +34,10 @@ def planted(
     known = TrainingSet.of(torch.from_numpy(training))
     held_out = known.closeness(torch.from_numpy(drawn(1000, draw)))
     closeness = known.closeness(torch.from_numpy(generated))
-    found = measure_memorisation(closeness, held_out, level=0.95, suspects=copies or 5, seed=seed)
+    few = training[:200] + 1e-3 * training.std() * draw.normal(size=(200, 12))
+    sides = closeness, held_out, known.closeness(torch.from_numpy(few))
+    found = measure_memorisation(*sides, twins=np.zeros(1000, dtype=bool), level=0.95, suspects=copies or 5, seed=seed)
+    assert (found.near_duplicates, found.held_out) == (0, 1000)
     if copies and noise == 0:
         assert {(one.generated, one.training) for one in found.suspects} == set(enumerate(chosen.tolist()))
         assert all(one.distance == 0 == one.ratio for one in found.suspects)
@@ -91,13 +94,41 @@ def test_exact_copies_in_the_data_are_no_memorisation(tied: float) -> None:
         return Closeness(np.zeros(count, dtype=np.int64), ratio, ratio, ratio > 0.5)
 
     equal, more = (
-        measure_memorisation(seen(4000, share), seen(500, tied), level=0.95, suspects=1, seed=0).share
+        measure_memorisation(
+            seen(4000, share),
+            seen(500, tied),
+            seen(200, 1.0),
+            twins=np.zeros(500, dtype=bool),
+            level=0.95,
+            suspects=1,
+            seed=0,
+        ).share
         for share in (tied, 1.5 * tied)
     )
     assert equal.estimate == pytest.approx(0)
     assert equal.low < 0 < equal.high
     assert more.estimate == pytest.approx(0.5 * tied)
     assert more.low < 0.5 * tied < more.high
+
+
+@pytest.mark.parametrize(("twins", "found"), [(0.0, 1.0), (0.05, 0.95), (0.3, 0.7), (1.0, 0.0)])
+def test_copies_are_told_as_far_as_held_out_images_have_no_near_duplicates(twins: float, found: float) -> None:
+    """A share of the scenes has a view on either side of the split; the generator gives training images with noise."""
+    draw = np.random.default_rng(3)
+    scenes = drawn(2000, draw)
+    seen_twice, training = round(twins * 400), scenes[:1600]
+    views = training[:seen_twice] + 0.007 * draw.normal(size=(seen_twice, 12))
+    held_out = np.concatenate([views, scenes[1600 + seen_twice :]])
+
+    def copies(count: int) -> np.ndarray:
+        return training[draw.choice(len(training), count)] + 0.01 * draw.normal(size=(count, 12))
+
+    known = TrainingSet.of(torch.from_numpy(training))
+    sides = (known.closeness(torch.from_numpy(side)) for side in (copies(1000), held_out, copies(200)))
+    measured = measure_memorisation(*sides, twins=np.arange(400) < 2, level=0.95, suspects=1, seed=0)
+    assert measured.held_out == 400
+    assert measured.near_duplicates / 400 == pytest.approx(twins, abs=0.05)
+    assert measured.share.estimate == pytest.approx(found, abs=0.13)
 
 
 def test_the_copying_statistic_is_mann_whitney_s_with_ties() -> None:
@@ -130,7 +161,7 @@ def test_too_few_images_are_one_line() -> None:
     few = known.closeness(torch.from_numpy(drawn(30, np.random.default_rng(1))))
     many = known.closeness(torch.from_numpy(drawn(200, np.random.default_rng(2))))
     with pytest.raises(UserError, match="needs at least 100 held-out images, found 30"):
-        measure_memorisation(many, few, level=0.95, suspects=3, seed=0)
+        measure_memorisation(many, few, many, twins=np.zeros(30, dtype=bool), level=0.95, suspects=3, seed=0)
 
 
 @pytest.mark.slow

@@ -150,6 +150,24 @@ def test_near_copies_stop_even_a_first_champion(tmp_path: Path) -> None:
     assert (found.table[1].passed, found.table[1].note) == (None, "not looked at (too few images)")
 
 
+@pytest.mark.parametrize(("near_duplicates", "left_out"), [(250, False), (251, True), (500, True)])
+def test_copies_that_cannot_be_told_leave_the_guard_out_with_the_count(
+    tmp_path: Path, near_duplicates: int, left_out: bool
+) -> None:
+    """Whatever the figures say: most held-out images, which they are measured by, are near copies themselves."""
+    share = Interval(estimate=0.02, low=0.001, high=0.04, level=0.95)
+    measured = evaluation_of(
+        make_generator(tmp_path, 1), 3.0, copies=share, p_value=0.001, near_duplicates=near_duplicates
+    )
+    found = decide(gate_options(), measured, None)
+    assert found.promoted is left_out
+    row = found.table[1]
+    assert (row.name, row.passed) == ("near copies by features", None if left_out else False)
+    why = f"not looked at ({near_duplicates} of 500 held-out images have a near duplicate in the training set"
+    assert row.note.startswith(why) is left_out
+    assert (f"near copies by features: {row.note}" in found.reason) is left_out
+
+
 def test_what_was_not_measured_is_one_line(evaluation: Evaluation) -> None:
     options = gate_options(metric="inception/fid")
     with pytest.raises(UserError, match=r"^register\.metric=inception/fid: not in .*found: domain/fid; evaluate again"):

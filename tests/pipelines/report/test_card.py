@@ -72,6 +72,7 @@ def test_what_it_tells_of_the_model(text: str, facts: Facts) -> None:
     for each in (
         facts.generator_sha256,
         "**By pixels:** more near copies than chance explains (p < 0.001)",
+        "; 3 of 540 held-out images have a near duplicate in the training set.",
         "The classes farthest from the held-out images: 0 (Fréchet distance 2.10 (1.70 to 2.50)",
         "Not measured: domain",
         f"git checkout {report_project.LINEAGE['git_commit']}",

@@ -125,7 +125,18 @@ def test_many_classes_are_folded(facts: Facts, tmp_path: Path) -> None:
 def test_copying_in_words_for_both_spaces(root: Element) -> None:
     assert "Seen by features No sign of copying: so many near copies occur by chance (p = 0.43)." in root.text
     assert "Seen by pixels There are more near copies than chance explains (p < 0.001)." in root.text
-    assert "1.3 % (1.1 % to 1.5 % with 95 % confidence)" in root.text
+    assert "1.3 % (1.1 % to 1.5 % with 95 % confidence). 3 of 540 held-out images have a near duplicate" in root.text
+
+
+def test_copying_that_cannot_be_told_claims_nothing(facts: Facts, tmp_path: Path) -> None:
+    blind = {
+        name: found.model_copy(update={"near_duplicates": 539}) for name, found in facts.evaluation.memorisation.items()
+    }
+    evaluation = facts.evaluation.model_copy(update={"memorisation": blind})
+    text = read_html(page(dataclasses.replace(facts, evaluation=evaluation), tmp_path)).text
+    assert "Copies cannot be told here: 539 of 540 held-out images have a near duplicate in the training set" in text
+    assert "sign of copying" not in text
+    assert "more near copies than chance" not in text
 
 
 def test_data_and_lineage(root: Element, facts: Facts) -> None:

@@ -8,7 +8,7 @@ import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from ganlib.datasets.cleaning.hashing import picture_sha256
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.datasets.packed.reading import open_packed
+from ganlib.datasets.packing.survey import survey
 from ganlib.errors import UserError
 from ganlib.events import Event, Notice, Progress
 from tests.ganlib.datasets.image_files import (
@@ -25,6 +26,7 @@ from tests.ganlib.datasets.image_files import (
     noise,
     noise_files,
     pack_images,
+    preprocess_options,
     write_folder,
     write_zip,
 )
@@ -190,6 +192,22 @@ def test_near_duplicates(tmp_path: Path) -> None:
     assert (dropped.dropped, dropped.train.images + dropped.test.images) == (1, 20)
     with pytest.raises(UserError, match=r"=fail: (03|50)\.png: 0 of 256 bits from (03|50)\.png.*; remove one of them"):
         pack_images(data_options(source, policy={"near_duplicate": "fail"}), tmp_path / "failed")
+
+
+@pytest.mark.parametrize(("policy", "across"), [("keep", 6), ("drop", 0)])
+def test_near_duplicates_across_the_split_are_counted(
+    tmp_path: Path, policy: Literal["keep", "drop"], across: int
+) -> None:
+    """Six test pictures are brighter training pictures; two more are alike, but both held out."""
+    files = {f"train/{n:02d}.png": encode(photo(n)) for n in range(20)}
+    files |= {f"test/{n:02d}.png": encode(photo(n) + 2) for n in range(6)}
+    files |= {f"test/{n:02d}.png": encode(photo(40) + n) for n in (40, 42)}
+    source = write_folder(tmp_path / "images", files)
+    options = data_options(source, split="source", policy={"near_duplicate": policy})
+    with survey(options, preprocess_options(), tmp_path / "scratch") as found:
+        assert found.near_across == across
+        told = f"{across} of 8 held-out pictures have a near duplicate in the training split"
+        assert found.overlap is None if across == 0 else found.overlap.startswith(told)
 
 
 def test_images_on_both_sides_leave_the_test_split(tmp_path: Path) -> None:
