@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ganlib.config import DataOptions, PreprocessOptions
 from ganlib.datasets.items import COMPANION, Source, printable
-from ganlib.datasets.packing.executors import Executor, open_executor
+from ganlib.datasets.packing.executor import Executor
+from ganlib.datasets.packing.executors import open_executor
 from ganlib.datasets.packing.index import Index
 from ganlib.datasets.packing.parts import Work, after_death, decode_part, open_pixels, remove_parts
 from ganlib.datasets.packing.whole_set import find_duplicates
