@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ganlib.config import DataOptions
 from ganlib.datasets.packing.naming import natural_key
-from ganlib.datasets.packing.parts import Case, DecodedPart
+from ganlib.datasets.packing.parts import Case, DecodedImage, DecodedPart
 
 _TABLES = """
 CREATE TABLE part (id INTEGER PRIMARY KEY, identity TEXT);
@@ -28,6 +28,7 @@ _COLUMNS = (
     "sum0, sum1, sum2, sum3, square0, square1, square2, square3"
 )
 _INSERT = f"INSERT INTO image ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(', ')))})"
+_MOST_CHANNELS = 4
 # Train before test, so that what is in both is left out of the test split.
 ORDER = "split DESC, label_id, key, sha256, name, tile"
 
@@ -62,7 +63,8 @@ class Index:
         self.files += part.files
         self.labels.update(part.labels)
         part_id = self.database.execute("INSERT INTO part (identity) VALUES (?)", (part.identity,)).lastrowid
-        self.database.executemany(_INSERT, ((part_id, row, *fields) for row, fields in enumerate(part.rows)))
+        assert part_id is not None
+        self.database.executemany(_INSERT, (_record(part_id, row, image) for row, image in enumerate(part.images)))
         self.add_cases(part.cases)
 
     def add_cases(self, cases: Sequence[Case]) -> None:
@@ -115,3 +117,26 @@ class Index:
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return tuple(self.values("SELECT name FROM label ORDER BY id"))
+
+
+def _record(part: int, row: int, image: DecodedImage) -> tuple[object, ...]:
+    """The values of `_COLUMNS`; channels that the images do not have are 0."""
+    absent = (0,) * (_MOST_CHANNELS - len(image.sums))
+    return (
+        part,
+        row,
+        image.name,
+        image.key,
+        image.label,
+        image.split,
+        image.tile,
+        image.sha256,
+        image.difference_hash,
+        image.mode,
+        image.width,
+        image.height,
+        *image.sums,
+        *absent,
+        *image.square_sums,
+        *absent,
+    )
