@@ -4,13 +4,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig, check_data_fits, load_config
 from ganlib.datasets.packed.order import batch_indices
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
-from ganlib.errors import UserError
 from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
-from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message
+from ganlib.metrics.extractors import DomainExtractor, save_extractor
 from pipelines import paths
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
@@ -22,11 +21,10 @@ def main() -> None:
     """Write `models/extractor` and the classifier's accuracy."""
     config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
+    check_data_fits(config, data.manifest.counts)
     torch.set_num_threads(config.extractor.threads)
     _check_extractors(config)
     if data.image.num_classes < 2:
-        if asking := config.asking_for_domain:
-            raise UserError(unlabelled_message(", ".join(asking), data.image.classes))
         save_extractor(paths.EXTRACTOR, None, data.image)
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
         say("extractor: the data have no two classes to tell apart; no domain classifier")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.config import DataOptions, PreprocessOptions
+from ganlib.config import DataCounts, DataOptions, PreprocessOptions
 from ganlib.datasets.items import COMPANION, Source, printable
 from ganlib.datasets.packing.executor import Executor
 from ganlib.datasets.packing.executors import open_executor
@@ -61,6 +61,12 @@ class Survey:
         for split, label, count in self.index.rows(query):
             counts[split][label or ""] = count
         return counts
+
+    @property
+    def counts(self) -> DataCounts:
+        """What parameters can be held against."""
+        train, test = (sum(self.images[split].values()) for split in SPLITS)
+        return DataCounts(train=train, test=test, classes=len(self.classes))
 
     @property
     def cases(self) -> dict[str, dict[str, int]]:
