@@ -1,7 +1,7 @@
 """What can be known to fail before anything runs."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import yaml
@@ -12,7 +12,7 @@ from ganlib.datasets.items import printable
 from ganlib.errors import UserError
 from ganlib.training.requirements import check_devices
 from pipelines import paths
-from pipelines.data.counting import known_counts
+from pipelines.image_counts import known_counts
 from pipelines.tracking.store import store_uri
 
 # What the pipeline writes. Data that overlap it would be read back, or be replaced.
@@ -33,7 +33,7 @@ def check_project(project: Path) -> RunConfig:
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
     store_uri()  # what cannot be an address is found out now
     config = load_config(project / paths.PARAMS)
-    checks = (
+    checks: tuple[Callable[[], object], ...] = (
         lambda: _check_data(project, config),
         lambda: check_devices(config.train),
         lambda: _check_starting_point(project, config),
@@ -103,6 +103,14 @@ def check_source(project: Path, source: str) -> None:
         raise UserError(f"{name}: cannot be read ({error.strerror}); change data.source") from None
 
 
+def dvc_files(folder: Path) -> Iterator[Path]:
+    """What DVC reads as stages or records, inside a folder: paths from there."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name == paths.DVC_FILE.name or name.endswith(".dvc"):
+                yield Path(place, name).relative_to(folder)
+
+
 def _why_missing(project: Path, path: Path, source: str) -> str:
     if source.startswith("~"):
         return f"~ is not expanded, as DVC does not; write {printable(str(Path(source).expanduser()))}"
@@ -125,9 +133,9 @@ def _check_data(project: Path, config: RunConfig) -> None:
 def _check_for_dvc(name: str, folder: Path) -> None:
     """See that a folder holds nothing that DVC stops at, or would run."""
     check_names(name, folder)
-    for place, _, names in os.walk(folder):
-        if paths.DVC_FILE.name in names:
-            inside = printable(str(Path(place, paths.DVC_FILE).relative_to(folder)))
+    for found in dvc_files(folder):
+        if found.name == paths.DVC_FILE.name:
+            inside = printable(str(found))
             raise UserError(f"{name}: holds {inside}, whose stages DVC would run as ours; move it elsewhere")
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from ganlib.config import RunConfig, check_data_fits, load_config
 from ganlib.datasets.packed.order import batch_indices
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
+from ganlib.events import EventSink, Notice
 from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor
@@ -23,7 +24,8 @@ def main() -> None:
     data = open_packed(paths.PROCESSED)
     check_data_fits(config, data.manifest.counts)
     torch.set_num_threads(config.extractor.threads)
-    _check_extractors(config)
+    with ProgressDisplay("extractor") as display:
+        _check_extractors(config, display)
     if data.image.num_classes < 2:
         save_extractor(paths.EXTRACTOR, None, data.image)
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
@@ -33,7 +35,8 @@ def main() -> None:
         classifier = train_classifier(
             config.extractor, data.image, lambda at: _batch(data, config, at), on_event=display
         )
-    predicted = {split.name: _predicted(classifier, split) for split in (data.train, data.test)}
+        display(Notice("accuracy"))
+        predicted = {split.name: _predicted(classifier, split) for split in (data.train, data.test)}
     accuracy = {
         f"{split.name}_accuracy": float((predicted[split.name] == split.labels).mean())
         for split in (data.train, data.test)
@@ -46,9 +49,10 @@ def main() -> None:
         say(f"extractor: ALARM: {alarm}")
 
 
-def _check_extractors(config: RunConfig) -> None:
+def _check_extractors(config: RunConfig, on_event: EventSink) -> None:
     """Fetch and open what will look at images: nobody wants to learn after the training that it is missing."""
     for name in sorted({config.train.extractor, config.evaluate.extractor} - {"domain"}):
+        on_event(Notice(f"opening {name}, whose weights are downloaded where they are not here"))
         extractor = project_extractor(name, config, torch.device("cpu"))
         say(f"extractor: {name} is in place, weights {extractor.weights_sha256[:16]}…")
 

@@ -19,6 +19,7 @@ import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
 from ganlib.config import RunConfig, check_data_fits, load_config
+from ganlib.counting import counted
 from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice, ignore
@@ -218,7 +219,8 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
 
     def score(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
-        return frechet_distance(FeatureStatistics.of(extractor.extract_all(pieces).values), real)
+        told = counted(pieces, len(images), f"{extractor.name} features of a snapshot", lambda text: sink(Notice(text)))
+        return frechet_distance(FeatureStatistics.of(extractor.extract_all(told).values), real)
 
     return Measure(_metric(run.config), score, _class_counts(data))
 

@@ -42,8 +42,8 @@ def _packed(project: Path, options: DataOptions) -> DataCounts | None:
 
 def _as_recorded(source: Path, recorded: dict[str, Any]) -> bool:
     if source.is_file():
-        return source.stat().st_size == recorded["size"]
-    return sum(len(names) for _, _, names in os.walk(source)) == recorded["nfiles"]
+        return bool(source.stat().st_size == recorded["size"])
+    return bool(sum(len(names) for _, _, names in os.walk(source)) == recorded["nfiles"])
 
 
 def _listed(project: Path, options: DataOptions) -> DataCounts:
