@@ -104,7 +104,7 @@ def check_source(project: Path, source: str) -> None:
 
 
 def dvc_files(folder: Path) -> Iterator[Path]:
-    """What DVC reads as stages or records, inside a folder: paths from there."""
+    """What DVC reads as stages or records, inside a folder: paths from there; none in a file."""
     for place, _, names in os.walk(folder):
         for name in names:
             if name == paths.DVC_FILE.name or name.endswith(".dvc"):

@@ -89,6 +89,12 @@ def _add_path(project: Path, what: str, options: DataOptions, *, name: str | Non
         raise UserError(f"{printable(what)}: holds {paths.RAW} itself; give a folder of images alone")
     if source.is_dir():
         check_names(printable(what), source, hidden=real.is_relative_to(raw))
+    kept = next(dvc_files(source), None)
+    if kept is not None:
+        raise UserError(
+            f"{printable(what)}: holds {printable(str(kept))}, which DVC would take for part of this project; give a "
+            "folder of images alone"
+        )
     with hold_pipeline(project, on_wait=say):
         if real.is_relative_to(raw):
             target = paths.RAW / real.relative_to(raw)
@@ -172,12 +178,6 @@ def _check_path(source: Path, what: str) -> None:
         raise UserError(f"{shown}: neither a folder nor a regular file; expected one of them")
     if source.is_dir() and not any(source.iterdir()):
         raise UserError(f"{shown}: the folder is empty; expected images or archives")
-    kept = next(dvc_files(source), None) if source.is_dir() else None
-    if kept is not None:
-        raise UserError(
-            f"{shown}: holds {printable(str(kept))}, which DVC would take for part of this project; give a folder of "
-            "images alone"
-        )
 
 
 def _check_no_linked_folder(source: Path, what: str) -> None:

@@ -277,6 +277,14 @@ def test_what_git_keeps_is_never_replaced(project: Path, tmp_path: Path) -> None
     assert (project / "data/raw/digits.zip").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["dvc.yaml", "c/old.png.dvc"])
+def test_what_dvc_would_take_for_its_own_is_no_data(name: str, project: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", {**noise_files(2), name: b"stages: {}"})
+    told = refusal(str(folder), "--name", "mine")
+    assert told.startswith(f"{folder}: holds {name}, which DVC would take for part of this project")
+    assert raw(project) == {"digits.zip"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
