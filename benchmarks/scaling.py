@@ -52,7 +52,7 @@ def _parts(count: int) -> Iterator[DecodedPart]:
 def _image(at: int, draws: np.random.Generator) -> DecodedImage:
     return DecodedImage(
         name=f"train/class{at % 10}/{at:09}.jpg", key=f"{at:09}", label=f"class{at % 10}", split=None, tile=0,
-        sha256=draws.bytes(32), difference_hash=draws.bytes(HASH_BYTES), mode="RGB", width=1024, height=768,
+        sha256=draws.bytes(32), difference_hash=draws.bytes(HASH_BYTES), mode="RGB", width=1024, height=768, peak=None,
         sums=(8_000_000, 8_000_001, 8_000_002),
         square_sums=(1_000_000_000, 1_000_000_001, 1_000_000_002),
     )  # fmt: skip

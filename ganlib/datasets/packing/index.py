@@ -16,7 +16,7 @@ CREATE TABLE part (id INTEGER PRIMARY KEY, identity TEXT);
 CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
 CREATE TABLE image (
     id INTEGER PRIMARY KEY, part INTEGER, row INTEGER, name TEXT, key TEXT, label TEXT, given_split TEXT, tile INTEGER,
-    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER,
+    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER, peak INTEGER,
     sum0 INTEGER, sum1 INTEGER, sum2 INTEGER, sum3 INTEGER,
     square0 INTEGER, square1 INTEGER, square2 INTEGER, square3 INTEGER,
     split TEXT, label_id INTEGER, used INTEGER DEFAULT 1
@@ -24,7 +24,7 @@ CREATE TABLE image (
 CREATE TABLE finding (name TEXT, kind TEXT, action TEXT, detail TEXT);
 """
 _COLUMNS = (
-    "part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, height, "
+    "part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, height, peak, "
     "sum0, sum1, sum2, sum3, square0, square1, square2, square3"
 )
 _INSERT = f"INSERT INTO image ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(', ')))})"
@@ -135,6 +135,7 @@ def _record(part: int, row: int, image: DecodedImage) -> tuple[object, ...]:
         image.mode,
         image.width,
         image.height,
+        image.peak,
         *image.sums,
         *absent,
         *image.square_sums,

@@ -43,8 +43,8 @@ _NONE = (1 << 64) - 1
 class DecodedImage(NamedTuple):
     """A decoded image: all that ordering, splitting and statistics need; its place is its pixels' in the part.
 
-    `sha256` and `difference_hash` are bytes; `mode`, `width` and `height` are
-    of the file. `sums` and `square_sums` are of all values of each channel,
+    `sha256` and `difference_hash` are bytes; `mode`, `width`, `height` and
+    `peak` are of the file. `sums` and `square_sums` are of all values of each channel,
     and of their squares. A plain tuple, as it crosses processes for every image.
     """
 
@@ -58,6 +58,7 @@ class DecodedImage(NamedTuple):
     mode: str
     width: int
     height: int
+    peak: int | None
     sums: tuple[int, ...]
     square_sums: tuple[int, ...]
 
@@ -215,6 +216,7 @@ def _images(item: Item, cleaned: Cleaned) -> Iterator[DecodedImage]:
             mode=cleaned.mode,
             width=cleaned.width,
             height=cleaned.height,
+            peak=cleaned.peak,
             sums=(),
             square_sums=(),
         )

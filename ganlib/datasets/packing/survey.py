@@ -17,6 +17,7 @@ from ganlib.datasets.items import COMPANION, Source, printable
 from ganlib.datasets.packing.executor import Executor
 from ganlib.datasets.packing.executors import open_executor
 from ganlib.datasets.packing.index import Index
+from ganlib.datasets.packing.notices import notices
 from ganlib.datasets.packing.parts import Work, after_death, decode_part, open_pixels, remove_parts
 from ganlib.datasets.packing.whole_set import find_duplicates
 from ganlib.datasets.sources.opening import open_source
@@ -175,6 +176,8 @@ def survey(
         _tell_companions(index, on_event)
         index.settle()
         _tell_odd_classes(index.classes, on_event)
+        for text in notices(index, options):
+            on_event(Notice(text))
         find_duplicates(index, options)
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()

@@ -1,0 +1,52 @@
+"""What people should know of a whole set before they train on it."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+from ganlib.config import DataOptions
+from ganlib.datasets.packing.index import Index
+
+_SIZES: tuple[int, ...] = get_args(DataOptions.model_fields["image_size"].annotation)
+# Of the images: as many as make a difference to what is learned.
+_MANY = 0.1
+# Where no value of all files of 16 bits needs more than these, they came from a sensor of fewer.
+_MOST_SENSOR_BITS = 14
+
+
+def notices(index: Index, options: DataOptions) -> Iterator[str]:
+    """A sentence each: 16-bit files that are nearly black, and many images that are enlarged."""
+    yield from _dark(index)
+    yield from _enlarged(index, options)
+
+
+def _dark(index: Index) -> Iterator[str]:
+    """No single picture tells, as a dark one may be meant so: the largest value of all files of 16 bits does."""
+    count, peak = next(index.rows("SELECT COUNT(*), MAX(peak) FROM image WHERE tile = 0 AND peak IS NOT NULL"))
+    if count and 0 < peak < 1 << _MOST_SENSOR_BITS:
+        bits = max(8, peak.bit_length())
+        yield (
+            f"{count} files of 16 bits have no value above {peak}, as sensors of {bits} bits give them: they are read "
+            f"as nearly black, at most {(peak + 128) // 257} of 255; multiply their values by {1 << (16 - bits)} and "
+            "write them again"
+        )
+
+
+def _enlarged(index: Index, options: DataOptions) -> Iterator[str]:
+    side = "MAX(width, height)" if options.fit == "pad" else "MIN(width, height)"
+    smaller = f"SELECT COUNT(*) FROM image WHERE tile = 0 AND {side} < ?"
+    total = index.number("SELECT COUNT(*) FROM image WHERE tile = 0")
+    count = index.number(smaller, options.image_size)
+    if count <= _MANY * total:
+        return
+    order = f"ORDER BY {side}, width, height LIMIT 1"
+    width, height = next(index.rows(f"SELECT width, height FROM image WHERE tile = 0 {order}"))
+    fitting = [size for size in _SIZES if size < options.image_size and index.number(smaller, size) <= _MANY * total]
+    remedies = [f"data.image_size={max(fitting)}"] if fitting else []
+    padded = index.number("SELECT COUNT(*) FROM image WHERE tile = 0 AND MAX(width, height) < ?", options.image_size)
+    if padded <= _MANY * total:
+        remedies.append("data.fit=pad")
+    advice = f"consider {' or '.join(remedies)}" if remedies else "larger images would teach more"
+    yield (
+        f"{count} of {total} images ({count / total:.0%}) are smaller than data.image_size={options.image_size} and "
+        f"enlarged, the smallest {width} x {height}; {advice}"
+    )
