@@ -3,7 +3,7 @@
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -112,6 +112,14 @@ class Index:
     def number(self, query: str, *parameters: object) -> int:
         """The one number that a query gives."""
         return int(self.database.execute(query, parameters).fetchone()[0])
+
+    def count_named(self, names: Iterable[str]) -> int:
+        """How many pictures have one of these names."""
+        self.database.execute("CREATE TEMP TABLE wanted (name TEXT)")
+        self.database.executemany("INSERT INTO wanted VALUES (?)", ((name,) for name in names))
+        count = self.number("SELECT COUNT(*) FROM image WHERE tile = 0 AND name IN (SELECT name FROM wanted)")
+        self.database.execute("DROP TABLE wanted")
+        return count
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -4,19 +4,45 @@ from collections.abc import Iterator
 from typing import get_args
 
 from ganlib.config import DataOptions
+from ganlib.datasets.files.reading import DAMAGE
+from ganlib.datasets.items import Files, Source
 from ganlib.datasets.packing.index import Index
+from ganlib.datasets.sources.image_files import ImageFiles
+from ganlib.datasets.sources.labels import read_label_file
+from ganlib.errors import UserError
 
 _SIZES: tuple[int, ...] = get_args(DataOptions.model_fields["image_size"].annotation)
 # Of the images: as many as make a difference to what is learned.
 _MANY = 0.1
+_MOST_TABLES = 5
 # Where no value of all files of 16 bits needs more than these, they came from a sensor of fewer.
 _MOST_SENSOR_BITS = 14
 
 
-def notices(index: Index, options: DataOptions) -> Iterator[str]:
-    """A sentence each: 16-bit files that are nearly black, and many images that are enlarged."""
+def notices(index: Index, source: Source, options: DataOptions) -> Iterator[str]:
+    """A sentence each: labels that are not read, 16-bit files that are nearly black, many images that are enlarged."""
+    if isinstance(source, ImageFiles) and options.labels == "auto":
+        yield from _unread_labels(index, source.files)
     yield from _dark(index)
     yield from _enlarged(index, options)
+
+
+def _unread_labels(index: Index, files: Files) -> Iterator[str]:
+    """Tables beside the images that name labels of theirs; those in a compressed tar are not looked at."""
+    if files.sequential:
+        return
+    tables = (
+        "SELECT name FROM finding WHERE name LIKE '%.csv' OR name LIKE '%.json' ORDER BY length(name), name LIMIT ?"
+    )
+    for name in index.values(tables, _MOST_TABLES):
+        try:
+            with files.open(name) as file:
+                table = read_label_file(files.location, name, file) or {}
+        except (UserError, OSError, *DAMAGE):
+            continue  # no table of labels
+        named = index.count_named(table)
+        if named:
+            yield f"{name} is not read, and names labels of {named} images: set data.labels={name} to use them"
 
 
 def _dark(index: Index) -> Iterator[str]:

@@ -176,7 +176,7 @@ def survey(
         _tell_companions(index, on_event)
         index.settle()
         _tell_odd_classes(index.classes, on_event)
-        for text in notices(index, options):
+        for text in notices(index, source, options):
             on_event(Notice(text))
         find_duplicates(index, options)
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels)

@@ -20,6 +20,15 @@ def notices(folder: Path, files: dict[str, bytes], **changes: Any) -> list[str]:
     return [event.text for event in heard if isinstance(event, Notice)]
 
 
+def test_labels_in_a_table_that_is_not_read_are_told(tmp_path: Path) -> None:
+    files = {f"{n}.png": encode(noise(n)) for n in range(12)}
+    table = "file_name,label\n" + "".join(f"{n}.png,c{n % 2}\n" for n in range(12))
+    files |= {"metadata.csv": table.encode(), "other.csv": b"a,b\n1,2\n", "info.json": b"[]"}
+    (told,) = (text for text in notices(tmp_path, files) if "not read" in text)
+    assert told == "metadata.csv is not read, and names labels of 12 images: set data.labels=metadata.csv to use them"
+    assert not any("not read" in text for text in notices(tmp_path, files, labels="metadata.csv"))
+
+
 def wide(seed: int, bits: int, *channels: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 1 << bits, (16, 16, *channels), dtype=np.uint16)
     pixels.flat[0] = (1 << bits) - 1
