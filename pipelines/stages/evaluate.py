@@ -51,6 +51,7 @@ def _evaluate(notify: Notify) -> None:
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
+    notify("handing the results to MLflow")
     _log(result, config.tracking.experiment, int(generator.provenance["seen_images"]))
 
 

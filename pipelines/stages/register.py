@@ -45,6 +45,7 @@ def _register(notify: Notify) -> None:
         with blaming_the_champion():
             return compare(challenger, drawn(champion), reference, config.register_, config.evaluate)
 
+    notify("registering the generator")
     facts = gather(Path(), made.config, made.tags)
 
     def card(version: str, folder: Path) -> Path:

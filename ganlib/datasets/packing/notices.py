@@ -11,7 +11,8 @@ from ganlib.datasets.sources.image_files import ImageFiles
 from ganlib.datasets.sources.labels import read_label_file
 from ganlib.errors import UserError
 
-_SIZES: tuple[int, ...] = get_args(DataOptions.model_fields["image_size"].annotation)
+# But for 28, which one family makes.
+_SIZES = [size for size in get_args(DataOptions.model_fields["image_size"].annotation) if size & (size - 1) == 0]
 # Of the images: as many as make a difference to what is learned.
 _MANY = 0.1
 _MOST_TABLES = 5
@@ -66,13 +67,14 @@ def _enlarged(index: Index, options: DataOptions) -> Iterator[str]:
         return
     order = f"ORDER BY {side}, width, height LIMIT 1"
     width, height = next(index.rows(f"SELECT width, height FROM image WHERE tile = 0 {order}"))
-    fitting = [size for size in _SIZES if size < options.image_size and index.number(smaller, size) <= _MANY * total]
-    remedies = [f"data.image_size={max(fitting)}"] if fitting else []
+    sizes = [size for size in _SIZES if size < options.image_size]
+    fitting = [size for size in sizes if index.number(smaller, size) <= _MANY * total] or sizes[:1]
+    remedies = [f"data.image_size={fitting[-1]}"] if fitting else []
     padded = index.number("SELECT COUNT(*) FROM image WHERE tile = 0 AND MAX(width, height) < ?", options.image_size)
     if padded <= _MANY * total:
         remedies.append("data.fit=pad")
-    advice = f"consider {' or '.join(remedies)}" if remedies else "larger images would teach more"
-    yield (
-        f"{count} of {total} images ({count / total:.0%}) are smaller than data.image_size={options.image_size} and "
-        f"enlarged, the smallest {width} x {height}; {advice}"
-    )
+    if remedies:
+        yield (
+            f"{count} of {total} images ({count / total:.0%}) are smaller than data.image_size={options.image_size} "
+            f"and enlarged, the smallest {width} x {height}; consider {' or '.join(remedies)}"
+        )

@@ -62,7 +62,14 @@ def test_many_enlarged_images_are_counted_and_a_size_that_fits_is_named(tmp_path
     assert not any("and enlarged," in text for text in padded)
 
 
+def test_nothing_is_said_where_nothing_can_be_done(tmp_path: Path) -> None:
+    files = {f"{n}.png": encode(noise(n, 8, 8)) for n in range(12)}
+    assert not any("and enlarged," in text for text in notices(tmp_path, files, image_size=16))
+    (told,) = (text for text in notices(tmp_path, files, image_size=64) if "and enlarged," in text)
+    assert told.endswith("consider data.image_size=16")
+
+
 def test_padding_is_named_where_the_longer_side_is_enough(tmp_path: Path) -> None:
     files = {f"{n}.png": encode(noise(n, 12, 64)) for n in range(12)}
     (told,) = (text for text in notices(tmp_path, files, image_size=64) if "and enlarged," in text)
-    assert told.endswith("consider data.fit=pad")
+    assert told.endswith("consider data.image_size=16 or data.fit=pad")
