@@ -113,8 +113,9 @@ def unusable(options: DataOptions, found: Survey) -> Iterator[str]:
                 f"data.source={options.source}: {count} of {count + sum(images[other].values())} images fall into the "
                 f"{split} split, expected at least {FEWEST_IMAGES}; add images{share}"
             )
+            break
     missing = [name for name in found.classes if images["train"][name] == 0]
-    if missing:
+    if missing and sum(images["train"].values()) >= FEWEST_IMAGES:
         counts = [
             f"{name} (of {found.index.labels[name]} files {images['test'][name]} held out, the others unusable)"
             for name in missing
