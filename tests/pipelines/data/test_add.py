@@ -429,10 +429,10 @@ def test_a_disk_that_fills_leaves_nothing(project: Path, tmp_path: Path, monkeyp
 
 def test_a_refusal_of_dvc_is_one_line(project: Path) -> None:
     write_folder(project / "data/raw/outer/inner", noise_files(2))
-    gan_data_add("data/raw/outer/inner")
+    (project / "kept.dvc").write_text("outs:\n- path: data/raw/outer/inner\n")
     told = refusal("data/raw/outer")
     assert told.startswith("data/raw/outer: is in place, but DVC does not keep it yet (Cannot add ")
-    assert source(project) == "data/raw/outer/inner"
+    assert source(project) == "data/raw/digits.zip"
 
 
 def test_a_part_of_what_dvc_keeps(project: Path) -> None:
