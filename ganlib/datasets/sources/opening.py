@@ -15,7 +15,7 @@ from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import FileEntry, Item, Source
 from ganlib.datasets.sources.cifar import CifarSource, is_cifar
 from ganlib.datasets.sources.image_files import ImageFiles
-from ganlib.datasets.sources.layout import is_split_folder
+from ganlib.datasets.sources.splits import role_of_folder
 from ganlib.datasets.sources.webdataset import WebDatasetSource, looks_like_webdataset
 from ganlib.events import EventSink, ignore
 
@@ -119,7 +119,7 @@ def most_images(options: DataOptions) -> tuple[int, bool] | None:
     count, in_splits = 0, False
     for name in names:
         count += 1
-        in_splits = in_splits or any(map(is_split_folder, name.split("/")[:-1]))
+        in_splits = in_splits or any(map(role_of_folder, name.split("/")[:-1]))
     return count, in_splits
 
 
