@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.pictures import data_options, pack_folder
 from ganlib.datasets.packing.duplicates import HASH_BITS, near_pairs
 from ganlib.datasets.packing.index import ORDER, Index
-from ganlib.datasets.packing.parts import DecodedPart, Row
+from ganlib.datasets.packing.parts import DecodedImage, DecodedPart
 from ganlib.datasets.packing.whole_set import find_duplicates
 
 PART_IMAGES = 256
@@ -44,17 +44,17 @@ def _parts(count: int) -> Iterator[DecodedPart]:
             identity=draws.bytes(32).hex(),
             files=len(numbers),
             labels={},
-            rows=tuple(_row(at, draws) for at in numbers),
+            images=tuple(_image(at, draws) for at in numbers),
             cases=(),
         )
 
 
-def _row(at: int, draws: np.random.Generator) -> Row:
-    return Row(
+def _image(at: int, draws: np.random.Generator) -> DecodedImage:
+    return DecodedImage(
         name=f"train/class{at % 10}/{at:09}.jpg", key=f"{at:09}", label=f"class{at % 10}", split=None, tile=0,
-        sha256=draws.bytes(32), difference_hash=draws.bytes(HASH_BYTES), mode="RGB", width=1024, height=768,
-        sum0=8_000_000, sum1=8_000_001, sum2=8_000_002,
-        square0=1_000_000_000, square1=1_000_000_001, square2=1_000_000_002,
+        sha256=draws.bytes(32), difference_hash=draws.bytes(HASH_BYTES), mode="RGB", width=1024, height=768, peak=None,
+        sums=(8_000_000, 8_000_001, 8_000_002),
+        square_sums=(1_000_000_000, 1_000_000_001, 1_000_000_002),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 class UserError(Exception):
     """A mistake in parameters, data or surroundings.
 
-    The message is one line: the parameter or file, what was found, what was
+    The message is a line for each mistake: the parameter or file, what was found, what was
     expected and how to mend it. Command lines print it without a traceback.
     """
 

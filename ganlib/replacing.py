@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_MOST_ONE_BY_ONE = 100
+
 
 @contextmanager
 def replacing(destination: Path) -> Iterator[Path]:
@@ -27,8 +29,7 @@ def replacing(destination: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
+        _flush_all(partial)
         _swap(partial, destination, previous)
     finally:
         if partial.exists():
@@ -48,6 +49,20 @@ def _swap(partial: Path, destination: Path, previous: Path) -> None:
             previous.rename(destination)
         raise
     _flush(destination.parent)
+
+
+def _flush_all(folder: Path) -> None:
+    """Have the disk hold all of a folder before it takes its place.
+
+    One by one where they are few, as what others have written need not be waited for; of many files at once, as each
+    wait is some milliseconds.
+    """
+    paths = [*folder.rglob("*"), folder]
+    if len(paths) > _MOST_ONE_BY_ONE:
+        os.sync()
+    else:
+        for path in paths:
+            _flush(path)
 
 
 def _flush(path: Path) -> None:

@@ -13,6 +13,7 @@ def _home() -> Path:
 HOME = _home()
 PARAMS = Path("params.yaml")
 DVC_FILE = Path("dvc.yaml")
+DVC_LOCK = Path("dvc.lock")
 PRESETS = Path("presets")
 
 RAW = Path("data/raw")

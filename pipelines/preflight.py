@@ -1,18 +1,18 @@
 """What can be known to fail before anything runs."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import yaml
 
-from ganlib.config import DataOptions, ImageSpec, InitialisationOptions, RunConfig, load_config
+from ganlib.config import ImageSpec, RunConfig, check_data_fits, load_config
 from ganlib.datasets.files.places import check_driver, is_url, local_path
 from ganlib.datasets.items import printable
-from ganlib.datasets.sources.opening import is_labelled
 from ganlib.errors import UserError
 from ganlib.training.requirements import check_devices
 from pipelines import paths
+from pipelines.image_counts import known_counts
 from pipelines.tracking.store import store_uri
 
 # What the pipeline writes. Data that overlap it would be read back, or be replaced.
@@ -26,24 +26,27 @@ def check_project(project: Path) -> RunConfig:
     model registry is left to the train stage: asking there takes seconds.
 
     Raises:
-        UserError: one line a mistake.
+        UserError: a line for each mistake.
     """
     for needed in (paths.PARAMS, paths.DVC_FILE):
         if not (project / needed).is_file():
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
     store_uri()  # what cannot be an address is found out now
     config = load_config(project / paths.PARAMS)
-    if is_url(config.data.source):
-        # What lies there is left to the preprocess stage: asking takes time, and may need credentials.
-        check_driver(config.data.source)
-    else:
-        _check_source(project, config.data.source)
-        if config.network.conditional:
-            _check_labels(project, config.data)
-    check_devices(config.train)
-    if config.train.init_from is not None:
-        _check_starting_point(project, config, config.train.init_from)
-    _check_timeouts(config.flow.timeout_s, _stage_names(project))
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: _check_data(project, config),
+        lambda: check_devices(config.train),
+        lambda: _check_starting_point(project, config),
+        lambda: _check_timeouts(config.flow.timeout_s, _stage_names(project)),
+    )
+    mistakes = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
     return config
 
 
@@ -70,13 +73,22 @@ def check_names(shown: str, folder: Path, *, hidden: bool = True) -> None:
                 )
 
 
-def _check_source(project: Path, source: str) -> None:
-    """See that `data.source` names a folder with something in it, or a file, and nothing of the pipeline's own."""
-    name = f"data.source={source if source.isprintable() else repr(source)}"
+def check_source(project: Path, source: str) -> None:
+    """See that `data.source` names a folder with something in it, or a file, and nothing of the pipeline's own.
+
+    What lies at a URL is left to the preprocess stage: asking takes time, and may need credentials.
+
+    Raises:
+        UserError: it does not, or its driver is not there.
+    """
+    if is_url(source):
+        check_driver(source)
+        return
+    name = _shown(source)
     path = project / local_path(source)
     try:
         if not path.exists():
-            raise UserError(f"{name}: no such file or folder; put your images there or change data.source")
+            raise UserError(f"{name}: {_why_missing(project, path, source)}")
         for ours in _OURS:
             if _overlap(path, project / ours):
                 raise UserError(
@@ -85,29 +97,57 @@ def _check_source(project: Path, source: str) -> None:
                 )
         if path.is_dir() and not any(path.iterdir()):
             raise UserError(f"{name}: the folder is empty; put images or class folders of images there")
-        if path.is_dir():
-            check_names(name, path)
     except PermissionError:
         raise UserError(f"{name}: no permission to read it; change its mode or owner") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror}); change data.source") from None
 
 
-def _check_labels(project: Path, options: DataOptions) -> None:
-    """Refuse unlabelled data. A source that cannot be opened is left to the preprocess stage, which says what it is."""
-    try:
-        labelled = is_labelled(options.model_copy(update={"source": str(project / local_path(options.source))}))
-    except UserError:
-        return
-    if not labelled:
-        raise UserError(
-            "network.conditional=true: needs labelled data, found images without class folders in "
-            f"data.source={printable(options.source)}; put them into class folders or set network.conditional to false"
-        )
+def dvc_files(folder: Path) -> Iterator[Path]:
+    """What DVC reads as stages or records, inside a folder: paths from there; none in a file."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name == paths.DVC_FILE.name or name.endswith(".dvc"):
+                yield Path(place, name).relative_to(folder)
 
 
-def _check_starting_point(project: Path, config: RunConfig, options: InitialisationOptions) -> None:
+def _why_missing(project: Path, path: Path, source: str) -> str:
+    if source.startswith("~"):
+        return f"~ is not expanded, as DVC does not; write {printable(str(Path(source).expanduser()))}"
+    for each in (path, *path.parents):
+        record = each.with_name(f"{each.name}.dvc") if each.name else each
+        if each.is_relative_to(project) and each != project and record.is_file():
+            shown = printable(str(record.relative_to(project)))
+            return f"not here, but {shown} is: get the data with dvc pull {shown}"
+    return "no such file or folder; put your images there or change data.source"
+
+
+def _check_data(project: Path, config: RunConfig) -> None:
+    source = config.data.source
+    check_source(project, source)
+    if not is_url(source):
+        _check_for_dvc(_shown(source), project / local_path(source))
+        check_data_fits(config, known_counts(project, config.data))
+
+
+def _check_for_dvc(name: str, folder: Path) -> None:
+    """See that a folder holds nothing that DVC stops at, or would run."""
+    check_names(name, folder)
+    for found in dvc_files(folder):
+        if found.name == paths.DVC_FILE.name:
+            inside = printable(str(found))
+            raise UserError(f"{name}: holds {inside}, whose stages DVC would run as ours; move it elsewhere")
+
+
+def _shown(source: str) -> str:
+    return f"data.source={source if source.isprintable() else repr(source)}"
+
+
+def _check_starting_point(project: Path, config: RunConfig) -> None:
     """See that a local generator to start from is there and fits; only the data know the number of classes."""
+    options = config.train.init_from
+    if options is None:
+        return
     # Imported here: torch takes seconds that other parameters do not need.
     from ganlib.training.warm_start import check_starting_point
     from pipelines.registry.starting_point import is_registered, local_starting_point

@@ -37,6 +37,7 @@ from ganlib.config.data import (
     PreprocessOptions,
 )
 from ganlib.config.losses import AdversarialLoss, LossOptions, PenaltyOptions
+from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, misfits
 from ganlib.config.networks import (
     BigganOptions,
     DcganOptions,
@@ -86,6 +87,7 @@ __all__ = [
     "BigganOptions",
     "CleaningOptions",
     "CriticAugmentation",
+    "DataCounts",
     "DataOptions",
     "DcganOptions",
     "DiffAugmentOptions",
@@ -122,9 +124,12 @@ __all__ = [
     "TrackingOptions",
     "TrainOptions",
     "check_batch",
+    "check_data_fits",
+    "evaluate_misfits",
     "ever_positive",
     "least_images",
     "load_config",
+    "misfits",
     "parse_config",
     "read_record",
 ]

@@ -21,7 +21,6 @@ from ganlib.config.stages import (
     least_images,
 )
 from ganlib.config.training import OptimizerOptions, TrainOptions
-from ganlib.errors import UserError
 
 
 class RunConfig(Options):
@@ -113,7 +112,7 @@ class RunConfig(Options):
 
     @model_validator(mode="after")
     def _gate_has_enough_samples(self) -> Self:
-        least, _ = self._images_for_the_gate
+        least, _ = self.images_for_the_gate
         if self.evaluate.samples < least:
             raise ValueError(
                 f"evaluate.samples={self.evaluate.samples} is too few for register.metric={self.register_.metric}, "
@@ -131,26 +130,13 @@ class RunConfig(Options):
         }
         return tuple(name for name, extractor in asked.items() if extractor == "domain")
 
-    def check_held_out(self, count: int) -> None:
-        """Refuse a held-out split of `count` images that is too small for the gate, before there is anything to judge.
-
-        Raises:
-            UserError: saying how many it needs.
-        """
-        _, least = self._images_for_the_gate
-        if count < least:
-            raise UserError(
-                f"register.metric={self.register_.metric}: its interval needs {least} held-out images, found {count}; "
-                f"provide more or hold out more of them (data.test_share){self._or_kid}"
-            )
-
     @property
     def _or_kid(self) -> str:
         return "" if self.register_.figure == "kid" else ", or choose kid"
 
     @property
-    def _images_for_the_gate(self) -> tuple[int, int]:
-        """Generated and held-out ones, at least, for the interval of the gate's figure."""
+    def images_for_the_gate(self) -> tuple[int, int]:
+        """How many generated and how many held-out ones the interval of the gate's figure needs, at least."""
         figure = self.register_.figure
         features = FEATURES.get(self.evaluate.extractor, self.extractor.feature_dim)
         least = least_images(figure, features=features, neighbours=self.evaluate.neighbours)

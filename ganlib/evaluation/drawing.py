@@ -27,6 +27,7 @@ from ganlib.sampling import Images, balanced_labels, proportional_labels, render
 from ganlib.source_digest import source_digest
 
 Notify = Callable[[str], None]
+_CLASSES_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,23 @@ def check_comparable(generator: ImageGenerator, data: PackedData) -> None:
         if mine != theirs:
             raise UserError(f"generator makes images of {name} {mine}, the reference has {theirs}; they do not compare")
     if generator.conditional and generator.image.classes != data.image.classes:
-        raise UserError("generator and reference have different classes; they do not compare")
+        raise UserError(_different(generator.image.classes, data.image.classes))
+
+
+def _different(mine: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    """Which classes only a generator or only the reference has."""
+    sides = {
+        "only the generator has": [name for name in mine if name not in theirs],
+        "only the reference has": [name for name in theirs if name not in mine],
+    }
+    told = [f"{who} {_listed(names)}" for who, names in sides.items() if names]
+    order = "they are in another order"
+    return f"generator and reference have different classes: {'; '.join(told) or order}; they do not compare"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _CLASSES_NAMED} more" if len(names) > _CLASSES_NAMED else ""
+    return ", ".join(names[:_CLASSES_NAMED]) + more
 
 
 def split_features(extractor: Extractor, split: Split, cache: Path, notify: Notify) -> Features:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ganlib.counting import counted
 from ganlib.metrics.classifier import Images
 from ganlib.metrics.extractors import Extractor, Features
 
@@ -34,7 +35,7 @@ def cached_features(
         count: how many images there are.
         batches: the images, uint8 [n, H, W, C] each; not touched when the features are known.
         folder: where features are kept.
-        notify: hears of a damaged file, which is made again.
+        notify: hears how far long work has come, and of a damaged file, which is made again.
     """
     key = hashlib.sha256(f"{extractor.identity} {digest}".encode()).hexdigest()[:32]
     path = folder / f"{extractor.name}-{key}.safetensors"
@@ -45,7 +46,7 @@ def cached_features(
             return features
         except (SafetensorError, ValueError, KeyError, OSError) as error:
             notify(f"{path}: damaged feature cache ({' '.join(str(error).split())}); extracting again")
-    features = extractor.extract_all(batches)
+    features = extractor.extract_all(counted(batches, count, f"{extractor.name} features", notify))
     assert len(features) == count
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")

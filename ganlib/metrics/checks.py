@@ -2,7 +2,7 @@
 
 import torch
 
-from ganlib.config import EvaluateOptions
+from ganlib.config import EvaluateOptions, evaluate_misfits
 from ganlib.errors import UserError
 from ganlib.metrics.extractors import Features
 
@@ -11,15 +11,11 @@ def check_counts(options: EvaluateOptions, real_count: int) -> None:
     """Refuse a reference split too small for the metrics asked for.
 
     Raises:
-        UserError: naming the parameter that asks for more than there is.
+        UserError: naming the parameters that ask for more than there is.
     """
-    needs = {"kid_subset_size": options.kid_subset_size, "neighbours": options.neighbours + 1}
-    for name, least in needs.items():
-        if real_count < least:
-            raise UserError(
-                f"evaluate.{name}: needs at least {least} held-out images, found {real_count}; "
-                f"lower evaluate.{name} or provide more images"
-            )
+    lines = list(evaluate_misfits(options, real_count))
+    if lines:
+        raise UserError("\n".join(lines))
 
 
 def check_real(features: Features, split: str) -> None:

@@ -1,5 +1,6 @@
 """The small classifier whose penultimate layer gives the `domain` features."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -63,6 +64,7 @@ def train_classifier(
     device = torch.device("cpu")
     model = Classifier(image=image, width=options.width, feature_dim=options.feature_dim)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
+    started_s = time.monotonic()
     steps = -(-options.total_images // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
@@ -76,7 +78,7 @@ def train_classifier(
         schedule.step()
         if step % 100 == 0:
             on_event(Scalars(seen_images, {"loss/classifier": loss.item()}))
-            on_event(Progress(seen_images, options.total_images, 0.0))
+        on_event(Progress(seen_images, options.total_images, seen_images / (time.monotonic() - started_s)))
     if not bool(torch.isfinite(loss)):
         raise UserError(f"extractor: the classifier's loss is {loss.item()}; lower extractor.learning_rate")
     return model.eval().requires_grad_(False)

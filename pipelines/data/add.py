@@ -20,7 +20,8 @@ from pipelines.data.official import forget_downloads, official_files
 from pipelines.data.parameters import point_at
 from pipelines.data.placing import check_free, copy_in, kept_in_git, replacing_file, size_text, version
 from pipelines.graph.locking import hold_pipeline
-from pipelines.preflight import check_names
+from pipelines.preflight import check_names, dvc_files
+from pipelines.stages.heartbeat import Heartbeat
 
 Say = Callable[[str], None]
 
@@ -66,8 +67,9 @@ def _add_named(project: Path, named: NamedSet, *, name: str, given: Path | None,
     target = paths.RAW / f"{name}{named.suffix}"
     check_free(project, target, force=force)
     downloads = project / paths.DOWNLOADS / named.name
-    files = official_files(named, given, downloads)
-    with hold_pipeline(project, on_wait=say):
+    with Heartbeat(say, f"the files of {named.name}"):
+        files = official_files(named, given, downloads)
+    with hold_pipeline(project, on_wait=say), Heartbeat(say, f"bringing {named.name} to {target}"):
         if named.suffix:
             with replacing_file(project / target) as partial:
                 named.convert(files, partial)
@@ -87,6 +89,12 @@ def _add_path(project: Path, what: str, options: DataOptions, *, name: str | Non
         raise UserError(f"{printable(what)}: holds {paths.RAW} itself; give a folder of images alone")
     if source.is_dir():
         check_names(printable(what), source, hidden=real.is_relative_to(raw))
+    kept = next(dvc_files(source), None)
+    if kept is not None:
+        raise UserError(
+            f"{printable(what)}: holds {printable(str(kept))}, which DVC would take for part of this project; give a "
+            "folder of images alone"
+        )
     with hold_pipeline(project, on_wait=say):
         if real.is_relative_to(raw):
             target = paths.RAW / real.relative_to(raw)
@@ -101,8 +109,9 @@ def _add_path(project: Path, what: str, options: DataOptions, *, name: str | Non
             target = paths.RAW / f"{name}{'' if source.is_dir() else _suffix(source)}"
             check_free(project, target, force=force)
             _check_no_linked_folder(source, what)
-            _look(options, str(source))
-            left_out = copy_in(source, project / target, options)
+            with Heartbeat(say, f"copying to {target}"):
+                _look(options, str(source))
+                left_out = copy_in(source, project / target, options)
             if left_out:
                 more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
                 shown = ", ".join(f"{refusal.name} ({refusal.detail})" for refusal in left_out[:_SHOWN])
@@ -142,7 +151,8 @@ def _adopt(project: Path, target: Path, say: Say) -> None:
     if kept_in_git(project, target):
         kept, written = "kept in git already", []
     else:
-        record = version(project, target)
+        with Heartbeat(say, f"dvc add {printable(where)}"):
+            record = version(project, target)
         kept, written = f"kept by DVC ({record})", [record, str(Path(record).parent / ".gitignore")]
     say(f"{printable(where)}: {size_text(project / target)}, {kept}")
     _tell_source(point_at(project, where), where, say)

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ganlib.config import DataOptions, load_config
+from ganlib.config import DataOptions, load_config, misfits
 from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
-from ganlib.datasets.packing.pack import check_usable
+from ganlib.datasets.packing.pack import unusable
 from ganlib.datasets.packing.survey import Survey
 from ganlib.errors import UserError
 from pipelines import paths
@@ -27,9 +27,9 @@ def check_data(project: Path) -> None:
     Files whose policy is `fail` are counted instead of ending it at the first.
 
     Raises:
-        UserError: the preprocess stage would fail, too: the parameters are not
-            valid, the source cannot be used, a policy says `fail`, or too little
-            is left to train on.
+        UserError: a stage would fail, too: the parameters are not valid, the source cannot
+            be used, or a line each where a policy says `fail`, too little is left to train
+            on, or a parameter asks for more than there is.
     """
     config = load_config(project / paths.PARAMS)
     lenient, failing = _without_fail(config.data)
@@ -40,17 +40,23 @@ def check_data(project: Path) -> None:
         _tell_share(console, found, config.data)
         if found.overlap is not None:
             console.print(found.overlap, highlight=False, soft_wrap=True)
-        for kind in sorted(failing & found.cases.keys()):
-            count = sum(found.cases[kind].values())
-            name, detail = next((name, detail) for name, each, _, detail in found.findings() if each == kind)
-            raise UserError(
-                f"data.cleaning.policy.{kind}=fail: {count} found, first {name}: {detail}; remove them or set the "
-                "policy to drop or fix"
-            )
-        check_usable(config.data, found)
+        lines = [*_failed(found, failing), *unusable(config.data, found), *misfits(config, found.counts)]
+        if lines:
+            raise UserError("\n".join(lines))
     folder = project / local_path(config.data.source)
     if not is_url(config.data.source) and folder.is_dir():
         check_names(f"data.source={printable(config.data.source)}", folder)
+
+
+def _failed(found: Survey, failing: frozenset[str]) -> Iterator[str]:
+    """A line for each kind of file of which the policy says `fail`."""
+    for kind in sorted(failing & found.cases.keys()):
+        count = sum(found.cases[kind].values())
+        name, detail = next((name, detail) for name, each, _, detail in found.findings() if each == kind)
+        yield (
+            f"data.cleaning.policy.{kind}=fail: {count} found, first {name}: {detail}; remove them or set the "
+            "policy to drop or fix"
+        )
 
 
 def _without_fail(options: DataOptions) -> tuple[DataOptions, frozenset[str]]:

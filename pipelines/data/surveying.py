@@ -8,6 +8,7 @@ from ganlib.config import DataOptions, PreprocessOptions
 from ganlib.datasets.packing.survey import Survey, survey
 from pipelines import paths
 from pipelines.graph.locking import hold
+from pipelines.preflight import check_source
 from pipelines.stages.shell import ProgressDisplay, say
 
 TABLE_WIDTH = 100
@@ -20,6 +21,7 @@ def surveyed(project: Path, options: DataOptions, preprocess: PreprocessOptions)
     Raises:
         UserError: as `survey`.
     """
+    check_source(project, options.source)
     with hold(project / paths.PACKING_LOCK, on_wait=say), ExitStack() as stack:
         # Its bar ends before others print.
         with ProgressDisplay("data") as display:

@@ -8,16 +8,17 @@ from ganlib.config import EvaluateOptions, load_config
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation import pictures
-from ganlib.evaluation.drawing import Draw, Reference, draw
+from ganlib.evaluation.drawing import Draw, Notify, Reference, draw
 from ganlib.evaluation.pictures import Layout
 from ganlib.evaluation.protocol import evaluate
 from ganlib.evaluation.record import Evaluation
+from ganlib.events import Notice
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from pipelines import paths
 from pipelines.stages.extraction import prepare_evaluation, project_reference
-from pipelines.stages.shell import run_stage, say, write_json, write_png
+from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json, write_png
 from pipelines.tracking import runs
 
 PAIRS_SHOWN = "features"
@@ -29,12 +30,17 @@ LARGEST_EXACT_PX = 64
 
 def main() -> None:
     """Write metrics, their full record, and the pictures."""
+    with ProgressDisplay("evaluate") as display:
+        _evaluate(lambda text: display(Notice(text)))
+
+
+def _evaluate(notify: Notify) -> None:
     config = load_config(paths.PARAMS)
     device = prepare_evaluation(config.evaluate)
     generator = ImageGenerator.load(paths.GENERATOR, str(device))
     sha256 = generator_sha256(paths.GENERATOR)
     data = open_packed(paths.PROCESSED)
-    reference = project_reference(config, data, device, notify=lambda text: say(f"evaluate: {text}"))
+    reference = project_reference(config, data, device, notify=notify)
     drawn = draw(generator, sha256, reference, config.evaluate)
     result = evaluate(drawn, reference, config.evaluate, critic=_critic(), recipe=config.extractor)
     made = _pictures(drawn, reference, result, config.evaluate)
@@ -45,6 +51,7 @@ def main() -> None:
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
+    notify("handing the results to MLflow")
     _log(result, config.tracking.experiment, int(generator.provenance["seen_images"]))
 
 

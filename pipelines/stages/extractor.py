@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig, check_data_fits, load_config
 from ganlib.datasets.packed.order import batch_indices
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
-from ganlib.errors import UserError
+from ganlib.events import EventSink, Notice
 from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
-from ganlib.metrics.extractors import DomainExtractor, save_extractor, unlabelled_message
+from ganlib.metrics.extractors import DomainExtractor, save_extractor
 from pipelines import paths
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
@@ -22,11 +22,11 @@ def main() -> None:
     """Write `models/extractor` and the classifier's accuracy."""
     config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
+    check_data_fits(config, data.manifest.counts)
     torch.set_num_threads(config.extractor.threads)
-    _check_extractors(config)
+    with ProgressDisplay("extractor") as display:
+        _check_extractors(config, display)
     if data.image.num_classes < 2:
-        if asking := config.asking_for_domain:
-            raise UserError(unlabelled_message(", ".join(asking), data.image.classes))
         save_extractor(paths.EXTRACTOR, None, data.image)
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
         say("extractor: the data have no two classes to tell apart; no domain classifier")
@@ -35,7 +35,8 @@ def main() -> None:
         classifier = train_classifier(
             config.extractor, data.image, lambda at: _batch(data, config, at), on_event=display
         )
-    predicted = {split.name: _predicted(classifier, split) for split in (data.train, data.test)}
+        display(Notice("accuracy"))
+        predicted = {split.name: _predicted(classifier, split) for split in (data.train, data.test)}
     accuracy = {
         f"{split.name}_accuracy": float((predicted[split.name] == split.labels).mean())
         for split in (data.train, data.test)
@@ -48,9 +49,10 @@ def main() -> None:
         say(f"extractor: ALARM: {alarm}")
 
 
-def _check_extractors(config: RunConfig) -> None:
+def _check_extractors(config: RunConfig, on_event: EventSink) -> None:
     """Fetch and open what will look at images: nobody wants to learn after the training that it is missing."""
     for name in sorted({config.train.extractor, config.evaluate.extractor} - {"domain"}):
+        on_event(Notice(f"opening {name}, whose weights are downloaded where they are not here"))
         extractor = project_extractor(name, config, torch.device("cpu"))
         say(f"extractor: {name} is in place, weights {extractor.weights_sha256[:16]}…")
 

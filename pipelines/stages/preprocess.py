@@ -1,6 +1,6 @@
 """Stage: images of any size into packed shards, split by content."""
 
-from ganlib.config import load_config
+from ganlib.config import check_data_fits, load_config
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.datasets.packing.pack import pack
 from pipelines import paths
@@ -16,6 +16,7 @@ def main() -> None:
         manifest = pack(config.data, config.preprocess, paths.PROCESSED, scratch=paths.PACKING, on_event=display)
     write_json(paths.DATA_REPORT, figures(manifest))
     train, test = manifest.train, manifest.test
+    check_data_fits(config, manifest.counts)  # the later stages would refuse them, after minutes
     say(f"preprocess: {train.images} training and {test.images} test images, {manifest.dropped} files left out")
 
 

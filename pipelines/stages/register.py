@@ -5,7 +5,8 @@ from pathlib import Path
 from ganlib.config import load_config
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.evaluation.comparison import Comparison, compare
-from ganlib.evaluation.drawing import Draw, draw
+from ganlib.evaluation.drawing import Draw, Notify, draw
+from ganlib.events import Notice
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
 from pipelines.registry.gate import blaming_the_champion
@@ -14,13 +15,18 @@ from pipelines.report.card import write_card
 from pipelines.report.facts import gather
 from pipelines.report.page import write_page
 from pipelines.stages.extraction import prepare_evaluation, project_reference
-from pipelines.stages.shell import run_stage, say, write_json
+from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 from pipelines.tracking import runs
 from pipelines.tracking.lineage import origin
 
 
 def main() -> None:
     """Register the generator, let it meet the champion, and write the decision and the report."""
+    with ProgressDisplay("register") as display:
+        _register(lambda text: display(Notice(text)))
+
+
+def _register(notify: Notify) -> None:
     config = load_config(paths.PARAMS)
     device = prepare_evaluation(config.evaluate)
     data = open_packed(paths.PROCESSED)
@@ -28,8 +34,8 @@ def main() -> None:
 
     def contest(champion: Path) -> Comparison:
         """The challenger's features are those that the evaluate stage has kept."""
-        say("register: comparing with the champion")
-        reference = project_reference(config, data, device, notify=say)
+        notify("comparing with the champion")
+        reference = project_reference(config, data, device, notify=notify)
 
         def drawn(folder: Path) -> Draw:
             generator = ImageGenerator.load(folder, str(device))
@@ -39,6 +45,7 @@ def main() -> None:
         with blaming_the_champion():
             return compare(challenger, drawn(champion), reference, config.register_, config.evaluate)
 
+    notify("registering the generator")
     facts = gather(Path(), made.config, made.tags)
 
     def card(version: str, folder: Path) -> Path:

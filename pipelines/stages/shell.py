@@ -21,9 +21,11 @@ from ganlib import events
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from pipelines.console import plain_console
 from pipelines.exit_codes import FAILURE_EXIT_CODE, RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+from pipelines.stages.heartbeat import Heartbeat
 from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 
-PLAIN_LINE_EVERY_S = 5.0
+PLAIN_LINE_EVERY_S = 10.0
+LONGEST_ACTIVITY = 60
 
 
 Afterwards = Callable[[], None]
@@ -162,7 +164,10 @@ def _write_aside(path: Path, write: Callable[[Path], object]) -> None:
 
 
 class ProgressDisplay:
-    """An event sink for people: a live bar on a terminal, a line every few seconds elsewhere."""
+    """An event sink for people: a live bar on a terminal, a line every ten seconds elsewhere.
+
+    Where no event comes for ten seconds, a line says what is being done and since when.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -178,28 +183,35 @@ class ProgressDisplay:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(name, total=None, of="", rate=0.0, visible=False)
+        self._heartbeat = Heartbeat(self._print, "at work")
 
     def __enter__(self) -> Self:
         self._bar.start()
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._heartbeat.__exit__(kind, error, trace)
         self._bar.stop()
 
     def __call__(self, event: events.Event) -> None:
         """Show notices and progress; other events are for other sinks."""
         match event:
             case events.Notice(text=text):
-                self._console.print(f"{self.name}: {text}", soft_wrap=True)
+                self._heartbeat.note(_shortened(text))
+                self._print(text)
             case events.Alarm(text=text, seen_images=seen_images):
-                line = f"{self.name}: alarm at {seen_images} images shown: {text}"
-                self._console.print(line, soft_wrap=True)
+                self._print(f"alarm at {seen_images} images shown: {text}")
             case events.Progress():
+                self._heartbeat.note()
                 self._progress(event)
             case _:
                 return
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"{self.name}: {text}", soft_wrap=True)
 
     def _progress(self, event: events.Progress) -> None:
         self._bar.update(
@@ -221,6 +233,10 @@ class ProgressDisplay:
             if event.images_per_s:
                 left = f", {(event.total_images - event.seen_images) / event.images_per_s:.0f} s left"
         say(f"{self.name}: {event.seen_images}{total} images{rate}{left}")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_ACTIVITY else f"{text[: LONGEST_ACTIVITY - 1]}…"
 
 
 def chain(*sinks: events.EventSink) -> events.EventSink:

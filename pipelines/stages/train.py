@@ -18,12 +18,13 @@ import ganlib.packaging
 import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
-from ganlib.config import RunConfig, load_config
+from ganlib.config import RunConfig, check_data_fits, load_config
+from ganlib.counting import counted
 from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice, ignore
 from ganlib.metrics.cache import cached_features
-from ganlib.metrics.checks import check_counts, check_real
+from ganlib.metrics.checks import check_real
 from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.packaging import ImageGenerator, generator_sha256
@@ -101,13 +102,7 @@ def train_generator(config: RunConfig) -> Afterwards | None:
         For the first process, what takes the finished training as done: without it, to run again costs seconds.
     """
     data = open_packed(paths.PROCESSED)
-    if len(data.train) < config.train.batch_size:
-        raise UserError(
-            f"train.batch_size={config.train.batch_size}: more than the {len(data.train)} training images; "
-            "lower it or provide more images"
-        )
-    check_counts(config.evaluate, len(data.test))
-    config.check_held_out(len(data.test))
+    check_data_fits(config, data.manifest.counts)
     device = prepare_device(config.train, local_rank())
     with graceful_stop() as should_stop, join(device.type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
         check_shares(config.train, ranks.size)
@@ -224,7 +219,8 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
 
     def score(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
-        return frechet_distance(FeatureStatistics.of(extractor.extract_all(pieces).values), real)
+        told = counted(pieces, len(images), f"{extractor.name} features of a snapshot", lambda text: sink(Notice(text)))
+        return frechet_distance(FeatureStatistics.of(extractor.extract_all(told).values), real)
 
     return Measure(_metric(run.config), score, _class_counts(data))
 

@@ -1,5 +1,7 @@
 """A folder is replaced whole or not at all."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,28 @@ def test_new_then_replaced(tmp_path: Path) -> None:
     for text in ("first", "second"):
         fill(destination, text)
         assert contents(tmp_path) == {"deep/out/file": text.encode()}
+
+
+@pytest.mark.parametrize(("count", "waits"), [(3, 5), (300, 1)])
+def test_the_disk_has_all_of_it_before_it_takes_its_place(
+    count: int, waits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[bool] = []
+
+    def heard(wait: Callable[..., None]) -> Callable[..., None]:
+        def hear(*arguments: int) -> None:
+            waited.append((tmp_path / "out").exists())
+            wait(*arguments)
+
+        return hear
+
+    for name in ("fsync", "sync"):
+        monkeypatch.setattr(os, name, heard(getattr(os, name)))
+    with replacing(tmp_path / "out") as folder:
+        (folder / "below").mkdir()
+        for number in range(count):
+            (folder / "below" / f"{number}").write_text("x")
+    assert waited == [False] * waits + [True]
 
 
 def test_failure_leaves_the_previous(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pipelines import paths
 from pipelines.preflight import check_project
 from tests.configs import ROOT, tiny_config
 from tests.ganlib.datasets.image_files import write_folder, write_zip
+from tests.report_project import manifest
 from tests.toy_project import STAGES, ToyProject, make_project
 
 # DVC's own, in a library it uses.
@@ -111,13 +112,74 @@ def test_a_conditional_network_needs_labels(kind: str, project: ToyProject) -> N
     flat, labelled = bring("flat", {"a.png": b"a"}), bring("labelled", {"x/a.png": b"a"})
     change(project, "data", source=flat)
     told = mistake(project)
-    assert told.startswith("network.conditional=true: needs labelled data, found images without class folders in ")
-    assert "\n" not in told
+    labels, *others = told.splitlines()
+    assert labels.startswith("network.conditional=true: needs labelled data, found images without class folders in ")
+    assert {"train.extractor=domain", "evaluate.extractor=domain"} < {line.split(":")[0] for line in others}
     change(project, "network", conditional=False)
-    check_project(project.root)
+    assert "network.conditional" not in mistake(project)
     change(project, "network", conditional=True)
     change(project, "data", source=labelled)
+    assert "labelled" not in mistake(project)
+
+
+def test_too_few_images_are_told_from_their_names(project: ToyProject) -> None:
+    few = {f"{name}/{n}.png": b"" for name in "xy" for n in range(50)}
+    write_folder(project.root / "data/raw/few", few)
+    change(project, "data", source="data/raw/few", test_share=0.1)
+    told = mistake(project).splitlines()
+    assert [line.split("=")[0] for line in told] == ["evaluate.kid_subset_size", "register.metric"]
+    assert all("found at most 23" in line for line in told)  # 100 * 0.1 + 4 * sqrt(10)
+    write_folder(project.root / "data/raw/parts/train", few)
+    write_folder(project.root / "data/raw/parts/test", {f"x/{n}.png": b"" for n in range(200)})
+    change(project, "data", source="data/raw/parts")
     check_project(project.root)
+
+
+def test_packed_data_of_this_source_are_counted_exactly(project: ToyProject) -> None:
+    source = project.root / "data/raw/digits.zip"
+    data = yaml.safe_load((project.root / "params.yaml").read_text())["data"]
+    packed = manifest(ImageSpec(size=16, channels=1, classes=("x", "y")), tiny_config({}))
+    (project.root / paths.PROCESSED).mkdir(parents=True)
+    packed.model_copy(update={"test": packed.test.model_copy(update={"images": 50})}).write(
+        project.root / paths.PROCESSED
+    )
+    stage = {
+        "deps": [{"path": data["source"], "size": source.stat().st_size}],
+        "params": {"params.yaml": {"data": data}},
+    }
+    (project.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"preprocess": stage}}))
+    assert "needs at least 200 held-out images, found 50; lower evaluate.kid_subset_size to 50 or" in mistake(project)
+    source.write_text("more of it")  # nobody knows how many these are
+    check_project(project.root)
+
+
+def test_all_mistakes_are_told_at_once(project: ToyProject) -> None:
+    change(project, "data", source="data/raw/missing")
+    change(project, "train", device="cuda:4096")
+    change(project, "flow", timeout_s=dict.fromkeys(STAGES[1:], 60))
+    starts = [line.split(":")[0] for line in mistake(project).splitlines()]
+    assert starts == ["data.source=data/raw/missing", "train.device=cuda", "params.yaml"]
+
+
+def test_data_that_only_their_record_is_here_of(project: ToyProject) -> None:
+    (project.root / "data/raw/mine.dvc").write_text("outs: []")
+    for source in ("data/raw/mine", "data/raw/mine/photos"):
+        change(project, "data", source=source)
+        record = "data/raw/mine.dvc"
+        assert (
+            mistake(project) == f"data.source={source}: not here, but {record} is: get the data with dvc pull {record}"
+        )
+
+
+def test_a_source_that_holds_stages_of_another_project(project: ToyProject) -> None:
+    write_folder(project.root / "data/raw/mine", {"x/a.png": b"a", "x/dvc.yaml": b"stages: {}"})
+    change(project, "data", source="data/raw/mine")
+    assert mistake(project).startswith("data.source=data/raw/mine: holds x/dvc.yaml, whose stages DVC would run")
+
+
+def test_a_home_folder_is_written_out(project: ToyProject) -> None:
+    change(project, "data", source="~/photos")
+    assert mistake(project) == f"data.source=~/photos: ~ is not expanded, as DVC does not; write {Path.home()}/photos"
 
 
 @pytest.mark.parametrize(

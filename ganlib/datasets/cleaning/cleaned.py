@@ -25,8 +25,8 @@ class Cleaned:
     `data.fit=tile`. `sha256` is of mode, size and pixels of the upright 8-bit
     picture before it was fitted, whatever file it came from. `difference_hash`
     has 32 bytes: of 16 x 17 grey values, which neighbour is brighter. `mode`,
-    `width` and `height` are of the file as it was; for a dropped item they may
-    be empty and 0.
+    `width`, `height` and `peak` (see `Picture`) are of the file as it was; for a
+    dropped item they may be empty, 0 and None.
     """
 
     pixels: tuple[NDArray[np.uint8], ...]
@@ -36,3 +36,4 @@ class Cleaned:
     mode: str
     width: int
     height: int
+    peak: int | None

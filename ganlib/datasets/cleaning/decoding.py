@@ -46,13 +46,15 @@ class Found(Protocol):
 class Picture:
     """What a file shows: uint8 [H, W], [H, W, 3] or [H, W, 4], being grey, RGB or RGBA, C-contiguous.
 
-    `mode`, `width` and `height` are of the file, before anything was done.
+    `mode`, `width` and `height` are of the file, before anything was done, and so is `peak`, the largest value where it
+    has 16 bits: cameras and scanners of 10, 12 or 14 bits write such files and do not scale them.
     """
 
     pixels: NDArray[np.uint8]
     mode: str
     width: int
     height: int
+    peak: int | None = None
 
 
 class _EndsEarly(Exception):
@@ -128,10 +130,10 @@ def _carefully(
                 traits = _traits(opened, image_format, header)
             profile, upright = _announce(traits, found)
             with _blaming_the_file(lenient):
-                pixels = None if lenient else _by_opencv_where_better(opened, content, header, traits)
+                pixels, peak = (None, None) if lenient else _by_opencv_where_better(opened, content, header, traits)
                 if pixels is None:
                     overheard(opened.load)  # libtiff prints what it then also returns.
-                    pixels = _wide_grey(opened) if opened.mode.startswith("I") else None
+                    pixels, peak = _wide_grey(opened) if opened.mode.startswith("I") else (None, None)
                 if pixels is None or profile is not None:
                     image = opened if pixels is None else Image.fromarray(pixels)
                     pixels = np.asarray(_in_srgb(image, profile))
@@ -140,7 +142,7 @@ def _carefully(
     if traits.orientation not in (None, 1) and upright != turned_back:
         orientation = _BACK.get(traits.orientation, traits.orientation) if turned_back else traits.orientation
         pixels = opencv.turned(pixels, orientation)
-    return Picture(np.ascontiguousarray(pixels), traits.mode, width, height)
+    return Picture(np.ascontiguousarray(pixels), traits.mode, width, height, peak)
 
 
 def _traits(opened: ImageFile.ImageFile, image_format: ImageFormat, header: Header | None) -> _Traits:
@@ -201,21 +203,25 @@ def _announce(traits: _Traits, found: Found) -> tuple[Profile | None, bool]:
 
 def _by_opencv_where_better(
     opened: ImageFile.ImageFile, content: bytes, header: Header | None, traits: _Traits
-) -> NDArray[np.uint8] | None:
-    """JPEG, where OpenCV is faster and tells of damage, and 16-bit colours, which Pillow cuts to 8."""
+) -> tuple[NDArray[np.uint8] | None, int | None]:
+    """JPEG, where OpenCV is faster and tells of damage, and 16-bit colours, which Pillow cuts to 8, with their peak."""
     if header is not None and opened.format in ("JPEG", "MPO") and header.mode:
-        return _by_opencv(content, header)
+        return _by_opencv(content, header), None
     premultiplied = isinstance(opened, TiffImageFile) and opened.tag_v2.get(EXTRASAMPLES) == (1,)
     if traits.bits == 16 and traits.mode in ("RGB", "RGBA") and opened.format in ("PNG", "TIFF") and not premultiplied:
         wide = opencv.decode_wide(content)
         if wide is not None and wide.shape[:2] == opened.size[::-1]:
             has_alpha = traits.mode == "RGBA" or "transparency" in opened.info
-            return to_eight_bits(wide if has_alpha else wide[..., :3])
-    return None
+            return to_eight_bits(wide if has_alpha else wide[..., :3]), int(wide[..., :3].max())
+    return None, None
 
 
-def _wide_grey(opened: ImageFile.ImageFile) -> NDArray[np.uint8]:
+def _wide_grey(opened: ImageFile.ImageFile) -> tuple[NDArray[np.uint8], int]:
     wide: NDArray[Any] = np.asarray(opened)
+    return _shown_grey(opened, wide), int(wide.max())
+
+
+def _shown_grey(opened: ImageFile.ImageFile, wide: NDArray[Any]) -> NDArray[np.uint8]:
     eight_bits = to_eight_bits(wide)
     if isinstance(opened, TiffImageFile) and opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
         return ~eight_bits

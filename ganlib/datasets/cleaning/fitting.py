@@ -56,12 +56,12 @@ def fit(pixels: NDArray[np.uint8], options: DataOptions) -> NDArray[np.uint8]:
 
 
 def squares(fitted: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], ...]:
-    """Cut what `fit` returns into its squares [size, size, channels], row by row."""
+    """Cut what `fit` returns, or its grey values, into squares [size, size, …], row by row."""
     if fitted.shape[:2] == (size, size):
         return (fitted,)
     rows, columns = fitted.shape[0] // size, fitted.shape[1] // size
-    cut = fitted.reshape(rows, size, columns, size, -1).swapaxes(1, 2)
-    return tuple(np.ascontiguousarray(cut).reshape(rows * columns, size, size, -1))
+    cut = fitted.reshape(rows, size, columns, size, *fitted.shape[2:]).swapaxes(1, 2)
+    return tuple(np.ascontiguousarray(cut).reshape(rows * columns, size, size, *fitted.shape[2:]))
 
 
 def _centre(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

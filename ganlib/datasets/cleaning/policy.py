@@ -16,6 +16,8 @@ from ganlib.datasets.items import Item, Unreadable, printable
 from ganlib.errors import UserError
 
 _ARRAY_MODES = {3: "RGB", 4: "RGBA"}
+# Below the largest value of 14 bits, a file of 16 is darker than its maker saw it.
+_DARK_PEAK = 1 << 14
 
 
 class _Dropped(Exception):
@@ -53,6 +55,17 @@ class _Findings:
             raise _Dropped
         return action
 
+    def partly(self, kind: str, detail: str) -> Action:
+        """Note what is true of some of the tiles; where the policy is `drop`, these are left out: the image is mended.
+
+        Raises:
+            UserError: the policy is `fail`.
+        """
+        if self._policy.action(kind) == "drop":
+            self._by_kind.setdefault(kind, Finding(kind, "fix", f"{detail} left out"))
+            return "fix"
+        return self(kind, detail)
+
     def listed(self) -> tuple[Finding, ...]:
         return tuple(self._by_kind.values())
 
@@ -84,7 +97,7 @@ def clean(item: Item, options: DataOptions, *, expendable: bool = False) -> Clea
         except DeadlinePassed:
             found("too_slow", f"takes longer than data.limits.max_decode_s={options.limits.max_decode_s}")
     except _Dropped:
-        return Cleaned((), found.listed(), b"", b"", "", 0, 0)
+        return Cleaned((), found.listed(), b"", b"", "", 0, 0, None)
     raise AssertionError("what is unreadable cannot be kept")
 
 
@@ -95,17 +108,42 @@ def _cleaned(item: Item, options: DataOptions, found: _Findings) -> Cleaned:
     _judge_picture(pixels, options, found)
     fitted = fit(pixels, options)
     grey = luma(fitted)
-    if (std := grey_std(grey)) < options.cleaning.min_std:
-        found("near_constant", f"standard deviation {std:.2f} of grey values")
     return Cleaned(
-        squares(fitted, options.image_size),
+        _judge_squares(fitted, grey, picture, options, found),
         found.listed(),
         picture_sha256(pixels),
         difference_hash(grey),
         picture.mode,
         picture.width,
         picture.height,
+        picture.peak,
     )
+
+
+def _judge_squares(
+    fitted: NDArray[np.uint8], grey: NDArray[np.uint8], picture: Picture, options: DataOptions, found: _Findings
+) -> tuple[NDArray[np.uint8], ...]:
+    """The squares that are used: of a picture in tiles, blank ones are left out by themselves."""
+    every = squares(fitted, options.image_size)
+    stds = [grey_std(square) for square in squares(grey, options.image_size)]
+    blank = [std < options.cleaning.min_std for std in stds]
+    if all(blank):
+        found("near_constant", f"standard deviation {max(stds):.2f} of grey values{_why_blank(picture, options)}")
+    elif any(blank) and found.partly("near_constant", f"{sum(blank)} of {len(blank)} tiles") == "fix":
+        return tuple(square for square, left_out in zip(every, blank, strict=True) if not left_out)
+    return every
+
+
+def _why_blank(picture: Picture, options: DataOptions) -> str:
+    """What to do where the picture shows something and its square does not."""
+    pixels = picture.pixels
+    if picture.peak is not None and picture.peak < _DARK_PEAK:
+        return f"; a file of 16 bits with no value above {picture.peak}: scale it to 65535"
+    drawn = pixels.ndim == 3 and pixels.shape[2] == 4 and options.channels != 4
+    if drawn and grey_std(np.ascontiguousarray(pixels[..., 3])) >= options.cleaning.min_std:
+        background = list(options.background)
+        return f" on data.background={background}, but its transparency has a shape: choose another background"
+    return ""
 
 
 def _opened(content: bytes, name: str, options: DataOptions, found: _Findings) -> Picture:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from ganlib.config import CleaningOptions, ImageSpec, NonNegativeInt, Options, PositiveInt, read_record
+from ganlib.config import CleaningOptions, DataCounts, ImageSpec, NonNegativeInt, Options, PositiveInt, read_record
 
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.csv"
@@ -51,6 +51,11 @@ class Manifest(Options):
     def splits(self) -> dict[str, SplitSummary]:
         """Both splits by name."""
         return {"train": self.train, "test": self.test}
+
+    @property
+    def counts(self) -> DataCounts:
+        """What parameters can be held against."""
+        return DataCounts(train=self.train.images, test=self.test.images, classes=self.image.num_classes)
 
     @property
     def totals(self) -> dict[str, float]:

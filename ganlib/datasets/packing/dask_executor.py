@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ganlib.datasets.packing.executors import AHEAD, Executor, Result, Task
+from ganlib.datasets.packing.executor import AHEAD, Executor, Result, Task
 from ganlib.errors import UserError
 
 CONNECT_TIMEOUT_S = 10

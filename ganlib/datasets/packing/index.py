@@ -3,20 +3,20 @@
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from ganlib.config import DataOptions
 from ganlib.datasets.packing.naming import natural_key
-from ganlib.datasets.packing.parts import Case, DecodedPart
+from ganlib.datasets.packing.parts import Case, DecodedImage, DecodedPart
 
 _TABLES = """
 CREATE TABLE part (id INTEGER PRIMARY KEY, identity TEXT);
 CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
 CREATE TABLE image (
     id INTEGER PRIMARY KEY, part INTEGER, row INTEGER, name TEXT, key TEXT, label TEXT, given_split TEXT, tile INTEGER,
-    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER,
+    sha256 BLOB, difference_hash BLOB, mode TEXT, width INTEGER, height INTEGER, peak INTEGER,
     sum0 INTEGER, sum1 INTEGER, sum2 INTEGER, sum3 INTEGER,
     square0 INTEGER, square1 INTEGER, square2 INTEGER, square3 INTEGER,
     split TEXT, label_id INTEGER, used INTEGER DEFAULT 1
@@ -24,10 +24,11 @@ CREATE TABLE image (
 CREATE TABLE finding (name TEXT, kind TEXT, action TEXT, detail TEXT);
 """
 _COLUMNS = (
-    "part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, height, "
+    "part, row, name, key, label, given_split, tile, sha256, difference_hash, mode, width, height, peak, "
     "sum0, sum1, sum2, sum3, square0, square1, square2, square3"
 )
 _INSERT = f"INSERT INTO image ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(', ')))})"
+_MOST_CHANNELS = 4
 # Train before test, so that what is in both is left out of the test split.
 ORDER = "split DESC, label_id, key, sha256, name, tile"
 
@@ -62,7 +63,8 @@ class Index:
         self.files += part.files
         self.labels.update(part.labels)
         part_id = self.database.execute("INSERT INTO part (identity) VALUES (?)", (part.identity,)).lastrowid
-        self.database.executemany(_INSERT, ((part_id, row, *fields) for row, fields in enumerate(part.rows)))
+        assert part_id is not None
+        self.database.executemany(_INSERT, (_record(part_id, row, image) for row, image in enumerate(part.images)))
         self.add_cases(part.cases)
 
     def add_cases(self, cases: Sequence[Case]) -> None:
@@ -111,7 +113,39 @@ class Index:
         """The one number that a query gives."""
         return int(self.database.execute(query, parameters).fetchone()[0])
 
+    def count_named(self, names: Iterable[str]) -> int:
+        """How many pictures have one of these names."""
+        self.database.execute("CREATE TEMP TABLE wanted (name TEXT)")
+        self.database.executemany("INSERT INTO wanted VALUES (?)", ((name,) for name in names))
+        count = self.number("SELECT COUNT(*) FROM image WHERE tile = 0 AND name IN (SELECT name FROM wanted)")
+        self.database.execute("DROP TABLE wanted")
+        return count
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return tuple(self.values("SELECT name FROM label ORDER BY id"))
+
+
+def _record(part: int, row: int, image: DecodedImage) -> tuple[object, ...]:
+    """The values of `_COLUMNS`; channels that the images do not have are 0."""
+    absent = (0,) * (_MOST_CHANNELS - len(image.sums))
+    return (
+        part,
+        row,
+        image.name,
+        image.key,
+        image.label,
+        image.split,
+        image.tile,
+        image.sha256,
+        image.difference_hash,
+        image.mode,
+        image.width,
+        image.height,
+        image.peak,
+        *image.sums,
+        *absent,
+        *image.square_sums,
+        *absent,
+    )

@@ -8,6 +8,7 @@ what order they are listed, and how many workers decode them do not matter.
 import csv
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,9 @@ def pack(
     """
     _check_destination(options, destination)
     with survey(options, preprocess, scratch, on_event=on_event) as found:
-        check_usable(options, found)
+        lines = list(unusable(options, found))
+        if lines:
+            raise UserError("\n".join(lines))
         try:
             with replacing(destination) as folder:
                 manifest = _write(options, found, folder)
@@ -88,15 +91,15 @@ def pack(
     return manifest
 
 
-def check_usable(options: DataOptions, found: Survey) -> None:
-    """See that enough of a source is left to train on.
+def unusable(options: DataOptions, found: Survey) -> Iterator[str]:
+    """Why too little of a source is left to train on.
 
-    Raises:
-        UserError: too many files are left out, a split has fewer than two
-            images, or a class has none to train on.
+    Yields:
+        a line each where too many files are left out, a split has fewer than two
+        images, or a class has none to train on.
     """
     if found.dropped > options.cleaning.max_dropped_share * found.files:
-        raise UserError(
+        yield (
             f"data.source={options.source}: {found.dropped} of {found.files} files are left out, expected at most the "
             f"share data.cleaning.max_dropped_share={options.cleaning.max_dropped_share}; first: {found.first_cases()}"
             f"{found.duplicates_advice()}"
@@ -106,18 +109,19 @@ def check_usable(options: DataOptions, found: Survey) -> None:
         count = sum(images[split].values())
         if count < FEWEST_IMAGES:
             share = "" if found.index.own_splits else f", or change data.test_share={options.test_share}"
-            raise UserError(
+            yield (
                 f"data.source={options.source}: {count} of {count + sum(images[other].values())} images fall into the "
                 f"{split} split, expected at least {FEWEST_IMAGES}; add images{share}"
             )
+            break
     missing = [name for name in found.classes if images["train"][name] == 0]
-    if missing:
+    if missing and sum(images["train"].values()) >= FEWEST_IMAGES:
         counts = [
             f"{name} (of {found.index.labels[name]} files {images['test'][name]} held out, the others unusable)"
             for name in missing
         ]
         other = ", or set data.split=hash" if found.index.own_splits else ""
-        raise UserError(
+        yield (
             f"data.source={options.source}: no usable training image of {len(missing)} of {len(found.classes)} "
             f"classes: {shortened(counts)}; gan data check lists why; add images or remove these classes{other}"
         )

@@ -13,19 +13,19 @@ import mmap
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataOptions
-from ganlib.datasets.cleaning.cleaned import Finding
+from ganlib.datasets.cleaning.cleaned import Cleaned, Finding
 from ganlib.datasets.cleaning.policy import clean
 from ganlib.datasets.items import COMPANION, Item, Part, Refusal, printable
 from ganlib.errors import UserError
@@ -40,13 +40,12 @@ _SUMMED_AT_ONCE = 16
 _NONE = (1 << 64) - 1
 
 
-class Row(NamedTuple):
-    """A decoded image: its place in the part's pixels, and all that ordering, splitting and statistics need.
+class DecodedImage(NamedTuple):
+    """A decoded image: all that ordering, splitting and statistics need; its place is its pixels' in the part.
 
-    `sha256` and `difference_hash` are bytes. `sums` and `squares` (of all
-    values, and of their squares) have a field for each of four channels, 0
-    where there are fewer. A plain tuple, as it crosses processes and goes into
-    the index for every image.
+    `sha256` and `difference_hash` are bytes; `mode`, `width`, `height` and
+    `peak` are of the file. `sums` and `square_sums` are of all values of each channel,
+    and of their squares. A plain tuple, as it crosses processes for every image.
     """
 
     name: str
@@ -59,14 +58,9 @@ class Row(NamedTuple):
     mode: str
     width: int
     height: int
-    sum0: int = 0
-    sum1: int = 0
-    sum2: int = 0
-    sum3: int = 0
-    square0: int = 0
-    square1: int = 0
-    square2: int = 0
-    square3: int = 0
+    peak: int | None
+    sums: tuple[int, ...]
+    square_sums: tuple[int, ...]
 
 
 class Case(NamedTuple):
@@ -89,7 +83,7 @@ class DecodedPart:
     identity: str
     files: int
     labels: dict[str, int]
-    rows: tuple[Row, ...]
+    images: tuple[DecodedImage, ...]
     cases: tuple[Case, ...]
 
 
@@ -176,9 +170,9 @@ def remove_parts(folder: Path, *, keep: Callable[[str], bool]) -> None:
 
 def _decode(work: Work, identity: str) -> DecodedPart:
     options = work.options
-    rows: list[Row] = []
+    images: list[DecodedImage] = []
+    pixels: list[NDArray[np.uint8]] = []
     cases: list[Case] = []
-    images: list[NDArray[np.uint8]] = []
     files = 0
     labels: Counter[str] = Counter()
     with _Journal(_journal(work.folder, identity)) as journal:
@@ -196,36 +190,35 @@ def _decode(work: Work, identity: str) -> DecodedPart:
                 detail = "its decoder died, or took more than data.limits.max_decode_s"
                 cases.append(_refused(item.name, "damaged", detail, options))
             else:
-                _take(item, options, rows, cases, images)
+                # In a worker that takes too long even the process may be ended: `after_death` goes on without the item.
+                cleaned = clean(item, options, expendable=parent_process() is not None)
+                images.extend(_images(item, cleaned))
+                pixels.extend(cleaned.pixels)
+                cases.extend(_case(printable(item.name), finding) for finding in cleaned.findings)
             journal.at(_NONE)  # who dies now dies of reading the next one
-    pixels = np.stack(images) if images else _no_pixels(options)
-    decoded = DecodedPart(identity, files, dict(labels), tuple(_with_sums(rows, pixels)), tuple(cases))
-    _write(work.folder, decoded, pixels)
+    together = np.stack(pixels) if pixels else _no_pixels(options)
+    decoded = DecodedPart(identity, files, dict(labels), tuple(_with_sums(images, together)), tuple(cases))
+    _write(work.folder, decoded, together)
     return decoded
 
 
-def _take(
-    item: Item, options: DataOptions, rows: list[Row], cases: list[Case], images: list[NDArray[np.uint8]]
-) -> None:
-    name = printable(item.name)
-    # In a worker that takes too long even the process may be ended: `after_death` goes on without the item.
-    cleaned = clean(item, options, expendable=parent_process() is not None)
-    cases.extend(_case(name, finding) for finding in cleaned.findings)
-    for tile, pixels in enumerate(cleaned.pixels):
-        images.append(pixels)
-        rows.append(
-            Row(
-                name=name,
-                key=item.key,
-                label=item.label,
-                split=item.split,
-                tile=tile,
-                sha256=cleaned.sha256,
-                difference_hash=cleaned.difference_hash,
-                mode=cleaned.mode,
-                width=cleaned.width,
-                height=cleaned.height,
-            )
+def _images(item: Item, cleaned: Cleaned) -> Iterator[DecodedImage]:
+    """One for each tile, without its sums."""
+    for tile in range(len(cleaned.pixels)):
+        yield DecodedImage(
+            name=printable(item.name),
+            key=item.key,
+            label=item.label,
+            split=item.split,
+            tile=tile,
+            sha256=cleaned.sha256,
+            difference_hash=cleaned.difference_hash,
+            mode=cleaned.mode,
+            width=cleaned.width,
+            height=cleaned.height,
+            peak=cleaned.peak,
+            sums=(),
+            square_sums=(),
         )
 
 
@@ -246,20 +239,17 @@ def _no_pixels(options: DataOptions) -> NDArray[np.uint8]:
     return np.empty((0, options.image_size, options.image_size, options.channels), np.uint8)
 
 
-def _with_sums(rows: list[Row], pixels: NDArray[np.uint8]) -> list[Row]:
+def _with_sums(images: list[DecodedImage], pixels: NDArray[np.uint8]) -> Iterator[DecodedImage]:
     channels = pixels.shape[3]
-    padding = (0,) * (4 - channels)
-    described = []
-    for start in range(0, len(rows), _SUMMED_AT_ONCE):
+    for start in range(0, len(images), _SUMMED_AT_ONCE):
         # Planes of float64: the sums are whole numbers below 2^53 and so exact, and ten times as quick as integers.
         some = pixels[start : start + _SUMMED_AT_ONCE]
         planes = some.reshape(len(some), some.shape[1] * some.shape[2], channels).transpose(0, 2, 1)
         values = planes.astype(np.float64, order="C")
         sums = values.sum(axis=2).astype(np.int64).tolist()
         squares = np.einsum("ncp,ncp->nc", values, values).astype(np.int64).tolist()
-        for row, first, second in zip(rows[start:], sums, squares, strict=False):
-            described.append(Row._make((*row[:10], *first, *padding, *second, *padding)))
-    return described
+        for image, first, second in zip(images[start:], sums, squares, strict=False):
+            yield image._replace(sums=tuple(first), square_sums=tuple(second))
 
 
 def _write(folder: Path, decoded: DecodedPart, pixels: NDArray[np.uint8]) -> None:
@@ -273,7 +263,7 @@ def _write(folder: Path, decoded: DecodedPart, pixels: NDArray[np.uint8]) -> Non
         "files": decoded.files,
         "labels": decoded.labels,
         "crc32": zlib.crc32(pixels.data),
-        "rows": [(*row[:5], row.sha256.hex(), row.difference_hash.hex(), *row[7:]) for row in decoded.rows],
+        "images": [_to_json(image) for image in decoded.images],
         "cases": decoded.cases,
     }
     temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -286,16 +276,26 @@ def _read(folder: Path, identity: str) -> DecodedPart | None:
     try:
         content = json.loads((folder / f"{identity}.json").read_bytes())
         pixels = open_pixels(folder, identity)
-        rows = tuple(Row._make((*r[:5], *map(bytes.fromhex, r[5:7]), *r[7:])) for r in content["rows"])
+        images = tuple(_from_json(image) for image in content["images"])
         cases = tuple(Case(*case) for case in content["cases"])
         files, labels = content["files"], content["labels"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, EOFError):
         return None
-    if len(pixels) != len(rows) or zlib.crc32(np.ascontiguousarray(pixels).data) != content["crc32"]:
+    if len(pixels) != len(images) or zlib.crc32(np.ascontiguousarray(pixels).data) != content["crc32"]:
         return None
-    return DecodedPart(identity, files, labels, rows, cases)
+    return DecodedPart(identity, files, labels, images, cases)
+
+
+def _to_json(image: DecodedImage) -> dict[str, Any]:
+    return image._asdict() | {"sha256": image.sha256.hex(), "difference_hash": image.difference_hash.hex()}
+
+
+def _from_json(fields: dict[str, Any]) -> DecodedImage:
+    hashes = {name: bytes.fromhex(fields[name]) for name in ("sha256", "difference_hash")}
+    sums = {name: tuple(fields[name]) for name in ("sums", "square_sums")}
+    return DecodedImage(**{**fields, **hashes, **sums})
 
 
 def _journal(folder: Path, identity: str) -> Path:

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.config import DataOptions, PreprocessOptions
+from ganlib.config import DataCounts, DataOptions, PreprocessOptions
 from ganlib.datasets.items import COMPANION, Source, printable
-from ganlib.datasets.packing.executors import Executor, open_executor
+from ganlib.datasets.packing.executor import Executor
+from ganlib.datasets.packing.executors import open_executor
 from ganlib.datasets.packing.index import Index
+from ganlib.datasets.packing.notices import notices
 from ganlib.datasets.packing.parts import Work, after_death, decode_part, open_pixels, remove_parts
 from ganlib.datasets.packing.whole_set import find_duplicates
 from ganlib.datasets.sources.opening import open_source
@@ -62,6 +64,12 @@ class Survey:
         for split, label, count in self.index.rows(query):
             counts[split][label or ""] = count
         return counts
+
+    @property
+    def counts(self) -> DataCounts:
+        """What parameters can be held against."""
+        train, test = (sum(self.images[split].values()) for split in SPLITS)
+        return DataCounts(train=train, test=test, classes=len(self.classes))
 
     @property
     def cases(self) -> dict[str, dict[str, int]]:
@@ -181,6 +189,8 @@ def survey(
         _tell_companions(index, on_event)
         index.settle()
         _tell_odd_classes(index.classes, on_event)
+        for text in notices(index, source, options):
+            on_event(Notice(text))
         near_across = find_duplicates(index, options)
         yield Survey(source.description, index.files, index.classes, index, folder, options.channels, near_across)
         used = set(index.values("SELECT identity FROM part")) if preprocess.keep_parts else set()

@@ -178,7 +178,7 @@ def _checked(location: str, pair: ArrayPair, options: DataOptions) -> RowShape:
 
 
 def _check_labels(location: str, images: StoredArray, labels: StoredArray) -> None:
-    if labels.dtype.kind not in "iuSU" or not 0 < labels.dtype.itemsize <= 4096:
+    if labels.dtype.kind not in "iufSU" or not 0 < labels.dtype.itemsize <= 4096:
         raise wrong(location, f"{labels.name} has the type {labels.dtype}", "expected whole numbers or names")
     if len(labels.shape) not in (1, 2) or labels.shape[1:] not in ((), (1,)):
         raise wrong(location, f"{labels.name} has the shape {list(labels.shape)}", "expected one label an image, [N]")

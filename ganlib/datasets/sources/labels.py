@@ -108,6 +108,8 @@ def _from_json(location: str, where: str, text: str) -> list[tuple[str, str]] | 
                 raise wrong(location, f"{where}: labels[{index}] of {path} is {json.dumps(label)}; {expected}")
             case [str(path), int(label) | str(label)] if label != "":
                 pairs.append((path, str(label)))
+            case [str(path), float(label)] if label.is_integer():
+                pairs.append((path, str(int(label))))
             case _:
                 shown = json.dumps(entry)[:80]
                 raise wrong(location, f"{where}: labels[{index}] is {shown}; {expected}")

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Literal
 
 from ganlib.config import DataOptions
-from ganlib.datasets.files import AnyFiles, CompressedTar, SingleFile, Tar, open_files
+from ganlib.datasets.files import AnyFiles, CompressedTar, Folder, SingleFile, Tar, open_files
 from ganlib.datasets.files.compression import compression_of
 from ganlib.datasets.files.formats import is_image_name
 from ganlib.datasets.files.names import suffix_of
@@ -15,6 +15,7 @@ from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import FileEntry, Item, Source
 from ganlib.datasets.sources.cifar import CifarSource, is_cifar
 from ganlib.datasets.sources.image_files import ImageFiles
+from ganlib.datasets.sources.splits import role_of_folder
 from ganlib.datasets.sources.webdataset import WebDatasetSource, looks_like_webdataset
 from ganlib.events import EventSink, ignore
 
@@ -101,6 +102,25 @@ def check_readable(options: DataOptions) -> None:
         if any(isinstance(item, Item) for item in part.items()):
             return
     raise wrong(options.source, f"found no usable image; {_EXPECTED}")
+
+
+def most_images(options: DataOptions) -> tuple[int, bool] | None:
+    """How many images there are at most, and whether some lie in folders for splits, where a listing tells.
+
+    None where only reading tells: arrays, compressed archives, and `data.fit=tile`.
+
+    Raises:
+        UserError: the source is unusable.
+    """
+    files = open_files(options.source, options.limits.max_files)
+    if isinstance(files, SingleFile | CompressedTar) or options.fit == "tile" or _kind_of_members(files) != "images":
+        return None
+    names = files.names() if isinstance(files, Folder) else (entry.name for entry in files.entries())
+    count, in_splits = 0, False
+    for name in names:
+        count += 1
+        in_splits = in_splits or any(map(role_of_folder, name.split("/")[:-1]))
+    return count, in_splits
 
 
 def _kind_of_members(files: AnyFiles) -> Kind:

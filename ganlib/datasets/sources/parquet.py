@@ -228,7 +228,8 @@ def _is_label(kind: "pa.DataType") -> bool:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(numbers or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _class_label(location: str, name: str, schema: "pa.Schema", label: str) -> tuple[str, ...] | None:

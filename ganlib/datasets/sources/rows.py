@@ -155,11 +155,13 @@ def part_rows(row_bytes: int) -> int:
 
 
 def class_name(location: str, where: str, label: object) -> str:
-    """A label as a class name, composed.
+    """A label as a class name, composed; 3.0, as tables with gaps have it, is the number 3.
 
     Raises:
         UserError: it is missing (None, negative, or an empty text) or neither a whole number nor a text.
     """
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
     if isinstance(label, int) and not isinstance(label, bool) and label >= 0:
         return str(label)
     if isinstance(label, str) and label and label.isprintable():

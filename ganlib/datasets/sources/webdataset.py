@@ -41,7 +41,7 @@ _SHARD = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz|zst))$")
 # More files of one name up to the first dot are no sample: the dots belong to names.
 _MOST_FIELDS = 64
 _WORDS = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"(-?[0-9]{1,18})(\.0+)?", re.ASCII)
 
 Content = bytes | Refusal
 
@@ -320,7 +320,8 @@ def _label(location: str, name: str, content: Content) -> str | None:
     with damage_told(location, name):
         if name.lower().endswith(".cls"):
             text = content.decode("utf-8").strip()
-            return class_name(location, name, int(text) if _WHOLE_NUMBER.fullmatch(text) else text)
+            number = _WHOLE_NUMBER.fullmatch(text)
+            return class_name(location, name, text if number is None else int(number[1]))
         try:
             facts_of_sample = json.loads(content)
         except RecursionError:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlib.config import GuardOptions, RegisterOptions
 from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Compared, Comparison, Unseen, compare
-from ganlib.evaluation.drawing import Draw, Reference, open_reference
+from ganlib.evaluation.drawing import Draw, Reference, check_comparable, open_reference
 from ganlib.metrics.estimates import difference_of_intervals
 from ganlib.metrics.frechet_parts import class_distances
 from tests.toy_evaluation import (
@@ -51,6 +51,20 @@ def without_cats(latents: Tensor, labels: Tensor) -> Tensor:
 def confused(latents: Tensor, labels: Tensor) -> Tensor:
     """A third of the bees are ants."""
     return paint(latents, torch.where((labels == 1) & (latents[:, 0] > 0.43), 0, labels))
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (("ant", "cat", "dog"), "only the generator has bee; only the reference has dog"),
+        (("ant", "bee", "cat", "dog"), "classes: only the reference has dog"),
+        (("cat", "bee", "ant"), "they are in another order"),
+    ],
+)
+def test_classes_that_changed_are_named(classes: tuple[str, ...], told: str, reference: Reference) -> None:
+    image = reference.data.image.model_copy(update={"classes": classes})
+    with pytest.raises(UserError, match=told):
+        check_comparable(image_generator(), replace(reference.data, image=image))
 
 
 def met(reference: Reference, challenger: Draw, champion: Draw, options: RegisterOptions | None = None) -> Comparison:

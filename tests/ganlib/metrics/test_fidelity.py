@@ -127,7 +127,7 @@ def test_metrics_worsen_with_planted_noise() -> None:
 
 
 def test_too_few_images_and_dead_features_are_one_line() -> None:
-    with pytest.raises(UserError, match=r"evaluate\.kid_subset_size: needs at least 50 held-out images, found 30"):
+    with pytest.raises(UserError, match=r"evaluate\.kid_subset_size=50: needs at least 50 held-out images, found 30"):
         check_counts(OPTIONS, 30)
     with pytest.raises(UserError, match="not finite"):
         check_generated(features(np.full((5, 3), np.nan)))

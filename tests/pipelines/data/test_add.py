@@ -277,6 +277,14 @@ def test_what_git_keeps_is_never_replaced(project: Path, tmp_path: Path) -> None
     assert (project / "data/raw/digits.zip").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["dvc.yaml", "c/old.png.dvc"])
+def test_what_dvc_would_take_for_its_own_is_no_data(name: str, project: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", {**noise_files(2), name: b"stages: {}"})
+    told = refusal(str(folder), "--name", "mine")
+    assert told.startswith(f"{folder}: holds {name}, which DVC would take for part of this project")
+    assert raw(project) == {"digits.zip"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -421,10 +429,10 @@ def test_a_disk_that_fills_leaves_nothing(project: Path, tmp_path: Path, monkeyp
 
 def test_a_refusal_of_dvc_is_one_line(project: Path) -> None:
     write_folder(project / "data/raw/outer/inner", noise_files(2))
-    gan_data_add("data/raw/outer/inner")
+    (project / "kept.dvc").write_text("outs:\n- path: data/raw/outer/inner\n")
     told = refusal("data/raw/outer")
     assert told.startswith("data/raw/outer: is in place, but DVC does not keep it yet (Cannot add ")
-    assert source(project) == "data/raw/outer/inner"
+    assert source(project) == "data/raw/digits.zip"
 
 
 def test_a_part_of_what_dvc_keeps(project: Path) -> None:

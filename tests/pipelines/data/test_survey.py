@@ -36,6 +36,9 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
         values["data"] |= {"source": "data/raw/mine", "test_share": 0.4}
         values["data"]["cleaning"]["policy"] |= policy
         values["preprocess"]["workers"] = 1
+        values["train"]["batch_size"] = 16
+        values["evaluate"]["kid_subset_size"] = 10
+        values["register"]["metric"] = "domain/is"
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
         return tmp_path
 
@@ -91,6 +94,29 @@ def test_check_counts_what_would_fail_the_stage(configure: Configure) -> None:
     )
     assert ("not_an_image", "fail", "1") in rows(result.output)
     assert ("near_constant", "drop", "1") in rows(result.output)
+
+
+def test_check_names_all_that_does_not_fit(configure: Configure) -> None:
+    project = configure(not_an_image="fail")
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["data"]["labels"] = "none"
+    values["data"]["cleaning"]["max_dropped_share"] = 0.01
+    values["train"]["batch_size"] = 64
+    values["evaluate"]["kid_subset_size"] = 60
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    result = CliRunner().invoke(cli.app, ["data", "check"])
+    assert isinstance(result.exception, UserError)
+    lines = str(result.exception).splitlines()
+    assert [re.split("[=:]", line)[0] for line in lines] == [
+        "data.cleaning.policy.not_an_image",
+        "data.source",
+        "network.conditional",
+        "train.extractor",
+        "evaluate.extractor",
+        "register.metric",
+        "train.batch_size",
+        "evaluate.kid_subset_size",
+    ]
 
 
 def test_check_fails_where_too_much_is_left_out(configure: Configure) -> None:

@@ -230,3 +230,37 @@ def test_results_cross_processes(kind: str) -> None:
     copy = pickle.loads(pickle.dumps(result))
     assert copy.findings == result.findings
     assert [tile.tolist() for tile in copy.pixels] == [tile.tolist() for tile in result.pixels]
+
+
+@pytest.mark.parametrize(("action", "left", "told"), [("drop", 4, "fix"), ("keep", 6, "keep")])
+def test_blank_tiles_are_judged_by_themselves(action: str, left: int, told: str) -> None:
+    pixels = noise(5, 32, 48, 3)
+    pixels[:16, :16] = pixels[16:, 32:] = 255
+    result = cleaned(pixels, options(image_size=16, fit="tile", policy={"near_constant": action}))
+    assert len(result.pixels) == left
+    assert findings(result)["near_constant"] == told
+    kept = np.stack(result.pixels)
+    tiles = [pixels[top : top + 16, at : at + 16] for top in (0, 16) for at in (0, 16, 32)]
+    expected = [tile for tile in tiles if action == "keep" or tile.std() > 0]
+    assert np.array_equal(kept, np.stack(expected))
+
+
+def test_a_picture_of_blank_tiles_alone_is_left_out() -> None:
+    pixels = np.repeat(np.repeat(np.uint8([[0, 90, 255]]), 16, axis=0), 16, axis=1)
+    assert cleaned(pixels, options(image_size=16, fit="tile")).pixels == ()
+    mixed = np.hstack([noise(1, 16, 16), np.zeros((16, 16), np.uint8)])
+    with pytest.raises(UserError, match=r"near_constant=fail: image: 1 of 2 tiles; mend"):
+        cleaned(mixed, options(image_size=16, fit="tile", policy={"near_constant": "fail"}))
+
+
+def test_black_ink_on_nothing_hints_at_the_background() -> None:
+    ink = np.zeros((16, 16, 4), np.uint8)
+    ink[4:9, 3:12, 3] = 255
+    (finding,) = (found for found in cleaned(ink, options()).findings if found.kind == "near_constant")
+    assert finding.detail.endswith(
+        "on data.background=[0, 0, 0], but its transparency has a shape: choose another background"
+    )
+    assert "near_constant" not in findings(cleaned(ink, options(background=[255, 255, 255])))
+    nothing = np.zeros((16, 16, 4), np.uint8)
+    (finding,) = (found for found in cleaned(nothing, options()).findings if found.kind == "near_constant")
+    assert "background" not in finding.detail

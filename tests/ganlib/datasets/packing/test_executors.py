@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ganlib.datasets.packing.executors import ProcessExecutor
+from ganlib.datasets.packing.process_executor import ProcessExecutor
 from ganlib.errors import UserError
 
 
@@ -72,7 +72,7 @@ def test_the_first_mistake_in_order_ends_the_work() -> None:
 
 SLOW = """
 import sys, time
-from ganlib.datasets.packing.executors import ProcessExecutor
+from ganlib.datasets.packing.process_executor import ProcessExecutor
 
 if __name__ == "__main__":
     with ProcessExecutor(2) as executor:

@@ -233,7 +233,7 @@ def test_duplicates_are_left_out_with_all_their_tiles(tmp_path: Path) -> None:
     files = {f"{n:02d}.png": encode(picture) for n, picture in enumerate(pictures)}
     files |= {"50.png": files["03.png"], "51.png": encode(pictures[4] + 2), "99.png": encode(pictures[5])}
     source = write_folder(tmp_path / "images", files)
-    options = data_options(source, fit="tile", policy={"near_duplicate": "drop"})
+    options = data_options(source, fit="tile", policy={"near_duplicate": "drop"}, cleaning={"min_std": 0.0})
     manifest = pack_images(options, tmp_path / "out")
     assert manifest.cases == {"exact_duplicate": {"drop": 2}, "near_duplicate": {"drop": 1}}
     assert manifest.train.images + manifest.test.images == 12 * 18

@@ -22,8 +22,8 @@ def test_csv() -> None:
 
 
 def test_json() -> None:
-    labels = [["00000/img00000000.png", 6], ["x//a.png", "cat"]]
-    expected = {"00000/img00000000.png": "6", "x/a.png": "cat"}
+    labels = [["00000/img00000000.png", 6], ["x//a.png", "cat"], ["b.png", 3.0]]
+    expected = {"00000/img00000000.png": "6", "b.png": "3", "x/a.png": "cat"}
     assert read("dataset.json", json.dumps({"labels": labels, "other": 1})) == expected
     assert read("dataset.json", '{"labels": null}') is None
     assert read("dataset.json", '{"labels": []}') == {}

@@ -38,6 +38,7 @@ def npy(values: Any, **how: Any) -> bytes:
     [
         {"images": IMAGES, "labels": LABELS},
         {"images": IMAGES, "labels": LABELS.astype(">u2")},
+        {"images": IMAGES, "labels": LABELS.astype(np.float32)},
         {"images": IMAGES, "labels": LABELS[:, None], "mu": np.zeros(3)},
         {"x_train": IMAGES, "y_train": LABELS},
         {"train_images": IMAGES, "train_labels": LABELS},
@@ -89,7 +90,9 @@ def test_channels_first_are_turned(tmp_path: Path) -> None:
         ({"images": noise(0, 2, 3, 8, 3)}, "could have its channels first or last"),
         ({"images": IMAGES.transpose(0, 2, 1)[:, :, ::1].copy(order="F")}, "is in column order"),
         ({"images": IMAGES, "labels": LABELS[:3]}, "3 labels for the 4 images"),
-        ({"images": IMAGES, "labels": LABELS / 2}, "a.npz/labels has the type float64"),
+        ({"images": IMAGES, "labels": LABELS / 2}, r"found 0.5 as the label of a\.npz/labels\[1\]"),
+        ({"images": IMAGES, "labels": LABELS * np.nan}, r"found nan as the label of a\.npz/labels\[0\]"),
+        ({"images": IMAGES, "labels": LABELS * 1j}, "a.npz/labels has the type complex128"),
         ({"images": IMAGES, "labels": np.eye(4, dtype=int)}, r"has the shape \[4, 4\]; expected one label an image"),
         ({"images": IMAGES, "labels": LABELS - 1}, r"found -1 as the label of a\.npz/labels\[0\]"),
         ({"images": IMAGES, "labels": np.array(["a", "", "b", "c"])}, r"found '' as the label of .*\[1\]"),

@@ -68,6 +68,7 @@ def test_names_keys_and_splits_of_shards(tmp_path: Path) -> None:
     [
         ({"a.cls": b" 7\n", "a.jpg": IMAGE}, "7"),
         ({"a.cls": b"007", "a.jpg": IMAGE}, "7"),
+        ({"a.cls": b"7.0", "a.jpg": IMAGE}, "7"),
         ({"a.jpg": IMAGE, "a.cls": "Bär".encode()}, "Bär"),
         ({"a.JPG": IMAGE, "a.JSON": b'{"label": "cat", "width": 3}'}, "cat"),
         ({"a.json": b'{"label": 3}', "a.cls": b"4", "a.jpg": IMAGE}, "4"),
