@@ -87,9 +87,10 @@ def _labels(config: RunConfig, classes: int) -> Iterator[str]:
         "register.metric": "inception/kid, or random/kid with evaluate.extractor=random",
     }
     for name in config.asking_for_domain:
+        value = config.register_.metric if name == "register.metric" else "domain"
         yield (
-            f"{name}: domain features need labelled data of two classes or more, found {found} in data.source; set it "
-            f"to {remedies[name]}"
+            f"{name}={value}: domain features need labelled data of two classes or more, found {found} in data.source; "
+            f"set it to {remedies[name]}"
         )
 
 

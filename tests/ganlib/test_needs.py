@@ -1,13 +1,13 @@
 """What a run asks of its data."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ganlib.config import DataCounts, RunConfig, check_data_fits, load_config, misfits
+from ganlib.config import DataCounts, RunConfig, check_data_fits, misfits
 from ganlib.errors import UserError
+from pipelines.presets import load_parameters
 from tests.configs import ROOT, tiny_config
 
 PHOTOS = ROOT / "presets" / "photos-256.yaml"
@@ -90,7 +90,7 @@ def test_where_no_share_would_do_the_line_says_how_many_images_would() -> None:
 @pytest.mark.parametrize("classes", [1, 0])
 def test_domain_features_need_classes(classes: int) -> None:
     config = tiny_config({"network.conditional": False})
-    found = {1: "found one class in data.source", 0: "found no labels in data.source"}[classes]
+    found = {1: "found one class only in data.source", 0: "found no labels in data.source"}[classes]
     lines = misfits(config, DataCounts(train=None, test=None, classes=classes))
     assert named(lines) == ["train.extractor", "evaluate.extractor", "register.metric"]
     assert all(found in line for line in lines)
@@ -102,8 +102,7 @@ def photos(count: int, seed: int, config: RunConfig) -> DataCounts:
     return DataCounts(train=count - test, test=test, classes=0)
 
 
-@pytest.mark.parametrize("path", [PHOTOS])
-def test_the_preset_for_some_hundred_photos_takes_120(path: Path) -> None:
-    config = load_config(path)
+def test_the_preset_for_some_hundred_photos_takes_120() -> None:
+    config = load_parameters(PHOTOS)
     refused = sum(bool(misfits(config, photos(120, seed, config))) for seed in range(2000))
     assert refused <= 2
