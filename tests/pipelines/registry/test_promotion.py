@@ -1,15 +1,10 @@
-"""Promote, roll back and the history, on real stores, against a model in plain Python, with races and crashes."""
+"""Promote, roll back and the history, on real stores, against a model in plain Python."""
 
 import json
-import os
-import random
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,17 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganlib.errors import UserError
-from ganlib.packaging import generator_sha256
 from pipelines import cli
 from pipelines.registry import promotion
-from pipelines.registry.champion import move, read
-from pipelines.registry.history import Ledger
-from pipelines.registry.versions import quiet_pyfunc
-from pipelines.tracking import delivery, store
+from pipelines.tracking import store
 from tests.configs import ROOT
-from tests.mlflow_server import MlflowServer, free_port, wait_until
+from tests.mlflow_server import free_port
+from tests.promotions import Plain, add_versions, create, ledger, log, promote, roll_back
 from tests.registered import ADA, be_ada, make_generator, told_history
-from tests.registry_writers import Command, Writers, run_command
+from tests.registry_writers import Command, run_command
 
 pytestmark = pytest.mark.integration
 
@@ -35,79 +27,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(autouse=True)
 def _ada(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     be_ada(tmp_path, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def writers() -> Writers:
-    return Writers()
-
-
-CODE = """
-import mlflow
-from mlflow.pyfunc.model import PythonModel
-
-
-class Small(PythonModel):
-    def load_context(self, context):
-        open(context.artifacts["generator"] + "/generator.json").close()
-
-    def predict(self, model_input: list[int]) -> list[int]:
-        return model_input
-
-
-mlflow.models.set_model(Small())
-"""
-
-
-@pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that holds a generator and loads quickly, as it would be registered."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "code.py").write_text(CODE)
-    artifacts = {"generator": str(make_generator(folder / "generator", 1))}
-    with quiet_pyfunc():
-        import mlflow.pyfunc
-
-        mlflow.pyfunc.save_model(
-            folder / "model", python_model=str(folder / "code.py"), artifacts=artifacts, pip_requirements=[]
-        )
-    return folder / "model"
-
-
-def log(model: Path) -> str:
-    """The id of a logged model with these files."""
-    client = store.connect()
-    store.address_all_of_mlflow()
-    logged = client.create_logged_model(delivery.find_or_create_experiment(client, "small"), name="generator")
-    client.log_model_artifacts(logged.model_id, str(model))
-    client.finalize_logged_model(logged.model_id, "READY")
-    return str(logged.model_id)
-
-
-def create(name: str, model: Path, versions: int = 4) -> str:
-    """A registered model with versions that share their files."""
-    store.connect().create_registered_model(name)
-    add_versions(name, log(model), versions, generator_sha256(model / "artifacts" / "generator"))
-    return name
-
-
-def add_versions(name: str, model_id: str, count: int, digest: str) -> None:
-    for _ in range(count):
-        store.connect().create_model_version(
-            name, source=f"models:/{model_id}", model_id=model_id, tags={"generator_sha256": digest}
-        )
-
-
-def ledger(name: str) -> Ledger:
-    return read(store.connect(), name)
-
-
-def promote(name: str, version: str, why: str = "better") -> str:
-    return promotion.promote(name, version, why, say=print)
-
-
-def roll_back(name: str, why: str = "worse") -> str:
-    return promotion.roll_back(name, why, say=print)
 
 
 def test_a_rollback_restores_the_version_before(project: Path, small_model: Path) -> None:
@@ -182,43 +101,6 @@ def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: py
     assert not (project / "mlflow.db").exists()
 
 
-class Plain:
-    """What the registry should hold, in a few lines."""
-
-    def __init__(self) -> None:
-        self.champion: str | None = None
-        self.holders: list[str] = []
-        self.moves: list[tuple[str, str | None, str | None]] = []
-        self._known: str | None = None
-
-    def outside(self, version: str | None) -> None:
-        self.champion = version
-
-    def promote(self, version: str) -> bool:
-        self._notice()
-        return self._go("promote", version)
-
-    def roll_back(self) -> bool:
-        self._notice()
-        if self.champion is None or len(self.holders) < 2:
-            return False
-        del self.holders[-1]
-        return self._go("rollback", self.holders[-1])
-
-    def _notice(self) -> None:
-        found, self.champion = self.champion, self._known
-        self._go("outside", found)
-
-    def _go(self, action: str, version: str | None) -> bool:
-        if version == self.champion:
-            return False
-        self.moves.append((action, self.champion, version))
-        self.champion = self._known = version
-        if version is not None and self.holders[-1:] != [version]:
-            self.holders.append(version)
-        return True
-
-
 VERSIONS = st.sampled_from(["1", "2", "3"])
 STEPS = st.one_of(
     st.tuples(st.just("promote"), VERSIONS),
@@ -255,150 +137,6 @@ def test_any_sequence_does_what_the_plain_model_does(project: Path, small_model:
         assert [entry[:3] for entry in told_history(name)] == plain.moves
 
     check()
-
-
-def check_true_history(name: str, said: dict[Command, str]) -> None:
-    """Each command that says it moved the alias did so once, in an order that the plain model agrees with."""
-    found = ledger(name)
-    assert all(one.target == other.origin for one, other in pairwise(found.transitions))
-    assert found.champion == found.transitions[-1].target
-    plain = Plain()
-    for each in found.transitions:
-        assert each.target is not None
-        assert plain.roll_back() if each.action == "rollback" else plain.promote(each.target)
-        assert plain.moves[-1] == (each.action, each.origin, each.target)
-    moved = {
-        reason: text for (_, _, reason), text in said.items() if "nothing changed" not in text and "error" not in text
-    }
-    assert sorted(each.why for each in found.transitions) == sorted(moved)
-    refused = [text for text in said.values() if "error" in text]
-    assert all("first champion known" in text or "nothing to roll back" in text for text in refused)
-
-
-def commands(source: random.Random, who: str, count: int) -> list[Command]:
-    return [
-        (source.choice(["promote", "promote", "rollback"]), str(source.randint(1, 4)), f"{who}{number}")
-        for number in range(count)
-    ]
-
-
-@pytest.mark.parametrize("where", ["two folders and a server", "one folder and a SQLite file"])
-def test_two_processes_race(
-    where: str,
-    project: Path,
-    small_model: Path,
-    writers: Writers,
-    session_server: MlflowServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folders = [project, project]
-    if where.startswith("two"):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", session_server.uri)
-        folders = [project / "a", project / "b"]
-    name = create("raced", small_model)
-    source = random.Random(0)
-    work = [commands(source, who, 8) for who in "ab"]
-    said = [project / f"{who}.json" for who in "ab"]
-    processes = [
-        writers.start(folder, name, todo, said=file) for folder, todo, file in zip(folders, work, said, strict=True)
-    ]
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    texts = [text for file in said for text in json.loads(file.read_text())]
-    check_true_history(name, dict(zip([*work[0], *work[1]], texts, strict=True)))
-
-
-def run_to_end(writers: Writers, folder: Path, name: str, command: Command, before_write: int) -> int | None:
-    process = writers.start(folder, name, [command], mishap=(signal.SIGKILL, before_write))
-    process.join(60)
-    return process.exitcode
-
-
-PROMOTE: Command = ("promote", "3", "why")
-ROLLBACK: Command = ("rollback", "", "why")
-
-
-def prepared(name: str, model: Path) -> str:
-    create(name, model)
-    client = store.connect()
-    for version in "12":
-        move(client, read(client, name), "promote", client.get_model_version(name, version), who=ADA, why="better")
-    return name
-
-
-@pytest.mark.parametrize("command", [PROMOTE, ROLLBACK], ids=lambda command: str(command[0]))
-def test_killed_before_any_write_and_run_again(
-    command: Command, project: Path, small_model: Path, writers: Writers
-) -> None:
-    expected_name = prepared("whole", small_model)
-    run_command(expected_name, command)
-    expected = told_history(expected_name)
-    assert len(expected) == 3
-    for before_write in range(4):
-        name = prepared(f"killed-{before_write}", small_model)
-        exit_code = run_to_end(writers, project, name, command, before_write)
-        assert exit_code == (0 if before_write == 3 else -signal.SIGKILL)
-        if before_write < 3:
-            assert "error" not in run_command(name, command)
-        assert told_history(name) == expected
-        assert ledger(name).champion == expected[-1][2]
-
-
-def test_killed_and_something_else_done(project: Path, small_model: Path, writers: Writers) -> None:
-    intended = prepared("intended", small_model)
-    run_to_end(writers, project, intended, PROMOTE, 1)
-    assert len(promotion.history(intended)) == 2
-    roll_back(intended)
-    assert [entry[:4] for entry in told_history(intended)[2:]] == [("rollback", "2", "1", ADA)]
-    moved = prepared("moved", small_model)
-    run_to_end(writers, project, moved, PROMOTE, 2)
-    assert (promotion.history(moved)[0].who, promotion.history(moved)[0].why) == (ADA, "why")
-    roll_back(moved)
-    assert [entry[:4] for entry in told_history(moved)[2:]] == [
-        ("promote", "2", "3", ADA), ("rollback", "3", "2", ADA),
-    ]  # fmt: skip
-    taken = prepared("taken", small_model)
-    run_to_end(writers, project, taken, PROMOTE, 2)
-    store.connect().set_registered_model_alias(taken, "champion", "4")
-    assert [(each.action, each.origin, each.target) for each in promotion.history(taken)[:1]] == [("outside", "2", "4")]
-
-
-def test_a_command_waits_for_another(project: Path, small_model: Path, writers: Writers) -> None:
-    name = prepared("waited", small_model)
-    process = writers.start(project, name, [PROMOTE], mishap=(signal.SIGSTOP, 1))
-    assert process.pid is not None
-    wait_until(lambda: ledger(name).intent != ledger(name).transitions[-1], "the intent", timeout_s=120)
-    heard: list[str] = []
-    second = threading.Thread(target=promotion.promote, args=(name, "4", "mine"), kwargs={"say": heard.append})
-    second.start()
-    wait_until(lambda: bool(heard), "that it waits", timeout_s=120)
-    assert heard[0].startswith(f"waiting for process {process.pid} (since ")
-    os.kill(process.pid, signal.SIGCONT)
-    process.join(60)
-    second.join(60)
-    assert [entry[1:5] for entry in told_history(name)[2:]] == [("2", "3", ADA, "why"), ("3", "4", ADA, "mine")]
-
-
-def test_two_machines_at_once_are_told_apart(
-    server: MlflowServer, small_model: Path, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their locks are not the same; nobody's reason is lost, and what holds is what the history ends with."""
-    name = prepared("apart", small_model)
-    (project / "tmp").mkdir()
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("TMPDIR", str(project / "tmp"))
-        process = writers.start(project / "other", name, [PROMOTE], mishap=(signal.SIGSTOP, 1))
-    wait_until(lambda: ledger(name).intent != ledger(name).transitions[-1], "the intent", timeout_s=120)
-    promote(name, "4", "mine")
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGCONT)
-    process.join(60)
-    told = promotion.history(name)
-    assert {each.why for each in told} >= {"why", "mine"}
-    assert told[0].target == ledger(name).champion == "3"
-    promote(name, "1", "after")
-    assert told_history(name)[-1][1:3] == ("3", "1")
 
 
 def damaged(model: Path, damage: str) -> None:
