@@ -1,7 +1,7 @@
 """Estimates with what their uncertainty is made of, and intervals."""
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, sqrt
 
 import numpy as np
 import torch
@@ -229,8 +229,8 @@ def score_interval(found: TwoSampleEstimate, level: float) -> Interval:
         return max(shift + sqrt(max(shift * shift + squared * (seen - pairs), 0.0)), sqrt(squared * pairs))
 
     slope = found.slope / found.estimate
-    low, high = log(found.estimate) - reach(slope), log(found.estimate) + reach(-slope)
-    return Interval(found.estimate, exp(low), exp(high), level)
+    low, high = found.estimate * exp(-reach(slope)), found.estimate * exp(reach(-slope))
+    return Interval(found.estimate, low, high, level)
 
 
 def log_interval(estimate: float, standard_error: float, level: float, *, degrees: float = np.inf) -> Interval:
@@ -238,7 +238,7 @@ def log_interval(estimate: float, standard_error: float, level: float, *, degree
     if standard_error >= estimate:
         return normal_interval(estimate, standard_error, level, least=0)
     half = quantile(level, degrees=degrees) * standard_error / estimate
-    return Interval(estimate, exp(log(estimate) - half), exp(log(estimate) + half), level)
+    return Interval(estimate, estimate * exp(-half), estimate * exp(half), level)
 
 
 def share_interval(share: float, count: float, level: float, *, degrees: float = np.inf) -> Interval:
@@ -253,7 +253,8 @@ def share_interval(share: float, count: float, level: float, *, degrees: float =
     z = quantile(level, degrees=degrees)
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0), level)
+    # Rounding must not leave a share of 0 or 1 outside.
+    return Interval(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share), level)
 
 
 def effective_count(share: float, variance: float, count: int) -> float:
