@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-ingest bench-evaluate ui clean
+.PHONY: help run test test-all check bench bench-ingest bench-evaluate ui clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,6 +25,9 @@ run: $(VENV)/.installed ## Run the whole pipeline on the data in params.yaml, th
 
 test: $(VENV)/.installed-check ## Run the tests
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: test ## Run the tests, then those that are slow by nature
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'thorough and not slow and not gpu'
 
 check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
 	@ruff check .

@@ -9,6 +9,8 @@ from benchmarks.evaluate import SECTIONS, Bench, make_images
 from benchmarks.evaluate_report import render
 from benchmarks.scorers import CONTENDERS, NAMES, Case, score
 
+pytestmark = pytest.mark.thorough
+
 COUNT = 24
 
 

@@ -18,6 +18,8 @@ from benchmarks.readers import batches_of
 from benchmarks.scaling import index_rows, near_search
 from benchmarks.updates import Project, add_images
 
+pytestmark = pytest.mark.thorough
+
 FILES = 120
 
 

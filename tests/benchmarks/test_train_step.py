@@ -15,6 +15,8 @@ from ganlib.training.distributed import ALONE
 from ganlib.training.inputs import inputs_at, real_at
 from ganlib.training.iteration import iterate
 
+pytestmark = pytest.mark.thorough
+
 ALL_SWITCHES = "channels_last+fused+freeze+joint"
 
 

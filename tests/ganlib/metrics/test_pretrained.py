@@ -18,6 +18,8 @@ from ganlib.metrics.extractors.base import on_white
 from ganlib.metrics.inception_score import inception_score
 from tests.extractors import digest_of, load_weights, pictures
 
+pytestmark = pytest.mark.thorough
+
 CPU = torch.device("cpu")
 
 

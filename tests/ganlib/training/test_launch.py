@@ -14,6 +14,8 @@ from ganlib.errors import ProcessesFailed, UserError
 from ganlib.training.launch import device_count, inside_worker, launch, node_count
 from tests.ganlib.training.rank_programs import kill_rank_1, shout
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[3]
 START_S = 120.0  # to import torch on a busy machine
 PROGRAM = "tests.ganlib.training.rank_programs"

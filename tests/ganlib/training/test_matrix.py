@@ -14,6 +14,8 @@ from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from tests.configs import NETWORKS, changed, tiny_values
 
+pytestmark = pytest.mark.thorough
+
 FAMILIES = ("mlp", "dcgan", "dcgan with batch norm", "resnet", "biggan", "r3gan")
 LOSSES = ("minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic")
 PENALTIES = ((), ("r1",), ("r2",), ("gradient_penalty",), ("r1", "r2", "gradient_penalty"))

@@ -12,6 +12,8 @@ from tests.ganlib.training.preset_ranks import digests_of, double_run, killed_ru
 from tests.scaled_presets import BATCH_SIZE, ITERATIONS, PRESETS, Killed, run, scaled
 from tests.toy_training import digest
 
+pytestmark = pytest.mark.thorough
+
 # Schedules, both controllers of augmentation, half precision; and the one that people start with.
 WITH_MOST_STATE = ("cifar10-r3gan", "digits", "photos-256")
 

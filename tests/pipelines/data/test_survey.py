@@ -78,8 +78,8 @@ def test_check_tells_of_near_duplicates_across_the_split(configure: Configure, t
     configure()
     shutil.rmtree(tmp_path / "data/raw/mine")
     smooth = [np.kron(np.random.default_rng(n).integers(40, 200, (4, 4)), np.ones((4, 4))) for n in range(20)]
-    frames = {f"train/{n}.png": encode(picture.astype(np.uint8)) for n, picture in enumerate(smooth)}
-    frames |= {f"test/{n}.png": encode(smooth[n].astype(np.uint8) + 1) for n in range(12)}
+    frames = {f"train/c{n % 2}/{n}.png": encode(picture.astype(np.uint8)) for n, picture in enumerate(smooth)}
+    frames |= {f"test/c{n % 2}/{n}.png": encode(smooth[n].astype(np.uint8) + 1) for n in range(12)}
     write_folder(tmp_path / "data/raw/mine", frames)
     result = CliRunner().invoke(cli.app, ["data", "check"], catch_exceptions=False)
     assert "12 of 12 held-out pictures have a near duplicate in the training split" in result.output

@@ -113,6 +113,7 @@ diff -r "$5" "$2/out" && echo "the new output is whole"
 """
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(root: Path, tmp_path: Path) -> None:
     """On a file system of 4 MiB, in a mount namespace of its own."""
     (tmp_path / "disk").mkdir()
@@ -170,6 +171,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step_bytes", [3 * 4096, pytest.param(4096, marks=pytest.mark.slow)])
 def test_wherever_the_disk_is_full_it_is_one_line(step_bytes: int, tmp_path: Path) -> None:
     """With some pages more of room each time, until it suffices."""
