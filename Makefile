@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv installs in half the time of pip, which serves where there is no uv.
 UV := $(shell command -v uv)
 ifneq ($(UV),)
-MAKE_VENV = $(BIN)/python -c '' 2>/dev/null || { rm -rf $(VENV) && $(UV) venv --quiet --python $(PYTHON) $(VENV); }
+MAKE_VENV = $(BIN)/python -c '' 2>/dev/null || { rm -rf $(VENV) && $(UV) venv --quiet --seed --python $(PYTHON) $(VENV); }
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 else
 MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
