@@ -133,7 +133,7 @@ def test_taking_over_and_removing(
     assert not prefect_client.read_deployment_by_name(NAME).paused
     shutil.rmtree(tmp_path / "after")
     schedule_pipeline(cron_project.root, cron=NEVER)
-    assert "The next two: Thu 29 Feb" in capsys.readouterr().out
+    assert "29 Feb 2028" in capsys.readouterr().out
     remove_schedule(cron_project.root)
     with pytest.raises(ObjectNotFound):
         prefect_client.read_deployment_by_name(NAME)
@@ -164,7 +164,6 @@ def test_an_invalid_cron_expression_is_one_line(cron: str, told: str, tmp_path: 
         ("{url}/api", "anna:wrong", "refuses us.*PREFECT_API_AUTH_STRING"),
         ("{url}/api", None, "refuses us.*PREFECT_API_AUTH_STRING"),
         ("{url}", "anna:secret", "ends in /api: http://127.0.0.1:[0-9]*/api"),
-        ("http://[", None, "no Prefect server answers"),
     ],
 )
 def test_a_server_that_does_not_serve_us_is_one_line(
