@@ -97,7 +97,8 @@ def test_the_average_is_not_compiled_and_names_stay(tmp_path: Path) -> None:
         tmp_path / "generator", critic=compiled.critic
     )
     loaded = ImageGenerator.load(tmp_path / "generator").generator
-    assert torch.equal(loaded(latents, labels), copy.deepcopy(eager.ema)(latents, labels))
+    # Files keep no memory format, and each format has kernels of its own, which round differently on some processors.
+    torch.testing.assert_close(loaded(latents, labels), copy.deepcopy(eager.ema)(latents, labels), rtol=0, atol=1e-6)
     assert not counters["stats"]["unique_graphs"]
 
 
