@@ -40,7 +40,7 @@ def hold_registry(say: Say) -> AbstractContextManager[locking.Lock]:
     if folder is not None:
         path = folder / paths.SCRATCH / "registry.lock"
     else:
-        digest = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()
+        digest = hashlib.sha256(uri.encode()).hexdigest()
         path = Path(tempfile.gettempdir(), f"ganlib-registry-{os.getuid()}-{digest[:16]}.lock")
     return locking.hold(path, on_wait=say)
 
