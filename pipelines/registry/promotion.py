@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import os
 import re
 import subprocess
 import sys
@@ -139,10 +138,7 @@ def operator() -> str:
     name, address = _git("user.name"), _git("user.email")
     if name:
         return one_line(f"{name} <{address}>" if address else name)[:200]
-    try:
-        return one_line(getpass.getuser())
-    except KeyError:  # a number without a name, as in containers
-        return f"user {os.getuid()}"
+    return one_line(getpass.getuser())
 
 
 def _git(key: str) -> str:

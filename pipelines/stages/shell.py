@@ -138,21 +138,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     _write_aside(path, write)
 
 
-def read_json(path: Path, made_by: str) -> dict[str, Any]:
-    """Read what another stage wrote.
-
-    Raises:
-        UserError: missing or damaged.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run the {made_by} stage") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: found {type(value).__name__}, expected an object; run the {made_by} stage")
-    return value
-
-
 def _write_aside(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

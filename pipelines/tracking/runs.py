@@ -18,20 +18,7 @@ from ganlib.events import Alarm, Event, Picture, Scalars
 from pipelines import paths
 from pipelines.tracking.delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
 from pipelines.tracking.journal import Journal, Op, Patience, Unreachable, deliver_orphans
-from pipelines.tracking.store import check_store, ensure_store
-
-__all__ = [
-    "DatasetInfo",
-    "Patience",
-    "RunLog",
-    "attach_run",
-    "check_store",
-    "deliver_pending",
-    "ensure_store",
-    "quality",
-    "surroundings",
-    "training_run",
-]
+from pipelines.tracking.store import check_store
 
 TRAINING_ARTIFACTS = "training"  # of a run: the parameters that the training began with, its curves
 FLOW_RUN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "GANLIB_FLOW_RUN_ID")

@@ -81,15 +81,6 @@ def redact(text: str) -> str:
     return re.sub(r"(?i)((?:password|passwd|token|secret)\w*=)[^&\s'\"]+", r"\1***", text)
 
 
-def ensure_store() -> None:
-    """Create a database's tables once, before anything fans out; nothing to do for a server.
-
-    Raises:
-        mlflow.exceptions.MlflowException, StoreError: the store cannot be opened.
-    """
-    connect()
-
-
 def connect() -> "MlflowClient":
     """A client of the store. A database is initialised first, under a lock: two at once would fail.
 

@@ -11,11 +11,8 @@ import pytest
 
 from ganlib.errors import UserError
 from pipelines.tracking.journal import Patience
-from pipelines.tracking.runs import (
-    RunLog,
-    check_store,
-    deliver_pending,
-)
+from pipelines.tracking.runs import RunLog, deliver_pending
+from pipelines.tracking.store import check_store
 from tests.mlflow_server import MlflowServer, free_port, wait_until
 from tests.tracking_runs import PIXELS, client, run_of, runs_of, spooled, steps, training
 

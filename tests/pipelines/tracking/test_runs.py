@@ -13,12 +13,8 @@ import pytest
 from ganlib.errors import UserError
 from ganlib.events import Notice, Picture, Progress, Scalars
 from pipelines.tracking import delivery, store
-from pipelines.tracking.runs import (
-    attach_run,
-    check_store,
-    deliver_pending,
-    surroundings,
-)
+from pipelines.tracking.runs import attach_run, deliver_pending, surroundings
+from pipelines.tracking.store import check_store
 from tests.configs import ROOT
 from tests.mlflow_server import MlflowServer, free_port, wait_until
 from tests.tracking_runs import DATASET, PIXELS, client, run_of, spooled, steps, training
