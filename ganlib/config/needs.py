@@ -100,9 +100,7 @@ def _batch(config: RunConfig, images: int, found: str) -> Iterator[str]:
         part = train.accumulation * (1 if train.devices == "auto" else train.devices)
         fitting = part * 2 ** int(math.log2(images / part)) if images >= 2 * part else None
         lower = f"lower it to {fitting} or " if fitting is not None else ""
-        yield (
-            f"train.batch_size={train.batch_size}: {found} only {images} training images; {lower}provide more images"
-        )
+        yield (f"train.batch_size={train.batch_size}: {found} {images} training images; {lower}provide more images")
 
 
 def _gate(config: RunConfig, counts: DataCounts) -> Iterator[str]:

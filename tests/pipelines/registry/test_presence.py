@@ -10,13 +10,14 @@ from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.registry.presence import check_registry
 from pipelines.tracking.delivery import find_or_create_experiment
-from pipelines.tracking.store import connect
+from pipelines.tracking.store import address_all_of_mlflow, connect
 from tests.evaluations import registration
 from tests.mlflow_server import MlflowServer, free_port
 
 
 def hold(client: MlflowClient, name: str, generator_sha256: str) -> str:
     """A version of this generator; its number."""
+    address_all_of_mlflow()
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     tags = {"generator_sha256": generator_sha256}
