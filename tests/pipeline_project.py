@@ -88,6 +88,17 @@ def make_project(root: Path) -> Project:
     return project
 
 
+def make_finished_project(root: Path) -> Project:
+    """One whose pipeline has run."""
+    made = make_project(root)
+    done = made.gan("repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(done.stdout) == dict.fromkeys(STAGES, "ran")
+    assert "Gate: " in done.stdout
+    assert "domain/fid" in done.stdout
+    return made
+
+
 def outcomes(output: str) -> dict[str, str]:
     """Stage -> ran, cached or unchanged, from what `gan repro` passes on of DVC's words."""
     found = {}

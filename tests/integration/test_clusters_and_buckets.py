@@ -38,6 +38,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default")  # Dask's own
 def test_dask_gives_the_same_bytes(local: Path, tmp_path: Path) -> None:
     dask = PreprocessOptions(executor="dask", workers=2, dask_address=None, keep_parts=False)

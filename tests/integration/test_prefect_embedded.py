@@ -52,6 +52,7 @@ def test_a_run_brings_its_own_server_and_takes_it_away(
     assert project.processes() == []
 
 
+@pytest.mark.thorough
 def test_however_it_is_killed_nothing_is_left(
     environment: dict[str, str], tmp_path: Path, finished: tuple[ToyProject, subprocess.CompletedProcess[str]]
 ) -> None:
