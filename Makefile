@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench bench-ingest bench-evaluate ui clean
+.PHONY: help run test test-thorough test-all check bench bench-ingest bench-evaluate ui clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +18,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 endif
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Run the whole pipeline on the data in params.yaml, then summarise
 	@gan repro
@@ -26,8 +26,10 @@ run: $(VENV)/.installed ## Run the whole pipeline on the data in params.yaml, th
 test: $(VENV)/.installed-check ## Run the tests
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: test ## Run the tests, then those that are slow by nature
+test-thorough: $(VENV)/.installed-check ## Run the tests that are slow by nature
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'thorough and not slow and not gpu'
+
+test-all: test test-thorough ## Run both
 
 check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
 	@ruff check .

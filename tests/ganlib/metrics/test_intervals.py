@@ -166,7 +166,7 @@ DEGENERATE: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("stratified", [False, True])
+@pytest.mark.parametrize("stratified", [False, pytest.param(True, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(("kind", "real_kind"), list(product(DEGENERATE, repeat=2)))
 def test_odd_features_have_finite_intervals_and_differences(kind: str, real_kind: str, stratified: bool) -> None:
     draw = np.random.default_rng(0)
