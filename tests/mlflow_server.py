@@ -43,7 +43,7 @@ class MlflowServer:
             self._process = subprocess.Popen(
                 command, env=environ, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.uri}/health", timeout=1).status_code == 200:

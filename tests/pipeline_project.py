@@ -37,7 +37,7 @@ class Project:
             "GIT_CONFIG_GLOBAL": os.devnull,
         }
 
-    def run(self, *command: str, timeout_s: int = 240, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout_s: int = 600, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=self.root,

@@ -95,7 +95,7 @@ def _replace(file: Path, old: str, new: str) -> None:
 def test_guide_to_adding_a_network(project: Path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", TRAIN, str(project)],
-        cwd=project, capture_output=True, text=True, timeout=120, check=False,
+        cwd=project, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     refusals = done.stdout.splitlines()
@@ -108,5 +108,5 @@ def test_the_code_of_the_guide_passes_the_linter(project: Path):
     files = ["ganlib/networks", "ganlib/config"]
     for arguments in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *arguments, "--config", str(ROOT / "pyproject.toml"), *files]
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout

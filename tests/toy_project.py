@@ -113,5 +113,5 @@ def wait_until(condition: Callable[[], object], *, timeout_s: float, what: str) 
 def run_in(folder: Path, code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run some Python in a folder, in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )

@@ -71,7 +71,7 @@ def bucket(local: Path) -> Iterator[pytest.MonkeyPatch]:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
-                wait_until(lambda: _answers(os.environ["AWS_ENDPOINT_URL"]), timeout_s=60, what="the S3 server")
+                wait_until(lambda: _answers(os.environ["AWS_ENDPOINT_URL"]), timeout_s=240, what="the S3 server")
                 _fill(local)
                 yield patch
             finally:

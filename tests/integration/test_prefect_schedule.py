@@ -47,13 +47,13 @@ def test_the_schedule_fires_by_itself_then_finds_nothing_to_do(
         return [run for run in runs_of(prefect_client, deployment.id) if run.state and run.state.is_completed()]
 
     # A minute until it fires, and the run.
-    wait_until(completed, timeout_s=100, what="the schedule fires")
+    wait_until(completed, timeout_s=300, what="the schedule fires")
     assert completed()[0].auto_scheduled
     assert all((cron_project.root / f"{name}.txt").exists() for name in STAGES)
 
     schedule_pipeline(cron_project.root, cron=NEVER)
     again = prefect_client.create_flow_run_from_deployment(deployment.id)
-    again = wait_for_end(prefect_client, again.id, timeout_s=60)
+    again = wait_for_end(prefect_client, again.id, timeout_s=240)
     assert again.state_name == "Completed"
     assert again.total_run_time.total_seconds() < NOTHING_TO_DO_S
 
@@ -68,16 +68,16 @@ def test_firings_that_meet_a_run_and_cancelling(cron_project: ToyProject, prefec
     def asleep() -> bool:
         return any(process.name() == "sleep" for process in cron_project.processes())
 
-    wait_until(asleep, timeout_s=60, what="the stage is at work")
+    wait_until(asleep, timeout_s=240, what="the stage is at work")
     waiting = prefect_client.create_flow_run_from_deployment(deployment.id)
 
     def waits() -> bool:
         logs = prefect_client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[waiting.id])))
         return any("waiting for process" in log.message for log in logs)
 
-    wait_until(waits, timeout_s=60, what="the next run waits")
+    wait_until(waits, timeout_s=240, what="the next run waits")
     covered = prefect_client.create_flow_run_from_deployment(deployment.id)
-    assert wait_for_end(prefect_client, covered.id, timeout_s=60).state_name == "Covered"
+    assert wait_for_end(prefect_client, covered.id, timeout_s=240).state_name == "Covered"
     assert prefect_client.read_flow_run(covered.id).name == "digits"
     prefect_client.set_flow_run_state(waiting.id, Cancelling())
     assert wait_for_end(prefect_client, waiting.id, timeout_s=30).state_name == "Cancelled"

@@ -31,7 +31,7 @@ def test_a_disk_that_is_full_of_features_is_one_line(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2, done.stderr

@@ -58,7 +58,7 @@ def test_the_server_ends_with_its_command(
     port = free_port()
     ui = start(project, port)
     log = project / "output.log"
-    wait_until(lambda: answers(port) or ui.poll() is not None, timeout_s=60, what="the pages answer")
+    wait_until(lambda: answers(port) or ui.poll() is not None, timeout_s=240, what="the pages answer")
     left_behind += processes_in(project)
     assert len(left_behind) >= 3, log.read_text()
     if number == signal.SIGINT:

@@ -167,10 +167,10 @@ def test_a_second_driver_waits_and_says_for_whom(project: ToyProject) -> None:
     with locking.hold_pipeline(project.root, on_wait=lines.append):
         second = threading.Thread(target=dag.run_graph, args=(project.root,), kwargs={"on_line": lines.append})
         second.start()
-        wait_until(lambda: lines, timeout_s=10, what="the second driver says that it waits")
+        wait_until(lambda: lines, timeout_s=60, what="the second driver says that it waits")
         assert lines[0].startswith(f"waiting for process {os.getpid()} ")
         assert not (project.root / "dvc.lock").exists()
-    second.join(timeout=60)
+    second.join(timeout=240)
     assert (project.root / "register.txt").exists()
 
 
@@ -189,11 +189,11 @@ def test_a_dvc_started_by_hand_is_waited_for(project: ToyProject) -> None:
     by_hand = dvc(project, "repro", "preprocess")
     lines: list[str] = []
     try:
-        wait_until(lambda: len(project.processes()) >= 2, timeout_s=20, what="the other stage starts")
+        wait_until(lambda: len(project.processes()) >= 2, timeout_s=120, what="the other stage starts")
         threading.Thread(target=by_hand.wait).start()  # as a shell does; DVC takes a dead child for alive until then
         outcomes = dag.run_graph(project.root, on_line=lines.append)
     finally:
-        by_hand.wait(timeout=60)
+        by_hand.wait(timeout=240)
     assert any(line.startswith(f"waiting for process {by_hand.pid} (") for line in lines)
     assert [outcome.name for outcome in outcomes] == [stage.name for stage in dag.read_graph(project.root)]
 
@@ -214,11 +214,11 @@ def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> No
         holder.lock()
     project.behave("preprocess", "pathlib.Path('at_work').touch(); time.sleep(2)")
     results: list[dag.StageOutcome] = []
-    stage = threading.Thread(target=lambda: results.append(run_stage(project, "preprocess", timeout_s=100)[0]))
+    stage = threading.Thread(target=lambda: results.append(run_stage(project, "preprocess", timeout_s=300)[0]))
     stage.start()
-    wait_until((project.root / "at_work").exists, timeout_s=30, what="the stage is at work")
+    wait_until((project.root / "at_work").exists, timeout_s=120, what="the stage is at work")
     with holder:
         stage.join(timeout=8)
         assert stage.is_alive()
-    stage.join(timeout=60)
+    stage.join(timeout=240)
     assert [outcome.status for outcome in results] == ["ran"]

@@ -30,7 +30,7 @@ def test_nobody_waits_for_a_free_lock(tmp_path: Path) -> None:
 
 def test_a_killed_holder_keeps_the_lock_until_its_child_is_gone(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=tmp_path)
-    wait_until((tmp_path / "child").exists, timeout_s=10, what="the holder's child starts")
+    wait_until((tmp_path / "child").exists, timeout_s=60, what="the holder's child starts")
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     assert processes_in(tmp_path), "the child resists SIGTERM for the time of grace"

@@ -88,7 +88,7 @@ def test_the_stubborn_are_killed_after_the_time_of_grace(tmp_path: Path) -> None
         f"sys.exit(supervise({['sh', '-c', STUBBORN]!r}, grace_s=0.3))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE)
-    wait_until(lambda: len(processes_in(tmp_path)) >= 3, timeout_s=10, what="the family starts")
+    wait_until(lambda: len(processes_in(tmp_path)) >= 3, timeout_s=60, what="the family starts")
     process.communicate(timeout=10)
     assert process.returncode == 128 + signal.SIGKILL
     assert not processes_in(tmp_path)
@@ -102,7 +102,7 @@ def test_nobody_outlives_a_killed_parent(tmp_path: Path, number: int) -> None:
         "time.sleep(300)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    wait_until(lambda: len(processes_in(tmp_path)) >= 5, timeout_s=10, what="the family starts")
+    wait_until(lambda: len(processes_in(tmp_path)) >= 5, timeout_s=60, what="the family starts")
     parent.send_signal(number)
     parent.wait()
     assert_nobody_left(tmp_path)

@@ -70,7 +70,7 @@ def start(project: Path) -> Quiz:
             stderr=output,
             start_new_session=True,
         )
-    wait_until(lambda: b"http" in log.read_bytes() or process.poll() is not None, timeout_s=60, what="the quiz starts")
+    wait_until(lambda: b"http" in log.read_bytes() or process.poll() is not None, timeout_s=240, what="the quiz starts")
     found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
     assert found, log.read_text()
     test = open_packed(project / paths.PROCESSED).test

@@ -95,7 +95,7 @@ def test_answers_of_a_quiz_that_was_killed_are_logged_by_the_next(quiz_project: 
     with log.open("wb") as output:
         quiz = subprocess.Popen(command, cwd=quiz_project, env=environment, stdout=output, stderr=output)
     try:
-        wait_until(lambda: b"http" in log.read_bytes() or quiz.poll() is not None, timeout_s=60, what="it starts")
+        wait_until(lambda: b"http" in log.read_bytes() or quiz.poll() is not None, timeout_s=240, what="it starts")
         quiz.send_signal(signal.SIGTERM)
         assert quiz.wait(timeout=30) == 143
     finally:
