@@ -1,5 +1,6 @@
 """One question to the store before the first stage: can it take a run, and does it hold what the last report names?"""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,11 @@ from pipelines import environment, paths
 from pipelines.registry.verdict import Registration
 from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import (
-    LOCAL_DATABASE,
     StoreError,
     configured,
     connect,
     is_passing,
+    missing_database,
     reachable,
     reason,
     redact,
@@ -43,9 +44,10 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
             version, its artifacts are to lie in a folder of another machine, or it refuses us.
     """
     report = project / paths.REGISTRATION
-    if not configured() and not (project / LOCAL_DATABASE).exists():
+    if (missing := missing_database()) is not None:
         if report.exists():
-            _forget(report, f"{LOCAL_DATABASE.name} is not here, so no registry is", say)
+            shown = redact(store_uri()) if configured() else missing.name
+            _forget(report, f"{shown} is not here, so no registry is", say)
         return
     environment.apply()
     import requests
@@ -59,8 +61,9 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
     except (MlflowException, StoreError, requests.RequestException) as error:
         if "database schema" in str(error):
             raise UserError(
-                f"{redact(store_uri())}: its tables are those of another version of MLflow; make a copy, then run "
-                f"`mlflow db upgrade {redact(store_uri())}`"
+                f"{redact(store_uri())}: its tables are those of another version of MLflow; if that is an older one, "
+                f"make a copy, then run `mlflow db upgrade {redact(store_uri())}`, after which the older one cannot "
+                "use it any more; if it is a newer one, install that here"
             ) from None
         if is_passing(error) or "locked" in str(error):
             say(f"{redact(store_uri())} is away ({reason(error)}); what is logged waits for it")
@@ -90,7 +93,8 @@ def _check_experiment(client: "MlflowClient", name: str) -> None:
     found = client.get_experiment_by_name(name)
     uri = store_uri()
     if found is not None and found.lifecycle_stage == "deleted":
-        restore = f"MLFLOW_TRACKING_URI={redact(uri)} mlflow experiments restore --experiment-id {found.experiment_id}"
+        address = shlex.quote(f"MLFLOW_TRACKING_URI={redact(uri)}")
+        restore = f"env {address} mlflow experiments restore --experiment-id {found.experiment_id}"
         raise UserError(
             f"tracking.experiment={name}: deleted in {redact(uri)}; bring it back with `{restore}` or choose another"
         )

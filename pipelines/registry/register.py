@@ -138,7 +138,9 @@ def _judge(
         told = f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}."
         verdict = Verdict(promoted=False, reason=told, table=())
     if verdict.promoted:
-        ensure_loadable(client, version)
+        ensure_loadable(
+            client, version, mend="delete the version and its logged model on MLflow's pages, and run again"
+        )
     remeasured = opponent is not None and opponent.remeasured
     gate = {
         "gate.metric": options.metric,

@@ -17,7 +17,7 @@ import ganlib
 from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
 from pipelines.tracking.delivery import GENERATOR_SHA256, attach, find_or_create_experiment
-from pipelines.tracking.store import address_all_of_mlflow, connect, reachable, reason
+from pipelines.tracking.store import address_all_of_mlflow, connect_to_read, reachable, reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -195,7 +195,7 @@ def download_generator(model_uri: str, folder: Path) -> Path:
         UserError: the store does not answer or has no such model, or it is no model of a generator.
     """
     with reachable():
-        connect()
+        connect_to_read()
         return _generator_in(_download(model_uri, folder), model_uri)
 
 
@@ -231,8 +231,13 @@ def fetch_version(client: "MlflowClient", version: "ModelVersion", folder: Path)
     return model, generator
 
 
-def ensure_loadable(client: "MlflowClient", version: "ModelVersion") -> None:
+def ensure_loadable(client: "MlflowClient", version: "ModelVersion", *, mend: str) -> None:
     """Load a version as whoever uses it will, and compare its generator with the one that was registered.
+
+    Args:
+        client: of the store.
+        version: to be loaded.
+        mend: what a person can do where it cannot be.
 
     Raises:
         UserError: it is not as registered or cannot be loaded.
@@ -240,8 +245,7 @@ def ensure_loadable(client: "MlflowClient", version: "ModelVersion") -> None:
     """
 
     def refusal(why: object) -> UserError:
-        told = f"model {version.name}: version {version.version} cannot be loaded ({why})"
-        return UserError(f"{told}; choose another with `gan promote VERSION --reason …`")
+        return UserError(f"model {version.name}: version {version.version} cannot be loaded ({why}); {mend}")
 
     with quiet_pyfunc(), tempfile.TemporaryDirectory() as folder:
         import mlflow.pyfunc

@@ -8,9 +8,12 @@ from mlflow import MlflowClient
 
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.registry import promotion
 from pipelines.registry.presence import check_registry
+from pipelines.registry.versions import download_generator
 from pipelines.tracking.delivery import find_or_create_experiment
 from pipelines.tracking.store import address_all_of_mlflow, connect
+from pipelines.ui import serve_ui
 from tests.evaluations import registration
 from tests.mlflow_server import MlflowServer, free_port
 
@@ -74,6 +77,38 @@ def test_a_clone_has_no_registry(project: Path) -> None:
     assert not file.exists()
     assert asked() == []
     assert not (project / "mlflow.db").exists(), "to ask makes no store"
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        (None, "mlflow.db: not in this folder, so no runs and no models are; go to the project's folder"),
+        (
+            "sqlite:///{}/nowhere/x.db",
+            "MLFLOW_TRACKING_URI=sqlite:///{}/nowhere/x.db: no such file, so it holds no runs",
+        ),
+    ],
+)
+def test_who_only_asks_makes_no_store(
+    uri: str | None, told: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "mlflow.db").unlink()
+    if uri is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(project))
+    before = sorted(project.rglob("*"))
+    for reader in (
+        lambda: promotion.history("digits"),
+        lambda: promotion.promote("digits", "1", "better", say=print),
+        lambda: promotion.roll_back("digits", "worse", say=print),
+        lambda: download_generator("models:/digits@champion", tmp_path / "download"),
+        lambda: serve_ui(free_port()),
+    ):
+        with pytest.raises(UserError) as caught:
+            reader()
+        assert str(caught.value).startswith(told.format(project))
+        assert "\n" not in str(caught.value)
+    assert asked() == []
+    assert sorted(project.rglob("*")) == before
 
 
 def test_a_deleted_experiment_and_other_tables_are_told_before_the_first_stage(project: Path) -> None:
