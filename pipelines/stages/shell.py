@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import sys
 import time
@@ -148,7 +147,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 def _write_aside(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")  # one name, so that what was killed in it is not left over
     try:
         write(partial)
         partial.replace(path)
