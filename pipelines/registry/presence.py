@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -101,10 +102,22 @@ def _check_experiment(client: "MlflowClient", name: str) -> None:
     server = urlsplit(uri)
     if server.scheme not in _SERVERS or server.hostname in environment.LOOPBACK:
         return
-    # One that is not made yet will lie where the first one does.
+    # One that is not made yet lies where the first one does, unless the server has learned to serve artifacts since.
     place = urlsplit((found or client.get_experiment("0")).artifact_location)
-    if place.scheme in {"", "file"} and not Path(unquote(place.path)).is_dir():
+    if place.scheme not in {"", "file"} or Path(unquote(place.path)).is_dir():
+        return
+    if found is not None or not _serves_artifacts(uri):
+        another = f", and choose another tracking.experiment, as {name} keeps its folder" if found is not None else ""
         raise UserError(
             f"{redact(uri)}: has artifacts written to the folder {unquote(place.path)}, which is on another machine; "
-            "start the server with `--artifacts-destination FOLDER` and `--serve-artifacts`"
+            f"start the server with `--serve-artifacts` and `--artifacts-destination FOLDER`{another}"
         )
+
+
+def _serves_artifacts(uri: str) -> bool:
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    address = "/api/2.0/mlflow-artifacts/artifacts"
+    answer = http_request(get_default_host_creds(uri), address, "GET", raise_on_status=False)
+    return bool(answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE)

@@ -1,13 +1,15 @@
 """What is found out about the store before the first stage, on real stores."""
 
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from ganlib.errors import UserError
-from pipelines import paths
+from pipelines import environment, paths
 from pipelines.registry import promotion
 from pipelines.registry.presence import check_registry
 from pipelines.registry.versions import download_generator
@@ -144,3 +146,44 @@ def test_a_project_that_was_moved_or_copied_finds_its_files(
     caplog.clear()
     connect()
     assert "before-move" not in caplog.text
+
+
+def own_address() -> str:
+    """Of this machine, as others see it: what lies at a loopback address is on this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.thorough
+def test_artifacts_on_another_machine_and_what_the_advice_leads_to(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = own_address()
+    if host in environment.LOOPBACK:
+        pytest.skip("this machine has no other address")
+    # A new database keeps where its first experiment lies.
+    server = MlflowServer(tmp_path, Path(os.devnull), host=host)
+    server.artifacts = ["--no-serve-artifacts", "--default-artifact-root", "/only/on/the/server"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    server.start()
+    try:
+        with pytest.raises(UserError, match="written to the folder /only/on/the/server") as caught:
+            asked()
+        assert "choose another" not in str(caught.value)
+        connect().create_experiment("digits")
+        with pytest.raises(UserError, match=r"choose another tracking\.experiment, as digits keeps its folder"):
+            asked()
+        server.kill()
+        server.artifacts = ["--serve-artifacts", "--artifacts-destination", str(tmp_path / "artifacts")]
+        server.start()
+        with pytest.raises(UserError, match=r"choose another tracking\.experiment"):
+            asked()
+        check_registry(Path(), "another", say=print)
+        created = connect().get_experiment(connect().create_experiment("another"))
+        assert created.artifact_location.startswith("mlflow-artifacts:")
+    finally:
+        server.kill()
