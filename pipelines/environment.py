@@ -2,6 +2,10 @@
 
 import getpass
 import os
+from pathlib import Path
+
+import ganlib
+import pipelines
 
 _QUIET = {
     "DO_NOT_TRACK": "true",
@@ -41,6 +45,18 @@ def apply() -> None:
         os.environ.setdefault(name, value)
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = _without_loopback(os.environ.get(name, ""))
+
+
+def other_code(project: Path) -> str | None:
+    """One line where this process runs other code than the project's own, such as that of another worktree."""
+    for package in (ganlib, pipelines):
+        running, own = Path(package.__path__[0]), project.resolve() / package.__name__
+        if own.is_dir() and not own.samefile(running):
+            return (
+                f"this gan is that of {running.parent}, while the stages run the code in {own.parent}; activate the "
+                "environment of the latter (`make run` makes one)"
+            )
+    return None
 
 
 def _without_loopback(exceptions: str) -> str:

@@ -1,6 +1,7 @@
 """What can be known to fail before anything runs."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipelines import paths
 from pipelines.image_counts import known_counts
 from pipelines.tracking.store import store_uri
 
+_NO_SCM = re.compile(r"^\s*no_scm\s*=\s*true\s*$", re.IGNORECASE | re.MULTILINE)
 # What the pipeline writes. Data that overlap it would be read back, or be replaced.
 _OURS = (paths.PROCESSED, paths.EXTRACTOR, paths.GENERATOR, paths.REPORTS, paths.SCRATCH)
 
@@ -31,6 +33,7 @@ def check_project(project: Path) -> RunConfig:
     for needed in (paths.PARAMS, paths.DVC_FILE):
         if not (project / needed).is_file():
             raise UserError(f"{needed}: not found in {project}; run this in the folder of a ganlib project")
+    check_git(project)
     store_uri()  # what cannot be an address is found out now
     config = load_config(project / paths.PARAMS)
     checks: tuple[Callable[[], object], ...] = (
@@ -48,6 +51,22 @@ def check_project(project: Path) -> RunConfig:
     if mistakes:
         raise UserError("\n".join(mistakes))
     return config
+
+
+def check_git(project: Path) -> None:
+    """See that DVC finds the git repository that it needs, or has been told to do without.
+
+    Raises:
+        UserError: it does not, as in a copy without `.git`.
+    """
+    folder = project.resolve()
+    configs = [file.read_text(encoding="utf-8") for file in folder.glob(".dvc/config*")]
+    if any((each / ".git").exists() for each in (folder, *folder.parents)) or any(map(_NO_SCM.search, configs)):
+        return
+    raise UserError(
+        f"{folder}: no git repository, which DVC needs; make one with `git init`, or have DVC do without: "
+        "`dvc config core.no_scm true`"
+    )
 
 
 def check_names(shown: str, folder: Path, *, hidden: bool = True) -> None:

@@ -1,7 +1,6 @@
 """Parameter files to start from: presets/base.yaml with what one of the other files in presets/ changes."""
 
 import difflib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +137,7 @@ def _same(one: bytes, other: bytes) -> bool:
 
 
 def _write_aside(target: Path, content: bytes) -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     try:
         partial.write_bytes(content)
         partial.replace(target)

@@ -9,7 +9,7 @@ from ganlib.errors import UserError
 from pipelines.environment import quiet_environment
 from pipelines.graph import supervisor
 from pipelines.tracking.moving import LOCAL_ARTIFACTS
-from pipelines.tracking.store import check_store, store_uri
+from pipelines.tracking.store import connect_to_read, reachable, store_uri
 
 
 def serve_ui(port: int) -> int:
@@ -18,12 +18,13 @@ def serve_ui(port: int) -> int:
     However this process ends, the server ends, too.
 
     Raises:
-        UserError: the runs are on a server, which has pages of its own, or the store cannot be opened.
+        UserError: the runs are on a server, which has pages of its own, or the store is not there or cannot be opened.
     """
     uri = store_uri()
     if urlsplit(uri).scheme in {"http", "https"}:
         raise UserError("MLFLOW_TRACKING_URI names a server; open its address in a browser, or unset the variable")
-    check_store()
+    with reachable():
+        connect_to_read()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", uri, "--artifacts-destination", LOCAL_ARTIFACTS]
     environment = {**os.environ, **quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -24,18 +25,19 @@ def free_port() -> int:
 class MlflowServer:
     """A real `mlflow server` that can be stopped, hung and started again at the same address."""
 
-    def __init__(self, folder: Path, database: Path) -> None:
+    def __init__(self, folder: Path, database: Path, *, host: str = "127.0.0.1") -> None:
         self.folder = folder
-        self.uri = f"http://127.0.0.1:{free_port()}"
+        self.uri = f"http://{host}:{free_port()}"
+        self.artifacts = ["--artifacts-destination", str(folder / "artifacts")]
         self._database = folder / "server.db"
         shutil.copy2(database, self._database)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.uri.rpartition(":")[2],
-            "--backend-store-uri", f"sqlite:///{self._database}",
-            "--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1",
+            sys.executable, "-m", "mlflow", "server", "--host", str(urlsplit(self.uri).hostname),
+            "--port", str(urlsplit(self.uri).port), "--allowed-hosts", "*", "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self._database}", *self.artifacts,
         ]  # fmt: skip
         environ = {**os.environ, **environment.quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environ.pop("MLFLOW_TRACKING_URI", None)

@@ -13,7 +13,7 @@ from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Copying, Evalua
 from ganlib.metrics import estimates
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
-from pipelines.registry.champion import read
+from pipelines.registry.champion import Say, read
 from pipelines.registry.register import Contest, register
 from pipelines.registry.verdict import Registration
 from pipelines.tracking import store
@@ -112,6 +112,7 @@ def submit(
     measured_on: str = "ref1",
     contest: Contest | None = None,
     options: RegisterOptions | None = None,
+    say: Say = lambda _: None,
 ) -> Registration:
     """Register it; a contest finds the scores that were last submitted, and a difference that is sure to 0.1."""
     SCORES[generator_sha256(folder)] = score
@@ -132,6 +133,7 @@ def submit(
         evaluation=evaluation_of(folder, score, measured_on=measured_on),
         tags=TAGS,
         contest=contest or meet,
+        say=say,
     )
 
 

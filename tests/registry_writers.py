@@ -12,6 +12,7 @@ from typing import Any
 
 from ganlib.errors import UserError
 from pipelines.registry import promotion
+from tests.registered import submit
 
 Command = tuple[str, str, str]  # promote or rollback, the version, the reason
 PRELOADED = ["mlflow.tracking.client", "mlflow.pyfunc", "pipelines.registry.promotion", "sqlalchemy"]
@@ -54,6 +55,35 @@ class Writers:
         process.start()
         return process
 
+    def submit(
+        self, folder: Path, model: str, generator: Path, *, stopped_before: str | None = None
+    ) -> ForkServerProcess:
+        """A process that registers a generator and writes down what it hears; it may stop itself before a write."""
+        folder.mkdir(exist_ok=True)
+        arguments = (dict(os.environ), folder, model, generator, stopped_before)
+        process = self._context.Process(target=_submit, args=arguments)
+        process.start()
+        return process
+
+
+def _submit(environ: dict[str, str], folder: Path, model: str, generator: Path, stopped_before: str | None) -> None:
+    _settle(environ, folder)
+    if stopped_before is not None:
+        _arrange(signal.SIGSTOP, 0, [stopped_before])
+    said: list[str] = []
+    try:
+        said.append(submit(generator, 3.0, name=model, say=said.append).version)
+    except UserError as error:
+        said.append(f"error: {error}")
+    (folder / "said.json").write_text(json.dumps(said))
+
+
+def _settle(environ: dict[str, str], folder: Path) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    tempfile.tempdir = None  # what the server of forks has found
+    os.chdir(folder)
+
 
 def _work(
     environ: dict[str, str],
@@ -63,16 +93,13 @@ def _work(
     said: Path,
     mishap: tuple[signal.Signals, int] | None,
 ) -> None:
-    os.environ.clear()
-    os.environ.update(environ)
-    tempfile.tempdir = None  # what the server of forks has found
-    os.chdir(folder)
+    _settle(environ, folder)
     if mishap is not None:
-        _arrange(*mishap)
+        _arrange(*mishap, ["set_registered_model_tag", "set_registered_model_alias"])
     said.write_text(json.dumps([run_command(model, command) for command in commands]))
 
 
-def _arrange(number: signal.Signals, before_write: int) -> None:
+def _arrange(number: signal.Signals, before_write: int, names: Sequence[str]) -> None:
     from mlflow import MlflowClient
 
     writes = 0
@@ -89,5 +116,5 @@ def _arrange(number: signal.Signals, before_write: int) -> None:
 
         setattr(MlflowClient, name, signalled)
 
-    for name in ("set_registered_model_tag", "set_registered_model_alias"):
+    for name in names:
         arranged(name)

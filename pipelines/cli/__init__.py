@@ -1,6 +1,7 @@
 """The `gan` command, one file a group of commands. Heavy libraries are imported by the commands that need them."""
 
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -24,6 +25,8 @@ def _describe() -> None:
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line on stderr and exit code 2, and so is a file that cannot be used."""
     environment.apply()
+    if line := environment.other_code(Path.cwd()):
+        sys.stderr.write(f"note: {line}\n")
     try:
         app()
     except UserError as error:

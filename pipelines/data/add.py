@@ -20,7 +20,7 @@ from pipelines.data.official import forget_downloads, official_files
 from pipelines.data.parameters import point_at
 from pipelines.data.placing import check_free, copy_in, kept_in_git, replacing_file, size_text, version
 from pipelines.graph.locking import hold_pipeline
-from pipelines.preflight import check_names, dvc_files
+from pipelines.preflight import check_git, check_names, dvc_files
 from pipelines.stages.heartbeat import Heartbeat
 
 Say = Callable[[str], None]
@@ -47,6 +47,7 @@ def add(project: Path, what: str, *, name: str | None, given: Path | None, force
     options = load_config(project / paths.PARAMS).data  # before anything is fetched or copied for it
     if not (project / ".dvc").is_dir():
         raise UserError(f"{project}: not a DVC project; run this in the folder of a ganlib project")
+    check_git(project)
     known = named_sets()
     if name is not None and not _NAME.fullmatch(name):
         raise UserError(

@@ -1,7 +1,6 @@
 """`data.source` in params.yaml, changed in place: comments and layout stay as they are."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def point_at(project: Path, source: str) -> str:
     if before.data.source == source:
         return source
     text = target.read_bytes().decode("utf-8")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     try:
         partial.write_bytes(with_source(text, source).encode("utf-8"))
         if not _differs_in_source_alone(partial, before, source):

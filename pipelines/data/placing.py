@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,14 @@ from ganlib.datasets.items import Refusal, printable
 from ganlib.errors import UserError
 from ganlib.replacing import replacing
 from pipelines import environment
+from pipelines.git import git
 
 
 def check_free(project: Path, target: Path, *, force: bool) -> None:
     """See that a place in `data/raw` may be written, before anything is downloaded or copied.
 
     Raises:
-        UserError: something is there and `force` is false, or git keeps it.
+        UserError: something is there and `force` is false, or git keeps it or tells nothing of it.
     """
     if kept_in_git(project, target):
         raise UserError(f"{target}: is kept in git, which this would change; choose another --name")
@@ -33,13 +33,7 @@ def check_free(project: Path, target: Path, *, force: bool) -> None:
 
 def kept_in_git(project: Path, target: Path) -> bool:
     """Whether git tracks the file or something in the folder."""
-    try:
-        listed = subprocess.run(
-            ["git", "ls-files", "--", str(target)], cwd=project, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:  # no git, hence nothing in it
-        return False
-    return listed.returncode == 0 and bool(listed.stdout)
+    return bool(git("ls-files", "--", str(target), project=project))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from prefect.settings import (
 
 from ganlib.errors import UserError
 from pipelines import paths
-from pipelines.environment import quiet_environment
+from pipelines.environment import LOOPBACK, quiet_environment
 from pipelines.graph import supervisor
 from pipelines.graph.locking import hold
 
@@ -112,10 +112,17 @@ def told_in_one_line(url: str | None = None) -> Iterator[None]:
         raise UserError(f"{_shown(url)}: {_refusal(url, error.response.status_code)}") from None
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{_shown(url)}: no Prefect server answers ({why[:200]}); start one with `prefect server start`, or "
-            "correct or unset it"
-        ) from None
+        raise UserError(f"{_shown(url)}: no Prefect server answers ({why[:200]}); {_start(url)}") from None
+
+
+def _start(url: str) -> str:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        return "correct or unset it"
+    if address.host not in LOOPBACK:
+        return "check that it runs, or correct or unset the address"
+    return f"start it with `prefect --no-prompt server start --port {address.port or 80}`, or unset the address"
 
 
 def _refusal(url: str, status: int) -> str:

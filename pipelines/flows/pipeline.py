@@ -19,6 +19,7 @@ from prefect.states import Completed
 from ganlib.config import FlowOptions, load_config
 from ganlib.errors import UserError
 from pipelines import paths
+from pipelines.environment import other_code
 from pipelines.flows.report import data_quality, result_markdown
 from pipelines.graph import dag
 from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
@@ -60,6 +61,8 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
     _log_expected_errors_without_traceback()
     project = project.resolve()
     config = check_project(project)
+    if runtime.deployment.id is not None and (line := other_code(project)):  # the command line says it itself
+        _say(line, logging.WARNING)
     options = config.flow
     graph = dag.read_graph(project)
     with contextlib.ExitStack() as held:

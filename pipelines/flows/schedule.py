@@ -97,8 +97,9 @@ def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None
         _print(f"{NAME}: was that of {folders[0]}, which is no longer here; {project} takes it over.")
     else:
         raise UserError(
-            f"{NAME}: on this server it belongs to {folders or 'an unknown folder'}, not to {project}; "
-            f"remove it there, or with `prefect deployment delete {NAME}`"
+            f"{NAME}: on this server it is the schedule of {folders[0] if folders else 'an unknown folder'}, not of "
+            f"{project}; start another server for this project (PREFECT_API_URL), or end that schedule with "
+            f"`prefect deployment delete {NAME}` if nobody needs it"
         )
     return deployment
 
@@ -150,7 +151,8 @@ def _ensure_work_pool(client: SyncPrefectClient) -> None:
         pool = client.read_work_pool(WORK_POOL)
         if pool.type != "process":
             raise UserError(
-                f"work pool {WORK_POOL}: found type {pool.type}, expected process; delete or rename that pool"
+                f"work pool {WORK_POOL}: found type {pool.type}, expected process; start another server for this "
+                f"project (PREFECT_API_URL), or `prefect work-pool delete {WORK_POOL}` if nobody needs that pool"
             ) from None
 
 

@@ -67,7 +67,7 @@ def hold_pipeline(project: Path, *, on_wait: Callable[[str], None], one_waits: b
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask, as all files
     try:
         yield descriptor
     finally:

@@ -167,7 +167,9 @@ class Journal:
             return Sheet.of(opening, [_LINE.validate_json(line) for line in others])
         except ValueError as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{self.path}: damaged answers of a quiz ({reason}); mend or remove the file") from None
+            raise UserError(
+                f"{self.path}: damaged answers of a quiz ({reason}); mend the file, or move it elsewhere"
+            ) from None
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file, and remove it where it is needed no more."""

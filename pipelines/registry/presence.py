@@ -1,6 +1,8 @@
 """One question to the store before the first stage: can it take a run, and does it hold what the last report names?"""
 
+import shlex
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -10,11 +12,11 @@ from pipelines import environment, paths
 from pipelines.registry.verdict import Registration
 from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import (
-    LOCAL_DATABASE,
     StoreError,
     configured,
     connect,
     is_passing,
+    missing_database,
     reachable,
     reason,
     redact,
@@ -43,9 +45,10 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
             version, its artifacts are to lie in a folder of another machine, or it refuses us.
     """
     report = project / paths.REGISTRATION
-    if not configured() and not (project / LOCAL_DATABASE).exists():
+    if (missing := missing_database()) is not None:
         if report.exists():
-            _forget(report, f"{LOCAL_DATABASE.name} is not here, so no registry is", say)
+            shown = redact(store_uri()) if configured() else missing.name
+            _forget(report, f"{shown} is not here, so no registry is", say)
         return
     environment.apply()
     import requests
@@ -59,8 +62,9 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
     except (MlflowException, StoreError, requests.RequestException) as error:
         if "database schema" in str(error):
             raise UserError(
-                f"{redact(store_uri())}: its tables are those of another version of MLflow; make a copy, then run "
-                f"`mlflow db upgrade {redact(store_uri())}`"
+                f"{redact(store_uri())}: its tables are those of another version of MLflow; if that is an older one, "
+                f"make a copy, then run `mlflow db upgrade {redact(store_uri())}`, after which the older one cannot "
+                "use it any more; if it is a newer one, install that here"
             ) from None
         if is_passing(error) or "locked" in str(error):
             say(f"{redact(store_uri())} is away ({reason(error)}); what is logged waits for it")
@@ -90,17 +94,30 @@ def _check_experiment(client: "MlflowClient", name: str) -> None:
     found = client.get_experiment_by_name(name)
     uri = store_uri()
     if found is not None and found.lifecycle_stage == "deleted":
-        restore = f"MLFLOW_TRACKING_URI={redact(uri)} mlflow experiments restore --experiment-id {found.experiment_id}"
+        address = shlex.quote(f"MLFLOW_TRACKING_URI={redact(uri)}")
+        restore = f"env {address} mlflow experiments restore --experiment-id {found.experiment_id}"
         raise UserError(
             f"tracking.experiment={name}: deleted in {redact(uri)}; bring it back with `{restore}` or choose another"
         )
     server = urlsplit(uri)
     if server.scheme not in _SERVERS or server.hostname in environment.LOOPBACK:
         return
-    # One that is not made yet will lie where the first one does.
+    # One that is not made yet lies where the first one does, unless the server has learned to serve artifacts since.
     place = urlsplit((found or client.get_experiment("0")).artifact_location)
-    if place.scheme in {"", "file"} and not Path(unquote(place.path)).is_dir():
+    if place.scheme not in {"", "file"} or Path(unquote(place.path)).is_dir():
+        return
+    if found is not None or not _serves_artifacts(uri):
+        another = f", and choose another tracking.experiment, as {name} keeps its folder" if found is not None else ""
         raise UserError(
             f"{redact(uri)}: has artifacts written to the folder {unquote(place.path)}, which is on another machine; "
-            "start the server with `--artifacts-destination FOLDER` and `--serve-artifacts`"
+            f"start the server with `--serve-artifacts` and `--artifacts-destination FOLDER`{another}"
         )
+
+
+def _serves_artifacts(uri: str) -> bool:
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    address = "/api/2.0/mlflow-artifacts/artifacts"
+    answer = http_request(get_default_host_creds(uri), address, "GET", raise_on_status=False)
+    return bool(answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE)

@@ -3,25 +3,22 @@
 import getpass
 import json
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.table import Column, Table
 
 from ganlib.errors import UserError
 from pipelines.console import plain_console
+from pipelines.git import git
 from pipelines.registry.champion import CHALLENGER, CHAMPION, Say, hold_registry, move, read, settle, version_of
 from pipelines.registry.history import MAX_REASON_CHARACTERS, Ledger, Transition, one_line, shortened
-from pipelines.tracking.store import LOCAL_DATABASE, URI_VARIABLE, configured, connect, reachable
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from pipelines.tracking.store import connect_to_read, reachable
 
 # The gate writes whole paragraphs, which `--json` has.
 MOST_CHARACTERS_OF_WHY = 200
+_ANOTHER = "choose another with `gan promote VERSION --reason …`"
 # MLflow keeps it in 32 bits.
 _VERSION = r"\d{1,9}"
 
@@ -47,7 +44,7 @@ def promote(name: str, version: str, reason: str, *, say: Say) -> str:
 
     why, who = _checked(reason), operator()
     with reachable():
-        client = _connected()
+        client = connect_to_read()
         with hold_registry(say):
             ledger, _ = settle(client, name)
             target = str(int(version)) if version != CHALLENGER else ledger.challenger
@@ -56,7 +53,7 @@ def promote(name: str, version: str, reason: str, *, say: Say) -> str:
             if target == ledger.champion:
                 return f"model {name}: version {target} is the champion already; nothing changed"
             found = version_of(client, name, target)
-            ensure_loadable(client, found)
+            ensure_loadable(client, found, mend=_ANOTHER)
             moved = move(client, ledger, "promote", found, who=who, why=why)
     return f"model {name}: version {target} is the champion now; before: {moved.origin or 'none'}"
 
@@ -72,12 +69,12 @@ def roll_back(name: str, reason: str, *, say: Say) -> str:
 
     why, who = _checked(reason), operator()
     with reachable():
-        client = _connected()
+        client = connect_to_read()
         with hold_registry(say):
             ledger, moved = settle(client, name)
             if moved is None or (moved.action, moved.who, moved.why) != ("rollback", who, why):
                 target = version_of(client, name, _before(ledger))
-                ensure_loadable(client, target)
+                ensure_loadable(client, target, mend=_ANOTHER)
                 moved = move(client, ledger, "rollback", target, who=who, why=why)
     return f"model {name}: version {moved.target} is the champion again; rolled back: {moved.origin}"
 
@@ -95,7 +92,7 @@ def _before(ledger: Ledger) -> str:
     if previous is None:
         raise UserError(
             f"model {name}: version {ledger.champion} is the first champion known, so there is none to go back to; "
-            "choose another with `gan promote VERSION --reason …`"
+            f"{_ANOTHER}"
         )
     return previous
 
@@ -107,7 +104,7 @@ def history(name: str) -> tuple[Transition, ...]:
         UserError: no such model, or the store does not answer.
     """
     with reachable():
-        ledger = read(_connected(), name)
+        ledger = read(connect_to_read(), name)
     late = ledger.unwritten()
     return tuple(reversed(ledger.transitions if late is None else (*ledger.transitions, late)))
 
@@ -135,18 +132,10 @@ def show(name: str, transitions: Sequence[Transition]) -> None:
 
 def operator() -> str:
     """Who is at the keyboard: git's user name and address, else the user of the operating system."""
-    name, address = _git("user.name"), _git("user.email")
+    name, address = git("config", "--get", "user.name"), git("config", "--get", "user.email")
     if name:
         return one_line(f"{name} <{address}>" if address else name)[:200]
     return one_line(getpass.getuser())
-
-
-def _git(key: str) -> str:
-    try:
-        ran = subprocess.run(["git", "config", "--get", key], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return ran.stdout.strip()
 
 
 def _checked(reason: str) -> str:
@@ -156,11 +145,3 @@ def _checked(reason: str) -> str:
     if len(why) > MAX_REASON_CHARACTERS:
         raise UserError(f"--reason: {len(why)} characters, expected at most {MAX_REASON_CHARACTERS}; shorten it")
     return why
-
-
-def _connected() -> "MlflowClient":
-    if not configured() and not LOCAL_DATABASE.exists():
-        raise UserError(
-            f"{LOCAL_DATABASE}: no registry in this folder; go to the project's, or name a server in {URI_VARIABLE}"
-        )
-    return connect()

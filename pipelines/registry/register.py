@@ -96,6 +96,7 @@ def register(
             identity,
             figures=quality(evaluation.figures()),
             seen_images=int(made.provenance["seen_images"]),
+            say=say,
         )
         keep_card(client, version, write_card)
         client.set_registered_model_alias(options.model_name, CHALLENGER, version.version)
@@ -138,7 +139,9 @@ def _judge(
         told = f"Not comparable with version {champion_number}: {error}; {_by_hand(number)}."
         verdict = Verdict(promoted=False, reason=told, table=())
     if verdict.promoted:
-        ensure_loadable(client, version)
+        ensure_loadable(
+            client, version, mend="delete the version and its logged model on MLflow's pages, and run again"
+        )
     remeasured = opponent is not None and opponent.remeasured
     gate = {
         "gate.metric": options.metric,
@@ -203,7 +206,11 @@ def _by_hand(number: str) -> str:
 def _already_champion(
     options: RegisterOptions, version: "ModelVersion", evaluation: Evaluation, ledger: Ledger
 ) -> Registration:
-    """Nothing moves; the decision that made it champion is told again, in the terms of its time."""
+    """Nothing moves; the decision that made it champion is told again, in the terms of its time.
+
+    The gate's own is told in the same words as long as nothing has changed: a stage that was killed after it had moved
+    the alias, and is run again, writes what it would have written.
+    """
     recorded = version.tags
     last = ledger.transitions[-1]
     then = _terms(options, version)
@@ -212,8 +219,9 @@ def _already_champion(
     promoted = recorded.get("gate.promoted") == "true"
     by_the_gate = promoted and last.who in {GATE, UNKNOWN}
     told = recorded.get("gate.reason", last.why) if by_the_gate else f"By {last.who}: {last.why}"
+    reason = told if by_the_gate and not changed else f"Already the champion. {since}{told}"
     table = table_from_tag(recorded.get("gate.table", "[]"), f"model {version.name}, version {version.version}")
-    verdict = Verdict(promoted=promoted, reason=f"Already the champion. {since}{told}", table=table)
+    verdict = Verdict(promoted=promoted, reason=reason, table=table)
     remeasured = recorded.get("gate.remeasured") == "true"
     opponent = recorded.get("gate.champion_version") or None
     return _registration(then, version, (CHALLENGER, CHAMPION), opponent, remeasured, verdict)

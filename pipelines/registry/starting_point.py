@@ -12,7 +12,7 @@ from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
 from ganlib.replacing import replacing
 from pipelines.registry.versions import download_generator
-from pipelines.tracking.store import LOCAL_DATABASE, configured
+from pipelines.tracking.store import missing_database
 
 MODEL_URI_SCHEME = "models:/"
 _MODEL_URI = re.compile(r"models:/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+|/[0-9]+)")
@@ -45,10 +45,10 @@ def _is_kept(folder: Path, sha256: str) -> bool:
 
 
 def _fetch(source: str, folder: Path) -> None:
-    if not configured() and not LOCAL_DATABASE.exists():
+    if (missing := missing_database()) is not None:
         raise UserError(
-            f"train.init_from.source={source}: {LOCAL_DATABASE} is not here, so no registry is; "
-            "set MLFLOW_TRACKING_URI, or give a generator's folder"
+            f"train.init_from.source={source}: {missing.name} is not here, so no registry is; name the one that holds "
+            "it in MLFLOW_TRACKING_URI, or give a generator's folder"
         )
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent) as download:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import shutil
+import socket
 import tempfile
 import time
 import warnings
@@ -16,8 +17,9 @@ from urllib.request import url2pathname
 import ganlib
 from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
+from pipelines.registry.champion import Say, registry_lock
 from pipelines.tracking.delivery import GENERATOR_SHA256, attach, find_or_create_experiment
-from pipelines.tracking.store import address_all_of_mlflow, connect, reachable, reason
+from pipelines.tracking.store import address_all_of_mlflow, connect_to_read, reachable, reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +32,7 @@ REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors"
 
 _INPUT_EXAMPLE = [{"count": 1, "seed": 0}]
 _MLMODEL = "MLmodel"
+_UNDER_LOCK = "ganlib.under_lock"
 # Where several files cannot be had, MLflow tells of each, with where from before all.
 _FAILED_FILE = re.compile(r"##### File (.+) #####\n(.+)")
 
@@ -49,6 +52,7 @@ def find_or_create_version(
     identity: Mapping[str, str],
     figures: Mapping[str, float],
     seen_images: int,
+    say: Say,
 ) -> "ModelVersion":
     """The version that already holds this generator, its tags brought up to date, or a new one; with its figures.
 
@@ -60,13 +64,13 @@ def find_or_create_version(
         identity: tags of the version, among them the generator's SHA-256.
         figures: of its quality, as metrics of the logged model.
         seen_images: in its training.
+        say: hears where another machine has registered the same generator at this moment.
     """
     from mlflow.exceptions import MlflowException
 
     digest = identity[GENERATOR_SHA256]
-    found = client.search_model_versions(f"name = '{name}' and tags.{GENERATOR_SHA256} = '{digest}'")
-    if found:
-        version = min(found, key=lambda each: int(each.version))
+    version = _first_version(client, name, digest)
+    if version is not None:
         for key, value in identity.items():
             if version.tags.get(key) != value:
                 client.set_model_version_tag(name, version.version, key, value)
@@ -83,8 +87,24 @@ def find_or_create_version(
     version = client.create_model_version(
         name, source=f"models:/{model.model_id}", run_id=run_id, tags=dict(identity), model_id=model.model_id
     )
+    first = _first_version(client, name, digest)
+    if first is not None and first.version != version.version:
+        client.delete_model_version(name, version.version)
+        if _model_id(first) != model.model_id:
+            client.delete_logged_model(model.model_id)
+        say(
+            f"model {name}: another has registered the same generator at this moment, as version {first.version}; "
+            f"version {version.version} is removed"
+        )
+        version = first
     _log_figures(client, experiment, version, figures, seen_images)
     return version
+
+
+def _first_version(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | None":
+    """Of the versions that hold a generator the one that all who register it go on with."""
+    found = client.search_model_versions(f"name = '{name}' and tags.{GENERATOR_SHA256} = '{digest}'")
+    return min(found, key=lambda each: int(each.version), default=None)
 
 
 def keep_card(client: "MlflowClient", version: "ModelVersion", write_card: WriteCard) -> None:
@@ -133,7 +153,7 @@ def _model_id(version: "ModelVersion") -> str:
 def _find_or_log_model(
     client: "MlflowClient", experiment_id: str, run_id: str, generator: Path, digest: str, seen_images: int
 ) -> "LoggedModel":
-    """A complete logged model of this generator; incomplete ones of an interrupted try are removed."""
+    """A complete logged model of this generator; incomplete ones of an interrupted try of ours are removed."""
     import mlflow
     from mlflow.models import Model
 
@@ -141,13 +161,16 @@ def _find_or_log_model(
     for model in known:
         if model.status == "READY":
             return model
+    # Whoever else has one incomplete may be at work on it; who holds our lock is only us.
+    ours = f"{socket.gethostname()}:{registry_lock()}"
     for model in known:
-        client.delete_logged_model(model.model_id)
+        if model.tags.get(_UNDER_LOCK) == ours:
+            client.delete_logged_model(model.model_id)
     model = client.create_logged_model(
         experiment_id,
         name="generator",
         source_run_id=run_id,
-        tags={GENERATOR_SHA256: digest},
+        tags={GENERATOR_SHA256: digest, _UNDER_LOCK: ours},
         params=client.get_run(run_id).data.params,
     )
     address_all_of_mlflow()
@@ -195,7 +218,7 @@ def download_generator(model_uri: str, folder: Path) -> Path:
         UserError: the store does not answer or has no such model, or it is no model of a generator.
     """
     with reachable():
-        connect()
+        connect_to_read()
         return _generator_in(_download(model_uri, folder), model_uri)
 
 
@@ -231,8 +254,13 @@ def fetch_version(client: "MlflowClient", version: "ModelVersion", folder: Path)
     return model, generator
 
 
-def ensure_loadable(client: "MlflowClient", version: "ModelVersion") -> None:
+def ensure_loadable(client: "MlflowClient", version: "ModelVersion", *, mend: str) -> None:
     """Load a version as whoever uses it will, and compare its generator with the one that was registered.
+
+    Args:
+        client: of the store.
+        version: to be loaded.
+        mend: what a person can do where it cannot be.
 
     Raises:
         UserError: it is not as registered or cannot be loaded.
@@ -240,8 +268,7 @@ def ensure_loadable(client: "MlflowClient", version: "ModelVersion") -> None:
     """
 
     def refusal(why: object) -> UserError:
-        told = f"model {version.name}: version {version.version} cannot be loaded ({why})"
-        return UserError(f"{told}; choose another with `gan promote VERSION --reason …`")
+        return UserError(f"model {version.name}: version {version.version} cannot be loaded ({why}); {mend}")
 
     with quiet_pyfunc(), tempfile.TemporaryDirectory() as folder:
         import mlflow.pyfunc

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import sys
 import time
@@ -25,6 +24,14 @@ from pipelines.stages.heartbeat import Heartbeat
 from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 
 PLAIN_LINE_EVERY_S = 10.0
+# What takes less memory, by stage.
+_LESS_MEMORY = {
+    "preprocess": "lower preprocess.workers",
+    "extractor": "lower extractor.batch_size",
+    "train": "raise train.accumulation, or lower train.batch_size or the widths in network",
+    "evaluate": "lower evaluate.batch_size",
+    "register": "lower evaluate.batch_size",
+}
 LONGEST_ACTIVITY = 60
 
 
@@ -68,7 +75,7 @@ def plain_errors(name: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{name}: {error.strerror or error} ({error.filename or 'no file named'})") from None
     except (RuntimeError, MemoryError, SafetensorError) as error:
-        line = _scarcity(error)
+        line = _scarcity(name, error)
         if line is None:
             raise
         raise UserError(f"{name}: {line}") from None
@@ -92,11 +99,11 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _scarcity(error: Exception) -> str | None:
+def _scarcity(name: str, error: Exception) -> str | None:
     """What to say where memory or disk ran out, which torch and safetensors report as errors of their own."""
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text for words in ("out of memory", "allocate memory")):
-        return "out of memory; lower the widths in network or train.batch_size"
+        return f"out of memory; {_LESS_MEMORY.get(name, 'end other programs')}"
     if any(words in text for words in ("PytorchStreamWriter", "file write failed", "Error while serializing")):
         return f"a file could not be written, most likely because the disk is full; make room ({text.splitlines()[0]})"
     return None
@@ -140,7 +147,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 def _write_aside(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")  # one name, so that what was killed in it is not left over
     try:
         write(partial)
         partial.replace(path)

@@ -15,7 +15,7 @@ from pipelines.tracking.store import (
     Ailing,
     configured,
     connect,
-    database_folder,
+    database_file,
     judged,
     redact,
     store_uri,
@@ -177,8 +177,8 @@ def find_or_create_experiment(client: "MlflowClient", name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        folder = database_folder(client.tracking_uri)
-        location = None if folder is None else (folder / LOCAL_ARTIFACTS / re.sub(r"[^\w.-]", "_", name)).as_uri()
+        file = database_file(client.tracking_uri)
+        location = None if file is None else (file.with_name(LOCAL_ARTIFACTS) / re.sub(r"[^\w.-]", "_", name)).as_uri()
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:

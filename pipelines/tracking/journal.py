@@ -191,7 +191,7 @@ def deliver_orphans(root: Path, store: Store) -> None:
         except Timeout:
             continue  # its process lives and delivers by itself
         except Undeliverable as error:
-            _log.warning("tracking: %s; mend the store, or delete %s", error, folder)
+            _log.warning("tracking: %s; mend the store, or give up what was logged and delete %s", error, folder)
         except OSError as error:
             _log.warning("tracking: %s cannot be delivered: %s", folder, error)
     for name, count in for_others.items():

@@ -2,9 +2,9 @@
 
 import getpass
 import json
+import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from ganlib.errors import TrainingInterrupted, UserError
 from ganlib.events import Alarm, Event, Picture, Scalars
 from pipelines import paths
+from pipelines.git import DubiousOwnership, git
 from pipelines.tracking.delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
 from pipelines.tracking.journal import Journal, Op, Patience, Unreachable, deliver_orphans
 from pipelines.tracking.store import check_store
 
+_log = logging.getLogger(__name__)
 TRAINING_ARTIFACTS = "training"  # of a run: the parameters that the training began with, its curves
 FLOW_RUN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "GANLIB_FLOW_RUN_ID")
 _SIGNAL_EXIT = 128  # a shell's exit status for "ended by signal n" is 128 + n
@@ -171,31 +173,35 @@ def surroundings() -> dict[str, str]:
     found = {"mlflow.source.type": "LOCAL"}
     with suppress(KeyError, OSError):  # an account without a name, as in some containers
         found["mlflow.user"] = getpass.getuser()
-    commit = commit_of(Path())
-    if commit:
-        found["mlflow.source.git.commit"] = commit
-        found["mlflow.source.git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
-        # What runs themselves write, and what is to be committed after them, is no change of theirs.
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", f":!{paths.REPORTS}")
-        found["ganlib.git_dirty"] = "true" if changed else "false"
+    try:
+        found |= _commit_tags()
+    except DubiousOwnership as error:
+        _log.warning("tracking: %s; until then no commit is recorded", error)
     flow_run = next((os.environ[name] for name in FLOW_RUN_VARIABLES if os.environ.get(name)), None)
     if flow_run:
         found["prefect.flow_run_id"] = flow_run
     return found
 
 
-def commit_of(project: Path) -> str:
-    """The commit that is checked out in a project's folder; empty where there is no git or no repository."""
-    return _git("-C", str(project), "rev-parse", "HEAD")
+def _commit_tags() -> dict[str, str]:
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    branch = git("rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
+    found = {"mlflow.source.git.commit": commit, "mlflow.source.git.branch": branch}
+    # What runs themselves write, and what is to be committed after them, is no change of theirs.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", f":!{paths.REPORTS}")
+    if changed is not None:
+        found["ganlib.git_dirty"] = "true" if changed else "false"
+    return found
 
 
-def _git(*arguments: str) -> str:
-    """What git prints, or nothing where there is no git or no repository."""
+def commit_of(project: Path) -> str | None:
+    """The commit that is checked out in a project's folder; None where git tells of none."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return git("rev-parse", "HEAD", project=project)
+    except DubiousOwnership:
+        return None
 
 
 def _status(error: BaseException) -> str:

@@ -75,6 +75,12 @@ def configured() -> bool:
     return bool(os.environ.get(URI_VARIABLE, "").strip())
 
 
+def missing_database() -> Path | None:
+    """The SQLite file that the store shall be, as long as it is not there: only who writes makes it."""
+    file = database_file(store_uri())
+    return None if file is None or file.exists() else file
+
+
 def redact(text: str) -> str:
     """The text without user names, passwords and tokens in addresses."""
     text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
@@ -93,15 +99,35 @@ def connect() -> "MlflowClient":
     uri = store_uri()
     if urlsplit(uri).scheme.partition("+")[0] not in _DATABASE_PORTS:
         return MlflowClient(tracking_uri=uri)
-    with FileLock((database_folder(uri) or Path.cwd()) / paths.STORE_LOCK):
+    file = database_file(uri)
+    with FileLock(paths.STORE_LOCK if file is None else file.with_name(paths.SCRATCH.name) / paths.STORE_LOCK.name):
         _knock(uri)
-        folder = database_folder(uri)
-        line = None if folder is None else mend_moved(folder / Path(urlsplit(uri).path).name)
+        line = None if file is None else mend_moved(file)
         if line is not None:
             _log.warning("tracking: %s", line)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def connect_to_read() -> "MlflowClient":
+    """A client of the store for who only reads, and therefore makes none.
+
+    Raises:
+        UserError: it is a SQLite file that is not there.
+        mlflow.exceptions.MlflowException, StoreError: as `connect`.
+    """
+    if (file := missing_database()) is None:
+        return connect()
+    if configured():
+        raise UserError(
+            f"{_shown_store()}: no such file, so it holds no runs and no models; correct the address, or unset the "
+            "variable to use the store of the project's folder"
+        )
+    raise UserError(
+        f"{file.name}: not in this folder, so no runs and no models are; go to the project's folder, make some with "
+        f"`gan repro`, or name another store in {URI_VARIABLE}"
+    )
 
 
 def _knock(uri: str) -> None:
@@ -119,11 +145,11 @@ def _knock(uri: str) -> None:
         raise StoreError(f"cannot be opened: {error}") from error
 
 
-def database_folder(uri: str) -> Path | None:
-    """Where a SQLite file lies; None for every other store."""
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None for every other store."""
     if not uri.startswith(_SQLITE):
         return None
-    return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute().parent
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
 def address_all_of_mlflow() -> None:
@@ -171,19 +197,25 @@ def _shown_store() -> str:
 
 def _advice(error: BaseException) -> str:
     """What to do when the store is away; nothing where its own words have to be enough."""
-    if not configured():
-        if not isinstance(error, StoreError):
-            return ""
+    uri = store_uri()
+    file = database_file(uri)
+    if file is not None and isinstance(error, StoreError):
         if "locked" in str(error) or "unable to open" in str(error):
-            return f"close what else has {LOCAL_DATABASE} open, see that there is room and permission, and run again"
-        return f"if it is damaged, put back a copy of {LOCAL_DATABASE}; without one, keep it under another name"
-    if not isinstance(error, StoreError) and _broken_contact(error) is None:
+            return f"close what else has {file.name} open, see that there is room and permission, and run again"
+        return (
+            f"if it is damaged, put back a copy of {file.name}; without one, keep it under another name, and the next "
+            "run begins an empty store"
+        )
+    if not configured() or (not isinstance(error, StoreError) and _broken_contact(error) is None):
         return ""
-    address = urlsplit(store_uri())
+    address = urlsplit(uri)
     start = "check that it runs"
-    if address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost"}:
-        start = f"start it with `mlflow server --host 127.0.0.1 --port {address.port or 80}`"
-    return f"{start} or unset the variable to use the local store"
+    if address.scheme == "http" and address.hostname in environment.LOOPBACK:
+        start = (
+            f"start it again with `mlflow server --host {address.hostname} --port {address.port or 80} "
+            "--backend-store-uri STORE --artifacts-destination FOLDER`, both as before: without them it is an empty one"
+        )
+    return f"{start}; or unset the variable to go on in the project's own store, which has its own champion"
 
 
 def reason(error: BaseException) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from ganlib.config import ImageSpec
 from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import paths
+from pipelines.data.add import add
 from pipelines.preflight import check_project
 from tests.configs import ROOT, tiny_config
 from tests.ganlib.datasets.image_files import write_folder, write_zip
@@ -244,6 +246,24 @@ def test_every_stage_has_its_timeout_and_nothing_else_has(project: ToyProject) -
     missing, unknown = mistake(project).splitlines()
     assert missing == "params.yaml: flow.timeout_s.train: missing, and train is a stage of dvc.yaml; add its seconds"
     assert unknown.startswith("params.yaml: flow.timeout_s.tarin: unknown, expected the stages of dvc.yaml: ")
+
+
+def test_a_copy_without_git(project: ToyProject) -> None:
+    config = project.root / ".dvc/config"
+    without_scm = config.read_text()
+    config.write_text("[core]\n    autostage = true\n")
+    told = mistake(project)
+    assert told.startswith(f"{project.root}: no git repository, which DVC needs; make one with `git init`, or")
+    assert "\n" not in told
+    with pytest.raises(UserError, match="no git repository"):
+        add(project.root, "data/raw/digits.zip", name=None, given=None, force=False, say=print)
+    (project.root / ".dvc/config.local").write_text(without_scm)
+    check_project(project.root)
+    (project.root / ".dvc/config.local").unlink()
+    subprocess.run(["git", "init", "-q"], cwd=project.root.parent, check=True)
+    check_project(project.root)
+    with Repo(str(project.root)) as repo:
+        assert repo.scm.root_dir == str(project.root.parent), "DVC sees it the same way"
 
 
 @pytest.mark.parametrize("text", ["stages: [", "stages: []", "[]", "", "stages: {a: \0}"])

@@ -1,16 +1,21 @@
 """What is found out about the store before the first stage, on real stores."""
 
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from ganlib.errors import UserError
-from pipelines import paths
+from pipelines import environment, paths
+from pipelines.registry import promotion
 from pipelines.registry.presence import check_registry
+from pipelines.registry.versions import download_generator
 from pipelines.tracking.delivery import find_or_create_experiment
 from pipelines.tracking.store import address_all_of_mlflow, connect
+from pipelines.ui import serve_ui
 from tests.evaluations import registration
 from tests.mlflow_server import MlflowServer, free_port
 
@@ -76,6 +81,38 @@ def test_a_clone_has_no_registry(project: Path) -> None:
     assert not (project / "mlflow.db").exists(), "to ask makes no store"
 
 
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        (None, "mlflow.db: not in this folder, so no runs and no models are; go to the project's folder"),
+        (
+            "sqlite:///{}/nowhere/x.db",
+            "MLFLOW_TRACKING_URI=sqlite:///{}/nowhere/x.db: no such file, so it holds no runs",
+        ),
+    ],
+)
+def test_who_only_asks_makes_no_store(
+    uri: str | None, told: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "mlflow.db").unlink()
+    if uri is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(project))
+    before = sorted(project.rglob("*"))
+    for reader in (
+        lambda: promotion.history("digits"),
+        lambda: promotion.promote("digits", "1", "better", say=print),
+        lambda: promotion.roll_back("digits", "worse", say=print),
+        lambda: download_generator("models:/digits@champion", tmp_path / "download"),
+        lambda: serve_ui(free_port()),
+    ):
+        with pytest.raises(UserError) as caught:
+            reader()
+        assert str(caught.value).startswith(told.format(project))
+        assert "\n" not in str(caught.value)
+    assert asked() == []
+    assert sorted(project.rglob("*")) == before
+
+
 def test_a_deleted_experiment_and_other_tables_are_told_before_the_first_stage(project: Path) -> None:
     client = connect()
     number = client.create_experiment("digits")
@@ -109,3 +146,44 @@ def test_a_project_that_was_moved_or_copied_finds_its_files(
     caplog.clear()
     connect()
     assert "before-move" not in caplog.text
+
+
+def own_address() -> str:
+    """Of this machine, as others see it: what lies at a loopback address is on this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.thorough
+def test_artifacts_on_another_machine_and_what_the_advice_leads_to(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = own_address()
+    if host in environment.LOOPBACK:
+        pytest.skip("this machine has no other address")
+    # A new database keeps where its first experiment lies.
+    server = MlflowServer(tmp_path, Path(os.devnull), host=host)
+    server.artifacts = ["--no-serve-artifacts", "--default-artifact-root", "/only/on/the/server"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    server.start()
+    try:
+        with pytest.raises(UserError, match="written to the folder /only/on/the/server") as caught:
+            asked()
+        assert "choose another" not in str(caught.value)
+        connect().create_experiment("digits")
+        with pytest.raises(UserError, match=r"choose another tracking\.experiment, as digits keeps its folder"):
+            asked()
+        server.kill()
+        server.artifacts = ["--serve-artifacts", "--artifacts-destination", str(tmp_path / "artifacts")]
+        server.start()
+        with pytest.raises(UserError, match=r"choose another tracking\.experiment"):
+            asked()
+        check_registry(Path(), "another", say=print)
+        created = connect().get_experiment(connect().create_experiment("another"))
+        assert created.artifact_location.startswith("mlflow-artifacts:")
+    finally:
+        server.kill()

@@ -94,11 +94,10 @@ def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: py
     client.set_registered_model_tag(name, "history.000009.ff", '{"action": "dance"}')
     refused(("promote", "1", "x"), "the tag history.000009.ff is no entry of its history")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    refused(("promote", "1", "x"), "no answer (connection refused); start it with")
+    refused(("promote", "1", "x"), "no answer (connection refused); start it again with")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     (project / "mlflow.db").unlink()
-    refused(("promote", "1", "x"), "mlflow.db: no registry in this folder")
-    assert not (project / "mlflow.db").exists()
+    refused(("promote", "1", "x"), "mlflow.db: not in this folder")
 
 
 VERSIONS = st.sampled_from(["1", "2", "3"])

@@ -8,6 +8,7 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.registry import promotion
@@ -15,7 +16,7 @@ from pipelines.registry.champion import move, read
 from pipelines.tracking import store
 from tests.mlflow_server import MlflowServer, wait_until
 from tests.promotions import Plain, create, ledger, promote, roll_back
-from tests.registered import ADA, be_ada, told_history
+from tests.registered import ADA, be_ada, make_generator, state, submit, told_history
 from tests.registry_writers import Command, Writers, run_command
 
 pytestmark = pytest.mark.integration
@@ -168,3 +169,29 @@ def test_two_machines_at_once_are_told_apart(
     assert told[0].target == ledger(name).champion == "3"
     promote(name, "1", "after")
     assert told_history(name)[-1][1:3] == ("3", "1")
+
+
+@pytest.mark.parametrize("stopped_before", ["finalize_logged_model", "create_model_version"])
+def test_two_machines_that_register_one_generator_make_one_version(
+    stopped_before: str, server: MlflowServer, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is suspended on its way, between having found none and having made its own."""
+    name, generator = f"once-{stopped_before}", make_generator(project / "generator", 7)
+    (project / "tmp").mkdir()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TMPDIR", str(project / "tmp"))
+        process = writers.submit(project / "other", name, generator, stopped_before=stopped_before)
+    other = psutil.Process(process.pid)
+    wait_until(lambda: other.status() == psutil.STATUS_STOPPED, "it is suspended", timeout_s=120)
+    assert submit(generator, 3.0, name=name).version == "1"
+    before = state(name)
+    other.resume()
+    process.join(120)
+    said = json.loads((project / "other/said.json").read_text())
+    assert said == [
+        f"model {name}: another has registered the same generator at this moment, as version 1; version 2 is removed",
+        "1",
+    ]
+    assert state(name) == before | {"models": ["READY"]}
+    assert before["aliases"] == {"challenger": "1", "champion": "1"}
+    assert promote(name, "1").endswith("nothing changed")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 def test_a_registry_that_is_away(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(UserError, match=r"no answer \(connection refused\); start it with"):
+    with pytest.raises(UserError, match=r"no answer \(connection refused\); start it again with"):
         submit(make_generator(project / "generator", 1), 3.0)
 
 

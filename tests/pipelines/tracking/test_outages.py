@@ -69,7 +69,7 @@ def test_frozen_server_delays_nothing(server: MlflowServer, monkeypatch: pytest.
             watch = Watch(log)
             watch(500)
         took_s = time.monotonic() - started
-        with pytest.raises(UserError, match=r"no answer within 1 s; start it with `mlflow server"):
+        with pytest.raises(UserError, match=r"no answer within 1 s; start it again with `mlflow server"):
             check_store()
     finally:
         server.thaw()

@@ -12,8 +12,9 @@ import pytest
 
 from ganlib.errors import UserError
 from ganlib.events import Notice, Picture, Progress, Scalars
+from pipelines.data.placing import kept_in_git
 from pipelines.tracking import delivery, store
-from pipelines.tracking.runs import attach_run, deliver_pending, surroundings
+from pipelines.tracking.runs import attach_run, commit_of, deliver_pending, surroundings
 from pipelines.tracking.store import check_store
 from tests.configs import ROOT
 from tests.mlflow_server import MlflowServer, free_port, wait_until
@@ -188,10 +189,10 @@ def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monk
     client()
     port = free_port()
     for uri, words in {
-        f"http://127.0.0.1:{port}": f"no answer (connection refused); start it with `mlflow server --host 127.0.0.1 "
-        f"--port {port}` or unset the variable to use the local store",
-        mute: "no answer within 5 s; start it with",
-        f"postgresql://user:secret@127.0.0.1:{port}/db": "no answer (connection refused); check that it runs or unset",
+        f"http://127.0.0.1:{port}": f"no answer (connection refused); start it again with `mlflow server --host "
+        f"127.0.0.1 --port {port} --backend-store-uri STORE --artifacts-destination FOLDER`, both as before",
+        mute: "no answer within 5 s; start it again with",
+        f"postgresql://user:secret@127.0.0.1:{port}/db": "no answer (connection refused); check that it runs; or unset",
     }.items():
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         started = time.monotonic()
@@ -319,6 +320,23 @@ def test_surroundings_tell_commit_and_changes(project: Path) -> None:
     assert surroundings()["ganlib.git_dirty"] == "false", "what runs write is no change of theirs"
     Path("a").write_text("2")
     assert surroundings()["ganlib.git_dirty"] == "true"
+
+
+def test_a_repository_of_another_user_is_told_with_gits_own_remedy(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Git itself is told to take the folder for another user's."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    assert "mlflow.source.git.commit" not in surroundings()
+    (line,) = caplog.messages
+    assert f"run `git config --global --add safe.directory {project}`" in line
+    assert "no commit is recorded" in line
+    assert "\n" not in line
+    assert commit_of(project) is None
+    with pytest.raises(UserError, match="belongs to another user"):
+        kept_in_git(project, Path("data/raw/digits.zip"))
 
 
 def test_importing_is_cheap() -> None:
