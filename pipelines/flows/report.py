@@ -35,7 +35,7 @@ def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:
     if (project / paths.REGISTRATION).exists():
         verdict = Registration.read(project / paths.REGISTRATION).verdict
         table = _table(f"Gate: {verdict_title(verdict)}", VERDICT_COLUMNS, verdict_rows(verdict))
-        chapters.append(f"{table}\n{verdict.reason}\n")
+        chapters.append(f"{verdict.reason}\n\n{table}")
     uri = redact(store_uri())
     if uri.startswith(("http://", "https://")):
         chapters.append(f"[Runs and models in MLflow]({uri})\n")

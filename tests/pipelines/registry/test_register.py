@@ -22,9 +22,10 @@ from pipelines.registry.verdict import Registration, Row, Verdict
 from pipelines.registry.versions import download_generator
 from pipelines.stages.shell import plain_errors
 from pipelines.tracking import delivery, store
-from pipelines.tracking.runs import attach_run, training_run
+from pipelines.tracking.runs import attach_run
 from tests.mlflow_server import MlflowServer
 from tests.registered import TAGS, compared, comparison, evaluation_of, gate_options, make_generator, state, submit
+from tests.tracking_runs import training
 
 pytestmark = pytest.mark.integration
 
@@ -32,9 +33,9 @@ pytestmark = pytest.mark.integration
 def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: Path) -> None:
     folder = make_generator(project / "generator", 1)
     digest = generator_sha256(folder)
-    with training_run(experiment="digits", run_key="k", run_name="r", params={"lr": 1}, tags={}, dataset=None) as log:
+    with training("k", "digits", run_name="r", params={"lr": "1"}) as log:
         log.metrics({"domain/fid": 3.0}, 64)
-        log.tags({"generator_sha256": digest})
+        log.made(digest)
     registration = submit(folder, 3.0)
     row = Row(name="domain/fid", challenger=3.0, passed=True, note="there is no champion to compare with")
     unmeasured = Row(name="near copies", note="not looked at (not measured)")
@@ -259,8 +260,8 @@ def test_what_is_found_later_stands_with_the_run_of_the_version(project: Path) -
     digest = generator_sha256(folder)
 
     def train(key: str) -> None:
-        with training_run(experiment="digits", run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
-            log.tags({"generator_sha256": digest})
+        with training(key, "digits", run_name=key) as log:
+            log.made(digest)
 
     train("first")
     submit(folder, 3.0)

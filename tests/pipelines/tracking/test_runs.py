@@ -35,7 +35,7 @@ def test_whole_run_in_the_default_store(project: Path, monkeypatch: pytest.Monke
         log.metrics({"loss/critic": 0.25}, 128)
         log.artifact(curve, "reports")
         curve.write_text("changed after it was logged")
-        log.tags({"generator_sha256": "abc"})
+        log.made("abc")
     run = run_of("k1")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "a run"
@@ -63,9 +63,11 @@ def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path
     (project / "mlflow.db").unlink()
     code = """
         import sys
+        from pipelines.tracking.experiment import Experiment
         from pipelines.tracking.runs import training_run
+        EXPERIMENT = Experiment("e", metric="domain/fid", greater_is_better=False)
         key = sys.argv[1]
-        with training_run(experiment="e", run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
+        with training_run(experiment=EXPERIMENT, run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
             log.metrics({"loss/critic": 1.0}, 1)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
@@ -111,7 +113,7 @@ def test_status_of_a_process_that_exits(project: Path, code: int | None, status:
 
 def test_attached_entries_go_to_the_run_that_made_the_generator(project: Path) -> None:
     with training("k1") as log:
-        log.tags({"generator_sha256": "cafe"})
+        log.made("cafe")
     with attach_run(experiment="tests", generator_sha256="cafe", tags={"evaluated": "yes"}) as log:
         log.metrics({"domain/fid": 3.0}, 128)
     run = run_of("k1")
