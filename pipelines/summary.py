@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 METRIC_COLUMNS = ("metric", "estimate", "interval", "as papers report it")
 VERDICT_COLUMNS = ("gate", "challenger", "champion", "difference", "limit", "")
+VERDICT_NOTE = "Values as papers report them; differences and their intervals are free of the bias of few images."
 STATUS_TEXT = {"ran": "ran", "cached": "restored from cache", "unchanged": "up to date"}
 
 
@@ -106,7 +107,7 @@ def verdict_title(verdict: "Verdict") -> str:
 
 
 def _show_registration(console: Console, found: "Registration") -> None:
-    table = Table("gate", title=f"Gate: {verdict_title(found.verdict)}", title_justify="left")
+    table = Table("gate", title=f"Gate: {verdict_title(found.verdict)}", caption=VERDICT_NOTE, title_justify="left")
     for column in VERDICT_COLUMNS[1:]:
         table.add_column(column, justify="right")
     for row in verdict_rows(found.verdict):

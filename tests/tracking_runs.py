@@ -28,7 +28,7 @@ def training(key: str, name: str = "tests", **changes: Any) -> Any:
         "params": PARAMS,
         "tags": {"data_sha256": "d1"},
         "dataset": DATASET,
-        "patience": Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6),
+        "patience": Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6, close_s=120.0),
     }
     return training_run(**{**settings, **changes})
 

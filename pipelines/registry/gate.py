@@ -81,7 +81,8 @@ def _sentence(promoted: bool, metric: Row, guards: Sequence[Row], opponent: Oppo
         # It says "better" or "worse" once.
         note = re.sub("better|worse", rf"\g<0> than version {opponent.version}", note, count=1)
     stopped = [row.name for row in guards if row.passed is False]
-    but = f", but stopped by the guards: {', '.join(stopped)}" if stopped else ""
+    joined = "but" if metric.passed else "and"
+    but = f", {joined} stopped by the guards: {', '.join(stopped)}" if stopped else ""
     return f"{'Promoted' if promoted else 'Not promoted'}: {note}{but}."
 
 
@@ -99,8 +100,7 @@ def metric_of(evaluation: Evaluation, metric: str) -> Figure:
 
 def _first(options: RegisterOptions, measured: Figure) -> Row:
     note = "there is no champion to compare with"
-    found = measured.value if measured.interval is None else measured.interval.estimate
-    return Row(name=options.metric, challenger=found, passed=True, note=note)
+    return Row(name=options.metric, challenger=measured.value, passed=True, note=note)
 
 
 def _contest(options: RegisterOptions, found: Compared) -> Row:

@@ -44,6 +44,8 @@ def _lines(facts: Facts, registration: Registration, run_id: str) -> Iterator[st
         cells = (row.title, row.challenger, row.champion, row.difference, row.limit, f"{row.mark}: {row.note}")
         yield f"| {' | '.join(map(markdown_text, cells))} |"
     yield ""
+    yield "Values are as papers report them; differences and their intervals are free of the bias of few images."
+    yield ""
     yield "```"
     for what, command in commands(facts, registration):
         yield f"{command}  # {what}"

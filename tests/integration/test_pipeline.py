@@ -65,7 +65,14 @@ def test_report_and_card_are_with_the_run_and_the_model(project: Project, tmp_pa
         file.path for folder in ("report", "evaluation") for file in client.list_artifacts(run.info.run_id, folder)
     }
     assert {"report/report.html", "report/MODEL_CARD.md", "evaluation/evaluation.json"} <= logged
-    assert {"test/domain/fid", "test/domain/fid_low", "test/memorisation/features_p_value"} <= run.data.metrics.keys()
+    fid = {f"evaluation/domain/fid{end}" for end in ("", "_estimate", "_estimate_low", "_estimate_high")}
+    assert fid | {"evaluation/domain/coverage", "loss/critic", "training/minutes"} <= run.data.metrics.keys()
+    assert len(run.data.metrics) <= 20
+    assert len(run.data.params) <= 40
+    assert run.info.run_name.startswith("digits · dcgan · seed ")
+    assert run.data.tags["mlflow.note.content"].startswith("**Promoted: there is no champion to compare with")
+    first, *_ = client.list_artifacts(run.info.run_id)
+    assert first.path == "Report.html"
     champion = "models:/digits@champion"
     # To name the store to all of MLflow would name it to the tests that follow in this process, too.
     model = Path(mlflow.artifacts.download_artifacts(champion, dst_path=str(tmp_path), tracking_uri=uri))
@@ -95,10 +102,12 @@ def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
     (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     figures = json.loads((project.root / paths.DATA_REPORT).read_text())
-    logged = {name: value for name, value in run.data.metrics.items() if name.startswith("data/")}
-    assert logged["data/files"] == 1797
-    assert any(name.startswith("data/cases/") for name in logged)
-    assert logged == {f"data/{name}": value for name, value in figures.items() if name.count("/images/") == 0}
+    (dataset,) = [each.dataset for each in run.inputs.dataset_inputs]
+    logged = json.loads(dataset.profile)
+    assert logged["files"] == 1797
+    assert any(name.startswith("cases/") for name in logged)
+    counted = {name: value for name, value in figures.items() if name.count("/images/") == 0}
+    assert logged == {"classes": 10, **counted}
 
 
 def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -> None:
