@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STARTS_WITHIN_S = 120.0
+_TRAINING = "workflowType=machine_learning"  # otherwise MLflow begins with its pages for language models
 
 
 def serve_ui(port: int) -> int:
@@ -99,7 +100,7 @@ def links(address: str) -> list[tuple[str, str]]:
 def _pages(client: "MlflowClient", config: RunConfig) -> Iterator[tuple[str, str]]:
     found = client.get_experiment_by_name(config.tracking.experiment)
     if found is not None:
-        view = f"experiments/{found.experiment_id}/runs?viewStateShareKey={VIEW}"
+        view = f"experiments/{found.experiment_id}/runs?{_TRAINING}&viewStateShareKey={VIEW}"
         yield "which run is best, as a list", view
         yield "which run is best, as charts with samples", f"{view}&compareRunsMode=CHART"
     name = config.register_.model_name
@@ -112,6 +113,6 @@ def _pages(client: "MlflowClient", config: RunConfig) -> Iterator[tuple[str, str
     }
     if found is not None and len(set(filter(None, runs.values()))) > 1:
         query = {"runs": json.dumps(list(runs.values())), "experiments": json.dumps([found.experiment_id])}
-        yield "champion and challenger side by side", f"compare-runs?{urlencode(query, quote_via=quote)}"
+        yield "champion and challenger side by side", f"compare-runs?{_TRAINING}&{urlencode(query, quote_via=quote)}"
     if CHAMPION in aliases:
-        yield "the champion", f"models/{quote(name, safe='')}/versions/{aliases[CHAMPION]}"
+        yield "the champion", f"models/{quote(name, safe='')}/versions/{aliases[CHAMPION]}?{_TRAINING}"

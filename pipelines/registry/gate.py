@@ -181,7 +181,7 @@ def near_copies(options: RegisterOptions, memorisation: Mapping[str, Copying]) -
 
 def _not_below_zero(share: Interval) -> Interval:
     """Fewer copies than by chance are no copies."""
-    return share.model_copy(update={"estimate": max(share.estimate, 0.0), "low": max(share.low, 0.0)})
+    return share.model_copy(update={name: max(getattr(share, name), 0.0) for name in ("estimate", "low", "high")})
 
 
 def _place(past: bool, sure: bool, limit: float) -> str:

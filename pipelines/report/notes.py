@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from pipelines import paths
 from pipelines.registry.verdict import Registration
 from pipelines.report.facts import Facts
-from pipelines.report.meanings import title
+from pipelines.report.meanings import in_order, title
 from pipelines.report.page import commands, verdict_row
 from pipelines.report.plainly import told
 from pipelines.report.rendering import markdown_text
@@ -34,9 +34,9 @@ def _lines(facts: Facts, registration: Registration, run_id: str) -> Iterator[st
     yield ""
     yield "| | this version |"
     yield "| --- | --- |"
-    for name, figure in facts.evaluation.metrics.items():
+    for name in in_order(facts.evaluation.metrics):
         if name.rpartition("/")[2] in _SHOWN:
-            yield f"| {title(name)} | {told(figure)} |"
+            yield f"| {title(name)} | {told(facts.evaluation.metrics[name])} |"
     yield ""
     yield "| the gate looked at | this version | champion | difference | limit | |"
     yield "| --- | --- | --- | --- | --- | --- |"

@@ -9,10 +9,13 @@ if TYPE_CHECKING:
 
 
 def told(figure: "Figure") -> str:
-    """`1.38 (1.22 to 1.56), as papers report it 1.71`; without an interval only the latter."""
-    if figure.interval is None:
-        return number(figure.value)
-    return f"{estimate(figure.interval)}, as papers report it {number(figure.value, decimals_of(figure.interval))}"
+    """`1.38 (1.22 to 1.56), as papers report it 1.71`; only what there is, and no number twice."""
+    sure, decimals = figure.interval, decimals_of(figure.interval)
+    reported = number(figure.value, decimals)
+    if sure is None:
+        return reported
+    same = reported == number(sure.estimate, decimals)
+    return estimate(sure) if same else f"{estimate(sure)}, as papers report it {reported}"
 
 
 def copies_found(found: "Copying") -> bool:
@@ -31,4 +34,6 @@ def copies_told(found: "Copying") -> str:
             f"more than chance explains: {percent(max(sure.estimate, 0.0))} of the images, at least "
             f"{percent(max(sure.low, 0.0))} ({how_sure})"
         )
-    return f"no sign of copying: at most {percent(max(sure.high, 0.0))} of the images ({how_sure})"
+    if sure.high <= 0:
+        return f"no sign of copying: fewer near copies than among held-out images ({how_sure})"
+    return f"no sign of copying: at most {percent(sure.high)} of the images ({how_sure})"

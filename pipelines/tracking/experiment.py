@@ -83,17 +83,14 @@ def view(experiment: Experiment) -> dict[str, Any]:
     gate, reported = gate_key(experiment.metric), f"{EVALUATED}/{experiment.metric}"
     extractor = experiment.metric.partition("/")[0]
     columns = [
-        *(f"metrics.`{key}`" for key in (gate, f"{gate}_low", f"{gate}_high", f"{EVALUATED}/{extractor}/coverage")),
+        *(f"metrics.`{key}`" for key in (gate, f"{gate}_low", f"{gate}_high", reported)),
+        *(f"metrics.`{key}`" for key in (f"{EVALUATED}/{extractor}/coverage", f"{TRAINED}/minutes")),
         *(f"params.`{name}`" for name in ("train.seed", "train.total_images")),
-        *(f"attributes.`{name}`" for name in ("Dataset", "Version", "Models")),
     ]
+    name_column = "attributes.`Run Name`"
     sections = {
-        "Which is best": [_bar([gate]), _bar([f"{gate}_low", gate, f"{gate}_high"]), _bar([reported])],
-        "Samples of the same seeds": [
-            _images("samples/generated"),
-            _images("samples/best"),
-            _images("samples/real"),
-        ],
+        "Which is best": [_bar([f"{gate}_low", gate, f"{gate}_high"]), _bar([reported])],
+        "Samples of the same seeds": [_images(f"samples/{kind}") for kind in ("generated", "best", "real")],
         "Training": [
             _line([f"{TRAINED}/{extractor}/fid"]),
             _line(["loss/critic", "loss/generator"]),
@@ -106,6 +103,8 @@ def view(experiment: Experiment) -> dict[str, Any]:
         "orderByKey": f"metrics.`{gate}`",
         "orderByAsc": not experiment.greater_is_better,
         "selectedColumns": columns,
+        "columnOrder": [name_column, *columns],
+        "columnWidths": {name_column: 330, **dict.fromkeys(columns, 165), **dict.fromkeys(columns[:3], 220)},
         "compareRunSections": [
             {
                 "uuid": f"gan-{place}",
@@ -136,12 +135,12 @@ def _placed(sections: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any
 
 
 def _bar(keys: list[str]) -> dict[str, Any]:
-    return {"type": "BAR", "metricKey": keys[0], "selectedMetricKeys": keys, "displayName": _title(keys)}
+    return {"type": "BAR", "metricKey": keys[0], "selectedMetricKeys": keys}
 
 
 def _line(keys: list[str]) -> dict[str, Any]:
     return {
-        "type": "LINE", "metricKey": keys[0], "selectedMetricKeys": keys, "displayName": _title(keys),
+        "type": "LINE", "metricKey": keys[0], "selectedMetricKeys": keys,
         "xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0, "range": {},
         "selectedXAxisMetricKey": "", "yAxisKey": "metric", "yAxisExpressions": [], "ignoreOutliers": False,
         "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True,
@@ -149,8 +148,4 @@ def _line(keys: list[str]) -> dict[str, Any]:
 
 
 def _images(key: str) -> dict[str, Any]:
-    return {"type": "IMAGE", "imageKeys": [key], "step": 0, "showRunParams": True, "displayName": key}
-
-
-def _title(keys: list[str]) -> str:
-    return ", ".join(key.partition("/")[2] for key in keys)
+    return {"type": "IMAGE", "imageKeys": [key], "step": 0, "showRunParams": False}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ganlib.evaluation.record import Evaluation
 
-EVALUATED = "evaluation"
+EVALUATED = "eval"  # which sorts before the others
 TRAINED = "training"
 # Of each extractor's, by the name in the record.
 _EVALUATED = frozenset({"fid", "coverage", "precision", "recall", "label_fidelity"})
@@ -27,12 +27,12 @@ def gate_key(metric: str) -> str:
 
 
 def evaluated(evaluation: Evaluation, gate_metric: str) -> dict[str, float]:
-    """The figures of an evaluation that MLflow shows.
+    """The figures of an evaluation that MLflow shows, with five digits; the record has all.
 
-    `evaluation/domain/fid` is the value as papers report it; of the gate's metric there are also
-    `…_estimate`, free of the bias of few images, and the interval about it, `…_estimate_low` and `…_estimate_high`.
+    `eval/domain/fid` is the value as papers report it. Of the gate's metric there are also `…_estimate`,
+    free of the bias of few images, and the interval about it, `…_estimate_low` and `…_estimate_high`.
     """
-    return dict(_evaluated(evaluation, gate_metric))
+    return {key: float(f"{value:.5g}") for key, value in _evaluated(evaluation, gate_metric)}
 
 
 def _evaluated(evaluation: Evaluation, gate_metric: str) -> Iterator[tuple[str, float]]:

@@ -65,8 +65,8 @@ def test_report_and_card_are_with_the_run_and_the_model(project: Project, tmp_pa
         file.path for folder in ("report", "evaluation") for file in client.list_artifacts(run.info.run_id, folder)
     }
     assert {"report/report.html", "report/MODEL_CARD.md", "evaluation/evaluation.json"} <= logged
-    fid = {f"evaluation/domain/fid{end}" for end in ("", "_estimate", "_estimate_low", "_estimate_high")}
-    assert fid | {"evaluation/domain/coverage", "loss/critic", "training/minutes"} <= run.data.metrics.keys()
+    fid = {f"eval/domain/fid{end}" for end in ("", "_estimate", "_estimate_low", "_estimate_high")}
+    assert fid | {"eval/domain/coverage", "loss/critic", "training/minutes"} <= run.data.metrics.keys()
     assert len(run.data.metrics) <= 20
     assert len(run.data.params) <= 40
     assert run.info.run_name.startswith("digits · dcgan · seed ")

@@ -95,14 +95,14 @@ def test_addresses_of_what_is_there(project: Path) -> None:
     experiment_id = client.get_experiment_by_name("digits").experiment_id
     runs = [client.get_model_version("digits", version).run_id for version in ("1", "2")]
     shown, charts, compared, champion = (link.removeprefix(f"{address}/#/") for _, link in links(address))
-    assert shown == f"experiments/{experiment_id}/runs?viewStateShareKey=gan"
+    assert shown == f"experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=gan"
     assert charts == f"{shown}&compareRunsMode=CHART"
     page, _, query = compared.partition("?")
     assert page == "compare-runs"
-    assert {key: json.loads(*value) for key, value in parse_qs(query).items()} == {
+    assert {key: json.loads(*value) for key, value in parse_qs(query).items() if key != "workflowType"} == {
         "runs": runs, "experiments": [experiment_id],
     }  # fmt: skip
-    assert champion == "models/digits/versions/1"
+    assert champion == "models/digits/versions/1?workflowType=machine_learning"
 
 
 @pytest.mark.parametrize(

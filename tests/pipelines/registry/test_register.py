@@ -269,7 +269,7 @@ def test_what_is_found_later_stands_with_the_run_of_the_version(project: Path) -
     run = client.get_run(client.get_model_version("digits", "1").run_id)
     assert run.info.run_name == "first"
     assert run.data.metrics == {
-        "people/error_rate": 0.4, "evaluation/domain/fid": 3.0, "evaluation/domain/fid_estimate": 3.0,
+        "people/error_rate": 0.4, "eval/domain/fid": 3.0, "eval/domain/fid_estimate": 3.0,
     }  # fmt: skip
     (repetition,) = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     assert repetition.info.run_name == "first · repetition"

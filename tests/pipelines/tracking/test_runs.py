@@ -144,13 +144,13 @@ def test_the_experiment_says_what_it_is_and_a_persons_words_stay(project: Path) 
         pass
     before = tags()
     assert before["mlflow.experimentKind"] == "custom_model_development"
-    assert before["mlflow.experiment.primaryMetric.name"] == "evaluation/domain/fid_estimate"
+    assert before["mlflow.experiment.primaryMetric.name"] == "eval/domain/fid_estimate"
     assert before["mlflow.experiment.primaryMetric.greaterIsBetter"] == "false"
     assert all(len(value) < 5000 for value in before.values())  # what databases keep of a tag
     saved = json.loads(before["mlflow.sharedViewState.gan"])
     state = json.loads(zlib.decompress(base64.b64decode(saved["state"].removeprefix("deflate;"))))
     assert state == view(experiment("tests"))
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`evaluation/domain/fid_estimate`", True)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`eval/domain/fid_estimate`", True)
     store_client = client()
     experiment_id = store_client.get_experiment_by_name("tests").experiment_id
     store_client.set_experiment_tag(experiment_id, "mlflow.note.content", "ours")
@@ -160,7 +160,7 @@ def test_the_experiment_says_what_it_is_and_a_persons_words_stay(project: Path) 
     with training("k3", experiment=Experiment("tests", metric="inception/is", greater_is_better=True)):
         pass
     after = tags()
-    assert after["mlflow.experiment.primaryMetric.name"] == "evaluation/inception/is_estimate"
+    assert after["mlflow.experiment.primaryMetric.name"] == "eval/inception/is_estimate"
     assert after["mlflow.sharedViewState.gan"] != before["mlflow.sharedViewState.gan"]
 
 
