@@ -37,8 +37,9 @@ NEAR_COPIES = PICTURES / "near_copies.png"
 TRUNCATION = PICTURES / "truncation.png"
 INTERPOLATION = PICTURES / "interpolation.png"
 ANIMATION = PICTURES / "interpolation.webp"
-# Of a run, where the evaluation lies among its artifacts.
+# Of a run, where evaluation and report lie among its artifacts.
 EVALUATION_ARTIFACTS = "evaluation"
+REPORT_ARTIFACTS = "report"
 REGISTRATION = REPORTS / "registration.json"
 REPORT = REPORTS / "report.html"
 MODEL_CARD = REPORTS / "MODEL_CARD.md"

@@ -10,13 +10,16 @@ from rich.table import Table
 from pipelines import paths
 from pipelines.console import plain_console
 from pipelines.graph.dag import StageOutcome
+from pipelines.report.plainly import copies_told
+from pipelines.report.rounding import decimals_of, number, span
 
 if TYPE_CHECKING:
-    from ganlib.evaluation.record import Evaluation, Interval
+    from ganlib.evaluation.record import Evaluation
     from pipelines.registry.verdict import Registration, Verdict
 
-METRIC_COLUMNS = ("metric", "value", "interval")
+METRIC_COLUMNS = ("metric", "estimate", "interval", "as papers report it")
 VERDICT_COLUMNS = ("gate", "challenger", "champion", "difference", "limit", "")
+VERDICT_NOTE = "Values as papers report them; differences and their intervals are free of the bias of few images."
 STATUS_TEXT = {"ran": "ran", "cached": "restored from cache", "unchanged": "up to date"}
 
 
@@ -53,11 +56,7 @@ def _stages(outcomes: Sequence[StageOutcome]) -> Table:
 def _show_evaluation(console: Console, found: "Evaluation") -> None:
     console.print(_metrics(found))
     for space, copying in found.memorisation.items():
-        share = (
-            f"{copying.share.estimate:.2%} of the images beyond chance (at least {max(copying.share.low, 0):.2%}), "
-            f"p = {copying.p_value:.2g}; {copying.overlap}"
-        )
-        console.print(f"Near copies of training images, by {space}: {copying.blind or share}", soft_wrap=True)
+        console.print(f"Near copies of training images, by {space}: {copies_told(copying)}", soft_wrap=True)
     for name, reason in found.skipped.items():
         console.print(f"Left out: {name} ({reason})", soft_wrap=True)
 
@@ -78,25 +77,28 @@ def _metrics(found: "Evaluation") -> Table:
     return table
 
 
-def metric_rows(found: "Evaluation") -> Iterator[tuple[str, str, str]]:
+def metric_rows(found: "Evaluation") -> Iterator[tuple[str, str, str, str]]:
     """Of each metric the cells of `METRIC_COLUMNS`; the Fréchet distance of real images, its floor, last."""
     floors = {name for name in found.metrics if name.endswith("/fid_floor")}
     for name, figure in found.metrics.items():
         if name not in floors:
-            yield name, f"{figure.value:.4f}", _between(figure.interval)
+            sure, decimals = figure.interval, decimals_of(figure.interval)
+            known = ("", "") if sure is None else (number(sure.estimate, decimals), span(sure))
+            yield name, *known, number(figure.value, decimals)
     for name in sorted(floors):
         floor, fid = found.metrics[name].value, found.metrics.get(name.removesuffix("_floor"))
         ratio = f"fid is {fid.value / floor:.2f} × this" if fid is not None and floor > 0 else ""
-        yield f"{name} (real training split)", f"{floor:.4f}", ratio
+        yield f"{name} (real training split)", "", ratio, number(floor)
 
 
 def verdict_rows(verdict: "Verdict") -> Iterator[tuple[str, ...]]:
     """Of each line of the verdict the cells of `VERDICT_COLUMNS`."""
     for row in verdict.table:
-        figures = ("" if each is None else f"{each:.4f}" for each in (row.challenger, row.champion))
+        decimals = decimals_of(row.difference)
+        figures = ("" if each is None else number(each, decimals) for each in (row.challenger, row.champion))
         limit = "" if row.limit is None else f"{row.limit:g}"
         mark = "" if row.passed is None else "passed" if row.passed else "failed"
-        yield row.name, *figures, _between(row.difference), limit, mark
+        yield row.name, *figures, "" if row.difference is None else span(row.difference), limit, mark
 
 
 def verdict_title(verdict: "Verdict") -> str:
@@ -104,15 +106,14 @@ def verdict_title(verdict: "Verdict") -> str:
     return "promoted" if verdict.promoted else "not promoted"
 
 
-def _between(interval: "Interval | None") -> str:
-    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
-
-
 def _show_registration(console: Console, found: "Registration") -> None:
-    table = Table("gate", title=f"Gate: {verdict_title(found.verdict)}", title_justify="left")
+    table = Table("gate", title=f"Gate: {verdict_title(found.verdict)}", caption=VERDICT_NOTE, title_justify="left")
     for column in VERDICT_COLUMNS[1:]:
         table.add_column(column, justify="right")
     for row in verdict_rows(found.verdict):
         table.add_row(*row)
+    console.print(found.verdict.reason, soft_wrap=True)
     console.print(table)
-    console.print(f"Gate: {found.verdict.reason}", soft_wrap=True)
+    if found.remeasured:
+        why = "data, settings or code have changed since it was"
+        console.print(f"Version {found.champion_version} was measured again, as {why}.", soft_wrap=True)

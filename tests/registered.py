@@ -133,6 +133,7 @@ def submit(
         evaluation=evaluation_of(folder, score, measured_on=measured_on),
         tags=TAGS,
         contest=contest or meet,
+        describe=lambda found, _run_id: found.verdict.reason,
         say=say,
     )
 

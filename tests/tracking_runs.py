@@ -7,23 +7,28 @@ import numpy as np
 
 from pipelines import paths
 from pipelines.tracking import delivery, store
+from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.journal import Patience
 from pipelines.tracking.runs import DatasetInfo, training_run
 
 DATASET = DatasetInfo("digits", "data/raw/digits.zip", "0123456789abcdef" * 4, {"train": 1000, "test": 400})
-PARAMS = {"network": {"family": "dcgan", "width": 16, "widths": (1, 2)}, "inception": None, "deterministic": True}
+PARAMS = {"network.family": "dcgan", "network.widths": "[1, 2]"}
 PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
 
-def training(key: str, experiment: str = "tests", **changes: Any) -> Any:
+def experiment(name: str) -> Experiment:
+    return Experiment(name, metric="domain/fid", greater_is_better=False)
+
+
+def training(key: str, name: str = "tests", **changes: Any) -> Any:
     settings: dict[str, Any] = {
-        "experiment": experiment,
+        "experiment": experiment(name),
         "run_key": key,
         "run_name": "a run",
         "params": PARAMS,
         "tags": {"data_sha256": "d1"},
         "dataset": DATASET,
-        "patience": Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6),
+        "patience": Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6, close_s=120.0),
     }
     return training_run(**{**settings, **changes})
 

@@ -166,9 +166,10 @@ class RegisterOptions(Options):
 
 
 class TrackingOptions(Options):
-    """Where runs are grouped in MLflow."""
+    """Where runs are grouped in MLflow; `system_metrics`: whether CPU, memory and GPU are logged while one trains."""
 
     experiment: Annotated[str, Field(min_length=1)]
+    system_metrics: bool
 
 
 class FlowOptions(Options):

@@ -9,7 +9,7 @@ from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.graph.dag import StageOutcome
 from pipelines.registry.verdict import Registration
-from pipelines.summary import METRIC_COLUMNS, VERDICT_COLUMNS, metric_rows, verdict_rows, verdict_title
+from pipelines.summary import METRIC_COLUMNS, VERDICT_COLUMNS, VERDICT_NOTE, metric_rows, verdict_rows, verdict_title
 from pipelines.tracking.store import redact, store_uri
 
 
@@ -35,7 +35,7 @@ def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:
     if (project / paths.REGISTRATION).exists():
         verdict = Registration.read(project / paths.REGISTRATION).verdict
         table = _table(f"Gate: {verdict_title(verdict)}", VERDICT_COLUMNS, verdict_rows(verdict))
-        chapters.append(f"{table}\n{verdict.reason}\n")
+        chapters.append(f"{verdict.reason}\n\n{table}\n{VERDICT_NOTE}\n")
     uri = redact(store_uri())
     if uri.startswith(("http://", "https://")):
         chapters.append(f"[Runs and models in MLflow]({uri})\n")

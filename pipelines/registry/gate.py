@@ -6,13 +6,14 @@ difference lies beyond the margin, each of its ends holding with the confidence 
 A guard is the other way round. It stops a challenger whose figure is worse by more than the limit as
 measured and surely worse at all, so that of equal generators it stops no more than the
 confidence leaves open, however small its limit. A drop past the limit goes through only where the images are too few
-to tell it from chance; the verdict then says so. Near copies of training images need no champion: what is sure is
+to tell it from chance; the table then says so. Near copies of training images need no champion: what is sure is
 told by the p-value of so many, were they held-out images; where these have near duplicates in the training set
 themselves, the guard is left out. A challenger that cannot be asked for a class does not follow
 a champion that can, while a guard of what is within classes is on.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -69,19 +70,20 @@ def decide(options: RegisterOptions, evaluation: Evaluation, opponent: Opponent 
         guards = [Row(name="near copies", note=f"not looked at ({why})")]
     if opponent is not None:
         guards = [*_guards(options.guards, opponent.comparison), *guards]
+    promoted = metric.passed is True and all(row.passed is not False for row in guards)
+    return Verdict(promoted=promoted, reason=_sentence(promoted, metric, guards, opponent), table=(metric, *guards))
+
+
+def _sentence(promoted: bool, metric: Row, guards: Sequence[Row], opponent: Opponent | None) -> str:
+    """What a person would say; the figures are in the table."""
+    note = metric.note
+    if opponent is not None:
+        # It says "better" or "worse" once.
+        note = re.sub("better|worse", rf"\g<0> than version {opponent.version}", note, count=1)
     stopped = [row.name for row in guards if row.passed is False]
-    opening = metric.note[0].upper() + metric.note[1:]
-    if stopped:
-        opening += f", but stopped by the guards: {', '.join(stopped)}"
-    sentences = [f"{opening}. {_told(metric)}"]
-    if guards:
-        sentences.append("Guards: " + "; ".join(f"{_told(row)}: {row.note}" for row in guards))
-    sentences += _ground(options, measured, opponent)
-    return Verdict(
-        promoted=metric.passed is True and not stopped,
-        reason=" ".join(f"{sentence}." for sentence in sentences),
-        table=(metric, *guards),
-    )
+    joined = "but" if metric.passed else "and"
+    but = f", {joined} stopped by the guards: {', '.join(stopped)}" if stopped else ""
+    return f"{'Promoted' if promoted else 'Not promoted'}: {note}{but}."
 
 
 def metric_of(evaluation: Evaluation, metric: str) -> Figure:
@@ -161,18 +163,25 @@ def near_copies(options: RegisterOptions, memorisation: Mapping[str, Copying]) -
         if copying.blind is not None:
             rows.append(Row(name=name, note=f"not looked at ({copying.blind})"))
             continue
-        past, sure = copying.share.estimate > most, copying.p_value < 1 - options.confidence
+        share = _not_below_zero(copying.share)
+        past, sure = share.estimate > most, copying.p_value < 1 - options.confidence
+        place = _place(past, sure, most) if past or sure else "no sign of copying"
         rows.append(
             Row(
                 name=name,
-                challenger=copying.share.estimate,
-                difference=copying.share,
+                challenger=share.estimate,
+                difference=share,
                 limit=most,
                 passed=not (past and sure),
-                note=f"{_place(past, sure, most)}, p = {copying.p_value:.2g}",
+                note=f"{place}, p = {copying.p_value:.2g}",
             )
         )
     return rows
+
+
+def _not_below_zero(share: Interval) -> Interval:
+    """Fewer copies than by chance are no copies."""
+    return share.model_copy(update={name: max(getattr(share, name), 0.0) for name in ("estimate", "low", "high")})
 
 
 def _place(past: bool, sure: bool, limit: float) -> str:
@@ -192,28 +201,3 @@ def _gain(name: str, found: Compared) -> estimates.Interval:
 def _signed(name: str, gain: float) -> float:
     """A gain as a difference of the figure; no zero is negative."""
     return 0.0 - gain if name in LOWER_IS_BETTER else 0.0 + gain
-
-
-def _told(row: Row) -> str:
-    if row.challenger is None or row.difference is None:
-        return row.name if row.challenger is None else f"{row.name} {row.challenger:.4g}"
-    span = f"({row.difference.low:.4g} to {row.difference.high:.4g})"
-    if row.champion is None:
-        return f"{row.name} {row.challenger:.4g} {span}"
-    both = f"{row.name} {row.challenger:.4g} against {row.champion:.4g}"
-    return f"{both}, difference {row.difference.estimate:.4g} {span}"
-
-
-def _ground(options: RegisterOptions, measured: Figure, opponent: Opponent | None) -> Iterator[str]:
-    on = measured.conditions
-    images = f"{on.reference_count} held-out images and {on.generated_count} generated"
-    if opponent is None:
-        yield f"Measured on {images}"
-        return
-    yield (
-        f"Champion: version {opponent.version}, on the same {images} by each; margin {options.margin:g}; "
-        "differences are free of the bias of small samples, each end of their intervals holds with confidence "
-        f"{options.confidence:g}"
-    )
-    if opponent.remeasured:
-        yield f"Version {opponent.version} was measured again, as data, settings or code have changed since"

@@ -32,9 +32,11 @@ from pipelines.registry.versions import (
     fetch_version,
     find_or_create_version,
     keep_card,
+    note_run,
 )
 from pipelines.tracking.delivery import GENERATOR_SHA256
-from pipelines.tracking.runs import deliver_pending, quality
+from pipelines.tracking.headline import evaluated
+from pipelines.tracking.runs import deliver_pending
 from pipelines.tracking.store import connect, reachable
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ _UPLOAD_TIMEOUT_S = 120
 # Measures a saved generator and compares the challenger with it. Raises `NotComparable` where that is the saved one's
 # fault, another `UserError` where it cannot be done now.
 Contest = Callable[[Path], Comparison]
+# Describes a registered version in Markdown; takes the id of its run, whose artifacts it may point at.
+Describe = Callable[[Registration, str], str]
 
 
 def register(
@@ -57,6 +61,7 @@ def register(
     evaluation: Evaluation,
     tags: Mapping[str, str],
     contest: Contest,
+    describe: Describe,
     say: Say = lambda _: None,
 ) -> Registration:
     """Make the generator a version of the model, and the champion if it passes the gate.
@@ -69,6 +74,7 @@ def register(
         evaluation: of the generator.
         tags: set on the version: git commit, data hash, parameters hash.
         contest: called with the champion's folder.
+        describe: what MLflow says of the version and its run.
         say: hears whom the gate waits for.
 
     Raises:
@@ -94,13 +100,17 @@ def register(
             experiment,
             generator_folder,
             identity,
-            figures=quality(evaluation.figures()),
+            figures=evaluated(evaluation, options.metric),
             seen_images=int(made.provenance["seen_images"]),
             say=say,
         )
         keep_card(client, version, write_card)
         client.set_registered_model_alias(options.model_name, CHALLENGER, version.version)
-        return _judge(client, options, version, evaluation, contest)
+        registration = _judge(client, options, version, evaluation, contest)
+        note = describe(registration, version.run_id or "")
+        client.update_model_version(options.model_name, version.version, description=note)
+        note_run(client, version, note)
+        return registration
 
 
 @contextmanager
@@ -156,7 +166,6 @@ def _judge(
     }
     for key, value in gate.items():
         client.set_model_version_tag(name, number, key, value)
-    client.update_model_version(name, number, description=verdict.reason)
     if verdict.promoted:
         ledger, _ = settle(client, name)
         if ledger.champion != champion_number:

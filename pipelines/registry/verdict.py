@@ -33,7 +33,7 @@ class Row(Options):
 
 
 class Verdict(Options):
-    """The gate's decision: a paragraph that states every figure, and the same as a table, the metric first."""
+    """The gate's decision: a sentence, and all figures as a table, the metric first."""
 
     promoted: bool
     reason: str

@@ -19,6 +19,7 @@ from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
 from pipelines.registry.champion import Say, registry_lock
 from pipelines.tracking.delivery import GENERATOR_SHA256, attach, find_or_create_experiment
+from pipelines.tracking.experiment import NOTE
 from pipelines.tracking.store import address_all_of_mlflow, connect_to_read, reachable, reason
 
 if TYPE_CHECKING:
@@ -112,6 +113,12 @@ def keep_card(client: "MlflowClient", version: "ModelVersion", write_card: Write
     with _unless_deleted(), tempfile.TemporaryDirectory() as folder:
         card = write_card(str(version.version), Path(folder))
         client.log_model_artifact(_model_id(version), str(card), "artifacts")
+
+
+def note_run(client: "MlflowClient", version: "ModelVersion", note: str) -> None:
+    """Describe the run that made the version."""
+    with _unless_deleted():
+        client.set_tag(version.run_id, NOTE, note)
 
 
 def _log_figures(

@@ -9,7 +9,7 @@ from ganlib.evaluation.record import ClassFigures, Evaluation, Figure
 from pipelines.report.facts import Facts
 from pipelines.report.meanings import in_order, meaning
 from pipelines.report.rendering import render, replace_text
-from pipelines.report.rounding import span
+from pipelines.report.rounding import estimate
 
 # What the Hub calls making images of nothing but noise and a class; it has no name for classes alone.
 TASK = "unconditional-image-generation"
@@ -63,11 +63,12 @@ def _metadata(facts: Facts) -> dict[str, Any]:
 
 def _metric(name: str, figure: Figure) -> dict[str, Any]:
     measured = figure.conditions
-    sure = "" if figure.interval is None else f" ({figure.interval.level:.0%} interval {span(figure.interval)})"
+    between = figure.interval
+    sure = "" if between is None else f"; estimate {estimate(between)}, {between.level:.0%} interval"
     return {
         "type": name.rpartition("/")[2],
         "value": figure.value,
-        "name": f"{meaning(name).title}, {measured.extractor} features{sure}",
+        "name": f"{meaning(name).title}, {measured.extractor} features, as papers report it{sure}",
         "args": {
             "generated_images": measured.generated_count,
             "reference_images": measured.reference_count,

@@ -62,7 +62,7 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
         paths=paths,
         registration=registration,
         badge=_badge(registration),
-        verdict_rows=[_verdict_row(row) for row in registration.verdict.table],
+        verdict_rows=[verdict_row(row) for row in registration.verdict.table],
         metrics=list(_metric_rows(facts.evaluation, registration, alike)),
         champion_alike=alike is not None,
         conditions=_conditions(facts.evaluation.metrics),
@@ -71,7 +71,7 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
         classes_shown=CLASSES_SHOWN,
         columns=_column_names(facts),
         cells_at_most=CELLS_AT_MOST,
-        commands=_commands(facts, registration),
+        commands=commands(facts, registration),
         meanings=MEANINGS,
         enlarged=_enlarged,
     )
@@ -85,7 +85,9 @@ def _badge(registration: Registration) -> str:
 
 
 @dataclass(frozen=True)
-class _VerdictRow:
+class VerdictRow:
+    """One line of the verdict as text."""
+
     title: str
     challenger: str
     champion: str
@@ -95,10 +97,11 @@ class _VerdictRow:
     note: str
 
 
-def _verdict_row(row: Row) -> _VerdictRow:
+def verdict_row(row: Row) -> VerdictRow:
+    """The cells of a line, with no more digits than the difference's interval warrants."""
     decimals = decimals_of(row.difference)
     marks = {True: "passed", False: "failed", None: "decides nothing"}
-    return _VerdictRow(
+    return VerdictRow(
         title=title(row.name),
         challenger=_or_dash(row.challenger, decimals),
         champion=_or_dash(row.champion, decimals),
@@ -207,7 +210,7 @@ def _enlarged(picture: Picture) -> int:
     return max(1, PICTURE_WIDTH_PX // picture.width)
 
 
-def _commands(facts: Facts, registration: Registration) -> list[tuple[str, str]]:
+def commands(facts: Facts, registration: Registration) -> list[tuple[str, str]]:
     """(what it does, command) to make the generator again, to use it and to change the decision."""
     model = shlex.quote(registration.model_name)
     found = []

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipelines.report import rounding
+from pipelines.report import plainly, rounding
 from pipelines.report.meanings import COLOURS, FITTED, in_order, meaning, title
 
 _PUNCTUATION = re.compile(r"([!#$()*./:@\[\\\]_`{|}~])")
@@ -34,6 +34,8 @@ def render(template: str, **values: Any) -> str:
         "meaning": meaning,
         "in_order": in_order,
         "title_of": title,
+        "copies_found": plainly.copies_found,
+        "copies_told": plainly.copies_told,
         "plain": markdown_text,
         "code": markdown_code,
     }

@@ -1,8 +1,10 @@
 """Figures as people read them: no more digits than the interval warrants."""
 
 import math
+from typing import TYPE_CHECKING
 
-from ganlib.evaluation.record import Interval
+if TYPE_CHECKING:  # the record's room loads torch, which a summary has no need of
+    from ganlib.evaluation.record import Interval
 
 _MINUS = "−"
 
@@ -21,20 +23,20 @@ def exact(value: float) -> str:
     return f"{value:g}".replace("-", _MINUS)
 
 
-def decimals_of(interval: Interval | None) -> int | None:
+def decimals_of(interval: "Interval | None") -> int | None:
     """Decimals that leave two significant digits of the interval's half-width; None where there is no width."""
     if interval is None or not interval.high > interval.low:
         return None
     return _decimals((interval.high - interval.low) / 2, 2)
 
 
-def span(interval: Interval) -> str:
+def span(interval: "Interval") -> str:
     """`1.22 to 1.56`."""
     decimals = decimals_of(interval)
     return f"{number(interval.low, decimals)} to {number(interval.high, decimals)}"
 
 
-def estimate(interval: Interval) -> str:
+def estimate(interval: "Interval") -> str:
     """`1.38 (1.22 to 1.56)`."""
     return f"{number(interval.estimate, decimals_of(interval))} ({span(interval)})"
 
@@ -46,7 +48,7 @@ def percent(share: float) -> str:
     return f"{text.rstrip('0').rstrip('.') if decimals else text}\N{NO-BREAK SPACE}%"
 
 
-def percent_span(interval: Interval) -> str:
+def percent_span(interval: "Interval") -> str:
     """`0 % to 0.43 %`."""
     return f"{percent(interval.low)} to {percent(interval.high)}"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlib.config import EvaluateOptions, load_config
+from ganlib.config import EvaluateOptions, RunConfig, load_config
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation import pictures
@@ -17,9 +17,11 @@ from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from pipelines import paths
+from pipelines.report.plainly import copies_told, told
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json, write_png
-from pipelines.tracking import runs
+from pipelines.tracking import runs, tables
+from pipelines.tracking.headline import evaluated
 
 PAIRS_SHOWN = "features"
 STRIP_ROWS = 6
@@ -52,7 +54,7 @@ def _evaluate(notify: Notify) -> None:
     result.write(paths.EVALUATION)
     _print(result)
     notify("handing the results to MLflow")
-    _log(result, config.tracking.experiment, int(generator.provenance["seen_images"]))
+    _log(result, config, int(generator.provenance["seen_images"]))
 
 
 def _critic() -> Critic | None:
@@ -109,18 +111,19 @@ def _print(result: Evaluation) -> None:
     for alarm in result.alarms:
         say(f"evaluate: ALARM: {alarm}")
     for name, figure in result.metrics.items():
-        between = "" if figure.interval is None else f" ({figure.interval.low:.4f} to {figure.interval.high:.4f})"
-        say(f"evaluate: {name} {figure.value:.4f}{between}")
+        say(f"evaluate: {name} {told(figure)}")
     for space, found in result.memorisation.items():
-        share = f"{found.share.estimate:.2%}, p = {found.p_value:.3f}; {found.overlap}"
-        say(f"evaluate: near copies by {space}: {found.blind or share}")
+        say(f"evaluate: near copies by {space}: {copies_told(found)}")
     for name, reason in result.skipped.items():
         say(f"evaluate: {name} left out: {reason}")
 
 
-def _log(result: Evaluation, experiment: str, seen_images: int) -> None:
-    with runs.attach_run(experiment=experiment, generator_sha256=result.generator_sha256, tags={}) as log:
-        log.metrics(runs.quality(result.figures()), seen_images)
+def _log(result: Evaluation, config: RunConfig, seen_images: int) -> None:
+    with runs.attach_run(
+        experiment=config.tracking.experiment, generator_sha256=result.generator_sha256, tags={}
+    ) as log:
+        log.metrics(evaluated(result, config.register_.metric), seen_images)
+        log.written(tables.FIGURES, lambda path: tables.write_figures(result, path), paths.EVALUATION_ARTIFACTS)
         for path in (paths.EVALUATION, paths.METRICS, paths.PICTURES):
             log.artifact(path, paths.EVALUATION_ARTIFACTS)
 

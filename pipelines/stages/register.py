@@ -13,11 +13,15 @@ from pipelines.registry.gate import blaming_the_champion
 from pipelines.registry.register import logged_evaluation, register
 from pipelines.report.card import write_card
 from pipelines.report.facts import gather
+from pipelines.report.notes import note
 from pipelines.report.page import write_page
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 from pipelines.tracking import runs
 from pipelines.tracking.lineage import origin
+
+# MLflow lists artifacts in the order of their bytes: capitals first.
+FIRST_ARTIFACT = "Report.html"
 
 
 def main() -> None:
@@ -61,6 +65,7 @@ def _register(notify: Notify) -> None:
         evaluation=facts.evaluation,
         tags=made.tags,
         contest=contest,
+        describe=lambda found, run_id: note(facts, found, run_id),
         say=say,
     )
     write_card(facts, registration.version, paths.MODEL_CARD)
@@ -72,7 +77,8 @@ def _register(notify: Notify) -> None:
         experiment=config.tracking.experiment, generator_sha256=registration.generator_sha256, tags={}
     ) as log:
         for path in (paths.REPORT, paths.MODEL_CARD, paths.REGISTRATION):
-            log.artifact(path, "report")
+            log.artifact(path, paths.REPORT_ARTIFACTS)
+        log.artifact(paths.REPORT, "", FIRST_ARTIFACT)
 
 
 if __name__ == "__main__":

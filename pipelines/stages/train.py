@@ -1,5 +1,6 @@
 """Stage: train the generator; the best snapshot is the output."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,8 +42,11 @@ from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices, check_shares
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths
+from pipelines.registry.gate import LOWER_IS_BETTER
 from pipelines.registry.starting_point import starting_point
+from pipelines.stages.describing import describe
 from pipelines.stages.looking import project_extractor
+from pipelines.stages.real_images import real_grid
 from pipelines.stages.shell import (
     Afterwards,
     ProgressDisplay,
@@ -54,8 +58,11 @@ from pipelines.stages.shell import (
     write_csv,
     write_png,
 )
-from pipelines.tracking import runs
+from pipelines.tracking import runs, tables
+from pipelines.tracking.experiment import Experiment
+from pipelines.tracking.headline import TRAINED
 from pipelines.tracking.lineage import content_tags
+from pipelines.tracking.system_metrics import logged_system_metrics
 
 MEASURE_BATCH_SIZE = 250
 COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measures
@@ -148,34 +155,46 @@ class _Run:
 def _train_and_tell(run: _Run) -> None:
     """What the first process does: train, tell people and MLflow, write the outputs."""
     config, data, state, checkpoints = run.config, run.data, run.state, run.checkpoints
+    described = describe(config)
     with (
         checkpoints.in_use(),
         ProgressDisplay("train") as display,
         runs.training_run(
-            experiment=config.tracking.experiment,
+            experiment=Experiment(
+                config.tracking.experiment,
+                metric=config.register_.metric,
+                greater_is_better=config.register_.figure not in LOWER_IS_BETTER,
+            ),
             run_key=checkpoints.run_key(),
-            run_name=f"{config.network.family}-{checkpoints.address[:8]}",
-            params=config.model_dump(mode="json", by_alias=True, exclude={"flow", "tracking"}),
+            run_name=described.name,
+            params=described.params,
             tags=content_tags(config, data),
             dataset=_dataset(config, data),
         ) as log,
+        logged_system_metrics(log, wanted=config.tracking.system_metrics),
     ):
-        log.metrics({f"data/{name}": value for name, value in data.manifest.totals.items()}, 0)
         log.artifact(paths.PARAMS, runs.TRAINING_ARTIFACTS)
+        log.written(tables.DATA, lambda path: tables.write_counts(data.manifest.totals, path), runs.TRAINING_ARTIFACTS)
         sink = chain(display, log.sink)
-        if checkpoints.resume(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks):
+        resumed = checkpoints.resume(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks)
+        if resumed:
             sink(Notice(f"resumed at {state.seen_images} images shown"))
         for line in checkpoints.remove_old_trainings():
             sink(Notice(line))
         if cut := ganlib.schedules.cut_short(config):
             sink(Notice(cut))
+        if not resumed:
+            log.picture("samples/real", real_grid(data, by_class=config.network.conditional), 0)
+        started = time.monotonic()
         _train(run, sink)
-        _write_outputs(run)
+        log.metrics({f"{TRAINED}/minutes": (time.monotonic() - started) / 60}, state.seen_images)
+        best = _write_outputs(run)
+        assert state.best is not None
         digest = generator_sha256(paths.GENERATOR)
-        log.tags({"generator_sha256": digest})
+        log.made(digest)
+        log.picture("samples/best", best, state.best.seen_images)
         for path in (paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
             log.artifact(path, runs.TRAINING_ARTIFACTS)
-    assert state.best is not None
     say(
         f"train: generator {digest[:12]}… from {state.best.seen_images} images shown, "
         f"{config.train.extractor}/fid to the training split {state.best.score:.3f}"
@@ -251,7 +270,8 @@ def _metric(config: RunConfig) -> str:
     return f"{config.train.extractor}/fid"
 
 
-def _write_outputs(run: _Run) -> None:
+def _write_outputs(run: _Run) -> Images:
+    """Write them; the grid of the snapshot that was kept."""
     config, data, state, metric = run.config, run.data, run.state, _metric(run.config)
     if state.best is None:
         raise UserError(f"train: {metric} was never finite, so there is no snapshot to keep; lower the learning rates")
@@ -262,7 +282,8 @@ def _write_outputs(run: _Run) -> None:
     )
     state.ema.load_state_dict(state.best.generator)
     state.critic.load_state_dict(state.best.critic)
-    write_png(paths.TRAINING_SAMPLES, sample_grid(state, Recipe.of(config, data.image)))
+    best = sample_grid(state, Recipe.of(config, data.image))
+    write_png(paths.TRAINING_SAMPLES, best)
     start = config.train.init_from
     provenance = {
         "seen_images": state.best.seen_images,
@@ -272,10 +293,12 @@ def _write_outputs(run: _Run) -> None:
         "init_from": None if start is None else start.sha256,
     }
     ImageGenerator(state.ema, config.network, data.image, provenance).save(paths.GENERATOR, critic=state.critic)
+    return best
 
 
 def _dataset(config: RunConfig, data: PackedData) -> runs.DatasetInfo:
-    profile = {"train_images": len(data.train), "test_images": len(data.test), "classes": data.image.num_classes}
+    """What MLflow tells of the data: how many images and classes, what was left out, what was mended."""
+    profile = {"classes": data.image.num_classes, **data.manifest.totals}
     return runs.DatasetInfo(
         name=config.register_.model_name, source=config.data.source, digest=data.train.digest, profile=profile
     )

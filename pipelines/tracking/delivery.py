@@ -1,5 +1,6 @@
 """Journal entries into MLflow."""
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.tracking.experiment import NOTE, Experiment
 from pipelines.tracking.journal import Op, Refused
 from pipelines.tracking.moving import LOCAL_ARTIFACTS
 from pipelines.tracking.store import (
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 RUN_KEY = "ganlib.run_key"
 GENERATOR_SHA256 = "generator_sha256"
 RESTORED = "ganlib.restored"
+REPETITION_OF = "ganlib.repetition_of"
+PARENT = "mlflow.parentRunId"
 
 _PARAMS_PER_REQUEST = 100
 _DIGEST_LENGTH = 36  # MLflow's limit
@@ -103,6 +107,8 @@ def _write(client: "MlflowClient", run_id: str, ops: Sequence[Op], folder: Path)
                 client.log_artifacts(run_id, str(path), f"{op['folder']}/{op['name']}".lstrip("/"))
             else:
                 client.log_artifact(run_id, str(path), op["folder"] or None)
+        case "made":
+            _note_generator(client, run_id, op[GENERATOR_SHA256])
         case "finish":
             client.set_terminated(run_id, op["status"], end_time=op["time_ms"])
         case other:
@@ -113,11 +119,14 @@ def _open_training(client: "MlflowClient", op: Op) -> str:
     """The run with this key, running again, or a new one; parameters it lacks are added."""
     from mlflow.entities import Param
 
-    experiment_id = find_or_create_experiment(client, op["experiment"])
+    experiment = Experiment(**op["experiment"])
+    experiment_id = find_or_create_experiment(client, experiment.name)
+    experiment.describe(client, experiment_id, op["time_ms"])
     run = _newest(client, experiment_id, RUN_KEY, op[RUN_KEY])
     tags = {**op["tags"], RUN_KEY: op[RUN_KEY]}
     if run is None:
-        run = client.create_run(experiment_id, start_time=op["time_ms"], tags=tags, run_name=op["run_name"])
+        name = _free_name(client, experiment_id, op["run_name"])
+        run = client.create_run(experiment_id, start_time=op["time_ms"], tags=tags, run_name=name)
     else:
         client.update_run(run.info.run_id, status="RUNNING")
         _set_tags(client, run.info.run_id, tags)
@@ -128,6 +137,28 @@ def _open_training(client: "MlflowClient", op: Op) -> str:
     if op["dataset"] is not None:
         _log_dataset(client, run_id, op["dataset"])
     return run_id
+
+
+def _free_name(client: "MlflowClient", experiment_id: str, name: str) -> str:
+    """The name, with a number where runs of the experiment have it already."""
+    like = re.sub("['\"]", "_", name)  # which stands for any letter
+    found = client.search_runs([experiment_id], filter_string=f"attributes.run_name LIKE '{like}%'", max_results=5000)
+    taken = {run.info.run_name for run in found}
+    numbered = (name if number == 1 else f"{name} · no. {number}" for number in itertools.count(1))
+    return next(each for each in numbered if each not in taken)
+
+
+def _note_generator(client: "MlflowClient", run_id: str, generator_sha256: str) -> None:
+    """The run is the generator's; or, where another run made the same one before, a repetition nested below that."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    first = find_run(client, experiment_id, generator_sha256)
+    if first is None or first.info.run_id == run_id:
+        client.set_tag(run_id, GENERATOR_SHA256, generator_sha256)
+        return
+    name = _free_name(client, experiment_id, f"{first.info.run_name} · repetition")
+    client.update_run(run_id, name=name)
+    told = f"Makes the same generator as {first.info.run_name}, whose run has its evaluation, verdict and report."
+    _set_tags(client, run_id, {PARENT: first.info.run_id, REPETITION_OF: first.info.run_id, NOTE: told})
 
 
 def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags: Mapping[str, str]) -> str:

@@ -1,11 +1,10 @@
 """Runs in MLflow, logged through a journal: a dead or hung server neither stops nor delays anything."""
 
 import getpass
-import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ from ganlib.errors import TrainingInterrupted, UserError
 from ganlib.events import Alarm, Event, Picture, Scalars
 from pipelines import paths
 from pipelines.git import DubiousOwnership, git
+from pipelines.tracking import headline
 from pipelines.tracking.delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
+from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.journal import Journal, Op, Patience, Unreachable, deliver_orphans
 from pipelines.tracking.store import check_store
 
@@ -34,7 +35,7 @@ class DatasetInfo:
     name: str
     source: str
     digest: str
-    profile: Mapping[str, int]
+    profile: Mapping[str, float]
 
 
 class RunLog:
@@ -57,38 +58,52 @@ class RunLog:
 
         self._journal.append({"op": "picture", "name": name, "step": int(seen_images)}, save)
 
-    def artifact(self, path: Path, folder: str) -> None:
-        """Log a file or folder as it is now, into a folder of the run's artifacts ("" is the top)."""
+    def artifact(self, path: Path, folder: str, name: str | None = None) -> None:
+        """Log a file or folder as it is now, by its name or another, into a folder of the artifacts ("" is the top)."""
+        shown = name or path.name
 
         def copy(target: Path) -> None:
             target.mkdir()
-            (shutil.copytree if path.is_dir() else shutil.copy2)(path, target / path.name)
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, target / shown)
 
-        self._journal.append({"op": "artifact", "name": path.name, "folder": folder}, copy)
+        self._journal.append({"op": "artifact", "name": shown, "folder": folder}, copy)
+
+    def written(self, name: str, write: Callable[[Path], None], folder: str) -> None:
+        """Log a file that `write` writes for this alone."""
+
+        def keep(target: Path) -> None:
+            target.mkdir()
+            write(target / name)
+
+        self._journal.append({"op": "artifact", "name": name, "folder": folder}, keep)
+
+    def made(self, generator_sha256: str) -> None:
+        """Say which generator came of the run; where another run has made it before, this one is nested below that."""
+        self._journal.append({"op": "made", GENERATOR_SHA256: generator_sha256})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; a later value replaces an earlier one."""
         self._journal.append({"op": "tags", "values": {key: str(value) for key, value in values.items()}})
 
     def sink(self, event: Event) -> None:
-        """An `EventSink`: scalars become metrics, pictures pictures, alarms a metric and a tag."""
+        """An `EventSink`: scalars that people compare become metrics, pictures pictures, alarms a tag."""
         match event:
             case Scalars(seen_images, values):
-                self.metrics(values, seen_images)
+                if shown := headline.trained(values):
+                    self.metrics(shown, seen_images)
             case Picture(seen_images, name, pixels):
-                self.picture(name, pixels, seen_images)
-            case Alarm(seen_images, name, _, value, _, text):
-                self.metrics({f"alarm/{name}": value}, seen_images)
+                self.picture(f"{name}/generated", pixels, seen_images)
+            case Alarm(seen_images, name, _, _, _, text):
                 self.tags({f"alarm.{name}": f"at {seen_images} images shown: {text}"})
 
 
 @contextmanager
 def training_run(
     *,
-    experiment: str,
+    experiment: Experiment,
     run_key: str,
     run_name: str,
-    params: Mapping[str, object],
+    params: Mapping[str, str],
     tags: Mapping[str, str],
     dataset: DatasetInfo | None,
     patience: Patience | None = None,
@@ -96,10 +111,10 @@ def training_run(
     """Log to the run with this key, which is created or taken up again.
 
     Args:
-        experiment: its name.
+        experiment: described in MLflow where it is not yet.
         run_key: what makes two trainings the same one, such as the checkpoint fingerprint.
-        run_name: shown to people; used when the run is created.
-        params: nested mappings; logged as `network.width`, and only where the run has no such parameter.
+        run_name: shown to people; used when the run is created, with a number where another has it already.
+        params: by name, such as `network.width`; logged only where the run has no such parameter.
         tags: set in addition to the commit and the Prefect run.
         dataset: what it is trained on.
         patience: how long the delivery waits.
@@ -107,10 +122,10 @@ def training_run(
     opening: Op = {
         "op": "open",
         "by": "run_key",
-        "experiment": experiment,
+        "experiment": asdict(experiment),
         RUN_KEY: run_key,
         "run_name": run_name,
-        "params": dict(_flat(params)),
+        "params": dict(params),
         "tags": {**surroundings(), **tags},
         "dataset": None if dataset is None else {**asdict(dataset), "profile": dict(dataset.profile)},
     }
@@ -163,11 +178,6 @@ def deliver_pending() -> None:
         raise UserError(f"{paths.SPOOL}: not delivered ({error}); try again when the store answers") from None
 
 
-def quality(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The figures of an evaluation under the names that they have in MLflow, such as `test/domain/fid`."""
-    return {f"test/{group}/{name}": value for group, each in figures.items() for name, value in each.items()}
-
-
 def surroundings() -> dict[str, str]:
     """Tags about who runs this, from which commit and in which Prefect run; what is unknown is left out."""
     found = {"mlflow.source.type": "LOCAL"}
@@ -215,11 +225,3 @@ def _status(error: BaseException) -> str:
         case SystemExit(code=int(code)) if code > _SIGNAL_EXIT:
             return "KILLED"
     return "FAILED"
-
-
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)

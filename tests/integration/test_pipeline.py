@@ -64,7 +64,14 @@ def test_report_and_card_are_with_the_run_and_the_model(project: Project) -> Non
         file.path for folder in ("report", "evaluation") for file in client.list_artifacts(run.info.run_id, folder)
     }
     assert {"report/report.html", "report/MODEL_CARD.md", "evaluation/evaluation.json"} <= logged
-    assert {"test/domain/fid", "test/domain/fid_low", "test/memorisation/features_p_value"} <= run.data.metrics.keys()
+    fid = {f"eval/domain/fid{end}" for end in ("", "_estimate", "_estimate_low", "_estimate_high")}
+    assert fid | {"eval/domain/coverage", "loss/critic", "training/minutes"} <= run.data.metrics.keys()
+    assert len(run.data.metrics) <= 20
+    assert len(run.data.params) <= 40
+    assert run.info.run_name.startswith("digits · dcgan · seed ")
+    assert run.data.tags["mlflow.note.content"].startswith("**Promoted: there is no champion to compare with")
+    first, *_ = client.list_artifacts(run.info.run_id)
+    assert first.path == "Report.html"
     champion = client.get_model_version_by_alias("digits", "champion")
     model = Path(client.get_logged_model(champion.model_id).artifact_location.removeprefix("file://"))
     (card,) = model.rglob("MODEL_CARD.md")
@@ -93,10 +100,12 @@ def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
     (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     figures = json.loads((project.root / paths.DATA_REPORT).read_text())
-    logged = {name: value for name, value in run.data.metrics.items() if name.startswith("data/")}
-    assert logged["data/files"] == 1797
-    assert any(name.startswith("data/cases/") for name in logged)
-    assert logged == {f"data/{name}": value for name, value in figures.items() if name.count("/images/") == 0}
+    (dataset,) = [each.dataset for each in run.inputs.dataset_inputs]
+    logged = json.loads(dataset.profile)
+    assert logged["files"] == 1797
+    assert any(name.startswith("cases/") for name in logged)
+    counted = {name: value for name, value in figures.items() if name.count("/images/") == 0}
+    assert logged == {"classes": 10, **counted}
 
 
 def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -> None:

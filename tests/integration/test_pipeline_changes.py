@@ -76,7 +76,7 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
     decision = Registration.read(project.root / paths.REGISTRATION)
     assert decision.version == "3"
     assert decision.remeasured
-    assert "was measured again" in decision.verdict.reason
+    assert "Version 2 was measured again" in done.stdout
     assert decision.verdict.table[0].champion is not None
 
 

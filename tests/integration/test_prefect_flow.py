@@ -82,7 +82,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     artifacts = {found.key: str(found.data) for found in prefect_client.read_artifacts(artifact_filter=of_run)}
     assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
     assert '{"kind": "truncated", "action": "drop", "count": 1}' in artifacts["data-quality"]
-    assert "| domain/fid | 2.9000 | 0.2500 to 0.7500 |" in artifacts["result"]
+    assert "| domain/fid | 0.50 | 0.25 to 0.75 | 2.90 |" in artifacts["result"]
     assert "Gate: promoted" in artifacts["result"]
     assert "Better by 0.4." in artifacts["result"]
 

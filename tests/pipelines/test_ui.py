@@ -1,18 +1,27 @@
 """`gan ui` as a process, with a real MLflow server under it."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import httpx
 import psutil
 import pytest
+import yaml
 
+from ganlib.packaging import generator_sha256
+from pipelines.tracking import store
+from pipelines.ui import links
+from tests.configs import tiny_values
 from tests.mlflow_server import free_port
+from tests.registered import make_generator, submit
 from tests.toy_project import processes_in, wait_until
+from tests.tracking_runs import training
 
 pytestmark = pytest.mark.integration
 # A shell in the background would have its children ignore Ctrl-C.
@@ -69,6 +78,31 @@ def test_the_server_ends_with_its_command(
     wait_until(lambda: not processes_in(project), timeout_s=15, what="the server ends")
     assert not answers(port)
     assert "Traceback" not in log.read_text()
+
+
+def test_addresses_of_what_is_there(project: Path) -> None:
+    """The experiment's saved view, both aliases side by side, the champion; nothing before there is anything."""
+    values = tiny_values({"tracking.experiment": "digits", "register.model_name": "digits"})
+    (project / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    address = "http://127.0.0.1:5000"
+    assert links(address) == []
+    generators = [make_generator(project / str(seed), seed) for seed in (1, 2)]
+    for number, folder in enumerate(generators):
+        with training(f"k{number}", "digits") as log:
+            log.made(generator_sha256(folder))
+        submit(folder, 3.0 + number)
+    client = store.connect()
+    experiment_id = client.get_experiment_by_name("digits").experiment_id
+    runs = [client.get_model_version("digits", version).run_id for version in ("1", "2")]
+    shown, charts, compared, champion = (link.removeprefix(f"{address}/#/") for _, link in links(address))
+    assert shown == f"experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=gan"
+    assert charts == f"{shown}&compareRunsMode=CHART"
+    page, _, query = compared.partition("?")
+    assert page == "compare-runs"
+    assert {key: json.loads(*value) for key, value in parse_qs(query).items() if key != "workflowType"} == {
+        "runs": runs, "experiments": [experiment_id],
+    }  # fmt: skip
+    assert champion == "models/digits/versions/1?workflowType=machine_learning"
 
 
 @pytest.mark.parametrize(

@@ -123,10 +123,10 @@ def test_what_mlflow_shows_of_the_model(project: Path) -> None:
         metrics = client.get_logged_model(version.source.removeprefix("models:/")).metrics
         return {each.key: each.value for each in sorted(metrics, key=lambda each: each.timestamp)}
 
-    assert shown() == {"test/domain/fid": 3.0}
+    assert shown() == {"eval/domain/fid": 3.0, "eval/domain/fid_estimate": 3.0}
     assert client.get_run(version.run_id).data.metrics == shown()
     submit(folder, 3.5, measured_on="ref2")
-    assert shown() == {"test/domain/fid": 3.5}
+    assert shown() == {"eval/domain/fid": 3.5, "eval/domain/fid_estimate": 3.5}
     signature = mlflow.models.get_model_info("models:/digits/1").signature
     (request,) = signature.inputs.input_types()
     assert {each.name: each.required for each in request.properties} == dict.fromkeys(

@@ -17,9 +17,9 @@ from ganlib.packaging import ImageGenerator
 from pipelines import cli
 from pipelines.stages.shell import write_png
 from pipelines.tracking import store
-from pipelines.tracking.runs import training_run
 from tests.configs import tiny_config
 from tests.ganlib.datasets.image_files import data_options, encode, noise, pack_images, write_folder
+from tests.tracking_runs import training
 
 NETWORK = tiny_config({"network.conditional": False}).network
 RGBA = noise(0, 16, 20, 4)
@@ -75,7 +75,7 @@ def test_the_registered_model_answers_with_rgba(generator: ImageGenerator) -> No
 
 
 def test_mlflow_shows_the_picture(project: Path, tmp_path: Path) -> None:
-    with training_run(experiment="rgba", run_key="k", run_name="r", params={}, tags={}, dataset=None) as log:
+    with training("k", "rgba") as log:
         log.picture("samples", RGBA, 64)
     client = store.connect()
     experiment = client.get_experiment_by_name("rgba")

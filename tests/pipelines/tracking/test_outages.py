@@ -82,8 +82,10 @@ def test_frozen_server_delays_nothing(server: MlflowServer, monkeypatch: pytest.
 
 CHILD = """
     import time
+    from pipelines.tracking.experiment import Experiment
     from pipelines.tracking.runs import training_run
-    with training_run(experiment="tests", run_key="child", run_name="child", params={}, tags={}, dataset=None) as log:
+    TESTS = Experiment("tests", metric="domain/fid", greater_is_better=False)
+    with training_run(experiment=TESTS, run_key="child", run_name="child", params={}, tags={}, dataset=None) as log:
         for step in range(100):
             log.metrics({"loss/critic": 1.0}, step)
         print("logged", flush=True)

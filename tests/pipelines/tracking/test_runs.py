@@ -1,3 +1,5 @@
+import base64
+import json
 import math
 import os
 import subprocess
@@ -5,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +17,13 @@ from ganlib.errors import UserError
 from ganlib.events import Notice, Picture, Progress, Scalars
 from pipelines.data.placing import kept_in_git
 from pipelines.tracking import delivery, store
+from pipelines.tracking.experiment import Experiment, view
 from pipelines.tracking.runs import attach_run, commit_of, deliver_pending, surroundings
 from pipelines.tracking.store import check_store
+from pipelines.tracking.system_metrics import logged_system_metrics
 from tests.configs import ROOT
 from tests.mlflow_server import MlflowServer, free_port, wait_until
-from tests.tracking_runs import DATASET, PIXELS, client, run_of, spooled, steps, training
+from tests.tracking_runs import DATASET, PIXELS, client, experiment, run_of, spooled, steps, training
 
 pytestmark = pytest.mark.integration
 
@@ -28,22 +33,20 @@ def test_whole_run_in_the_default_store(project: Path, monkeypatch: pytest.Monke
     curve = project / "curves.csv"
     curve.write_text("step,loss\n")
     with training("k1") as log:
-        log.sink(Scalars(64, {"loss/critic": 0.5, "loss/generator": 1.0}))
+        log.sink(Scalars(64, {"loss/critic": 0.5, "loss/generator": 1.0, "gradient_norm/critic": 9.0}))
+        log.sink(Scalars(64, {"gradient_norm/generator": 9.0}))
         log.sink(Picture(64, "samples", PIXELS))
-        log.sink(Picture(64, "gray/samples", PIXELS[:, :, :1]))
+        log.picture("samples/real", PIXELS[:, :, :1], 0)
         log.sink(Progress(64, 128, 10.0))
         log.sink(Notice("nothing to track"))
         log.metrics({"loss/critic": 0.25}, 128)
         log.artifact(curve, "reports")
         curve.write_text("changed after it was logged")
-        log.tags({"generator_sha256": "abc"})
+        log.made("abc")
     run = run_of("k1")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "a run"
-    assert run.data.params == {
-        "network.family": "dcgan", "network.width": "16", "network.widths": "[1, 2]",
-        "inception": "null", "deterministic": "true",
-    }  # fmt: skip
+    assert run.data.params == {"network.family": "dcgan", "network.widths": "[1, 2]"}
     assert run.data.tags["data_sha256"] == "d1"
     assert run.data.tags["generator_sha256"] == "abc"
     assert run.data.tags["prefect.flow_run_id"] == "flow-7"
@@ -52,8 +55,8 @@ def test_whole_run_in_the_default_store(project: Path, monkeypatch: pytest.Monke
     (dataset,) = [each.dataset for each in run.inputs.dataset_inputs]
     assert (dataset.name, dataset.digest) == ("digits", DATASET.digest[:36])
     names = [Path(item.path).name for item in client().list_artifacts(run.info.run_id, "images")]
-    assert sum(name.startswith("samples+step+64") and name.endswith(".png") for name in names) == 1
-    assert sum(name.startswith("gray~samples+step+64") and name.endswith(".png") for name in names) == 1
+    assert sum(name.startswith("samples~generated+step+64") and name.endswith(".png") for name in names) == 1
+    assert sum(name.startswith("samples~real+step+0") and name.endswith(".png") for name in names) == 1
     assert run.info.artifact_uri.startswith((project / "mlruns").as_uri())
     kept = client().download_artifacts(run.info.run_id, "reports/curves.csv", str(project))
     assert Path(kept).read_text() == "step,loss\n"
@@ -64,9 +67,11 @@ def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path
     (project / "mlflow.db").unlink()
     code = """
         import sys
+        from pipelines.tracking.experiment import Experiment
         from pipelines.tracking.runs import training_run
+        EXPERIMENT = Experiment("e", metric="domain/fid", greater_is_better=False)
         key = sys.argv[1]
-        with training_run(experiment="e", run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
+        with training_run(experiment=EXPERIMENT, run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
             log.metrics({"loss/critic": 1.0}, 1)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
@@ -83,16 +88,16 @@ def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path
 
 
 def test_a_training_taken_up_again_continues_its_run(project: Path) -> None:
-    def interrupted(error: BaseException, params: dict[str, object], step: int) -> None:
+    def interrupted(error: BaseException, params: dict[str, str], step: int) -> None:
         with training("k1", params=params) as log:
             log.metrics({"loss/critic": 1.0}, step)
             raise error
 
     with pytest.raises(RuntimeError):
-        interrupted(RuntimeError(), {"lr": 1}, 1)
+        interrupted(RuntimeError(), {"lr": "1"}, 1)
     assert run_of("k1").info.status == "FAILED"
     with pytest.raises(KeyboardInterrupt):
-        interrupted(KeyboardInterrupt(), {"lr": 2, "late": 3}, 2)
+        interrupted(KeyboardInterrupt(), {"lr": "2", "late": "3"}, 2)
     assert run_of("k1").info.status == "KILLED"
     with training("k1") as log:
         log.metrics({"loss/critic": 1.0}, 3)
@@ -110,9 +115,71 @@ def test_status_of_a_process_that_exits(project: Path, code: int | None, status:
     assert run_of("k1").info.status == status
 
 
+def test_no_two_runs_of_an_experiment_are_called_alike(project: Path) -> None:
+    name = 'o\'clock · "dcgan" · seed 1'
+    for key in ("k1", "k2", "k3"):
+        with training(key, run_name=name):
+            pass
+    with training("k2", run_name=name):
+        pass
+    assert [run_of(key).info.run_name for key in ("k1", "k2", "k3")] == [name, f"{name} · no. 2", f"{name} · no. 3"]
+
+
+def test_the_same_generator_once_more_is_nested_below_the_run_that_made_it(project: Path) -> None:
+    for key in ("k1", "k2", "k3"):
+        with training(key) as log:
+            log.made("cafe")
+    first, *others = (run_of(key) for key in ("k1", "k2", "k3"))
+    assert [other.data.tags["mlflow.parentRunId"] for other in others] == [first.info.run_id] * 2
+    assert [other.info.run_name for other in others] == ["a run · repetition", "a run · repetition · no. 2"]
+    assert [other.info.status for other in others] == ["FINISHED"] * 2
+    assert first.data.tags["generator_sha256"] == "cafe"
+    assert all("generator_sha256" not in other.data.tags for other in others)
+
+
+def test_the_experiment_says_what_it_is_and_a_persons_words_stay(project: Path) -> None:
+    def tags() -> dict[str, str]:
+        return dict(client().get_experiment_by_name("tests").tags)
+
+    with training("k1"):
+        pass
+    before = tags()
+    assert before["mlflow.experimentKind"] == "custom_model_development"
+    assert before["mlflow.experiment.primaryMetric.name"] == "eval/domain/fid_estimate"
+    assert before["mlflow.experiment.primaryMetric.greaterIsBetter"] == "false"
+    assert all(len(value) < 5000 for value in before.values())  # what databases keep of a tag
+    saved = json.loads(before["mlflow.sharedViewState.gan"])
+    state = json.loads(zlib.decompress(base64.b64decode(saved["state"].removeprefix("deflate;"))))
+    assert state == view(experiment("tests"))
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`eval/domain/fid_estimate`", True)
+    store_client = client()
+    experiment_id = store_client.get_experiment_by_name("tests").experiment_id
+    store_client.set_experiment_tag(experiment_id, "mlflow.note.content", "ours")
+    with training("k2"):
+        pass
+    assert tags() == {**before, "mlflow.note.content": "ours"}
+    with training("k3", experiment=Experiment("tests", metric="inception/is", greater_is_better=True)):
+        pass
+    after = tags()
+    assert after["mlflow.experiment.primaryMetric.name"] == "eval/inception/is_estimate"
+    assert after["mlflow.sharedViewState.gan"] != before["mlflow.sharedViewState.gan"]
+
+
+def test_how_busy_the_machine_is_on_request(project: Path) -> None:
+    with training("k1") as log, logged_system_metrics(log, wanted=True, every_s=0.01):
+        time.sleep(0.1)
+    with training("k2") as log, logged_system_metrics(log, wanted=False):
+        pass
+    found = run_of("k1").data.metrics
+    assert 0 < found["system/system_memory_usage_percentage"] < 100
+    assert 0 <= found["system/cpu_utilization_percentage"] <= 100
+    assert len(steps(run_of("k1"), "system/cpu_utilization_percentage")) > 1
+    assert run_of("k2").data.metrics == {}
+
+
 def test_attached_entries_go_to_the_run_that_made_the_generator(project: Path) -> None:
     with training("k1") as log:
-        log.tags({"generator_sha256": "cafe"})
+        log.made("cafe")
     with attach_run(experiment="tests", generator_sha256="cafe", tags={"evaluated": "yes"}) as log:
         log.metrics({"domain/fid": 3.0}, 128)
     run = run_of("k1")

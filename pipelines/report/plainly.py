@@ -1,0 +1,39 @@
+"""Figures in words: what is estimated with its interval first, then the value as papers report it."""
+
+from typing import TYPE_CHECKING
+
+from pipelines.report.rounding import decimals_of, estimate, number, percent, probability
+
+if TYPE_CHECKING:
+    from ganlib.evaluation.record import Copying, Figure
+
+
+def told(figure: "Figure") -> str:
+    """`1.38 (1.22 to 1.56), as papers report it 1.71`; only what there is, and no number twice."""
+    sure, decimals = figure.interval, decimals_of(figure.interval)
+    reported = number(figure.value, decimals)
+    if sure is None:
+        return reported
+    same = reported == number(sure.estimate, decimals)
+    return estimate(sure) if same else f"{estimate(sure)}, as papers report it {reported}"
+
+
+def copies_found(found: "Copying") -> bool:
+    """Whether more generated images are near copies of training images than chance explains."""
+    return found.blind is None and found.p_value < 1 - found.share.level
+
+
+def copies_told(found: "Copying") -> str:
+    """Whether the training images come back, and how many at most or at least; a share is never below 0."""
+    if found.blind is not None:
+        return found.blind
+    sure, level = found.share, percent(found.share.level)
+    how_sure = f"with {level} confidence, {probability(found.p_value)}"
+    if copies_found(found):
+        return (
+            f"more than chance explains: {percent(max(sure.estimate, 0.0))} of the images, at least "
+            f"{percent(max(sure.low, 0.0))} ({how_sure})"
+        )
+    if sure.high <= 0:
+        return f"no sign of copying: fewer near copies than among held-out images ({how_sure})"
+    return f"no sign of copying: at most {percent(sure.high)} of the images ({how_sure})"

@@ -1,0 +1,36 @@
+"""Figures as tables that MLflow's pages show, CSV files among a run's artifacts."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from ganlib.evaluation.record import Evaluation
+
+FIGURES = "figures.csv"
+DATA = "data.csv"
+
+
+def write_figures(evaluation: Evaluation, path: Path) -> None:
+    """Every metric: the value as papers report it, the estimate and its interval, and how many images were compared."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        interval = ("estimate", "low", "high", "confidence")
+        writer.writerow(("figure", "as papers report it", *interval, "generated images", "real images"))
+        for name, figure in evaluation.metrics.items():
+            sure, on = figure.interval, figure.conditions
+            between = ("", "", "", "") if sure is None else (sure.estimate, sure.low, sure.high, sure.level)
+            writer.writerow((name, figure.value, *between, on.generated_count, on.reference_count))
+        for space, copying in evaluation.memorisation.items():
+            sure = copying.share
+            # An estimate below zero is chance; what is known is the interval.
+            between = (*(max(each, 0.0) for each in (sure.estimate, sure.low, sure.high)), sure.level)
+            writer.writerow((f"near copies by {space}, share", "", *between, "", copying.held_out))
+            writer.writerow((f"near copies by {space}, p-value", copying.p_value, "", "", "", "", "", copying.held_out))
+
+
+def write_counts(counts: Mapping[str, float], path: Path) -> None:
+    """What was counted of the data, a line each."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("counted", "number"))
+        writer.writerows(counts.items())
