@@ -94,7 +94,7 @@ def connect() -> "MlflowClient":
     if urlsplit(uri).scheme.partition("+")[0] not in _DATABASE_PORTS:
         return MlflowClient(tracking_uri=uri)
     with FileLock((database_folder(uri) or Path.cwd()) / paths.STORE_LOCK):
-        _knock(uri)
+        knock(uri)
         folder = database_folder(uri)
         line = None if folder is None else mend_moved(folder / Path(urlsplit(uri).path).name)
         if line is not None:
@@ -104,8 +104,12 @@ def connect() -> "MlflowClient":
     return client
 
 
-def _knock(uri: str) -> None:
-    """Fail within seconds where a database cannot be opened: MLflow itself would retry for an hour."""
+def knock(uri: str) -> None:
+    """Fail within seconds where a database cannot be opened: MLflow itself would retry for an hour.
+
+    Raises:
+        StoreError: it cannot.
+    """
     from sqlalchemy import NullPool, create_engine, inspect
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -160,6 +164,12 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except (MlflowException, StoreError, requests.RequestException) as error:
+        if "database schema" in str(error):
+            uri = redact(store_uri())
+            raise UserError(
+                f"{uri}: its tables are those of another version of MLflow; make a copy, then run "
+                f"`mlflow db upgrade {uri}`"
+            ) from None
         told = "; ".join(part for part in (reason(error), _advice(error)) if part)
         raise UserError(f"{_shown_store()}: {told}") from None
 
