@@ -34,15 +34,18 @@ Say = Callable[[str], None]
 
 
 def hold_registry(say: Say) -> AbstractContextManager[locking.Lock]:
-    """The lock of whoever writes to the registry: beside a SQLite file, else among this user's temporary files."""
+    """The lock of whoever writes to the registry."""
+    return locking.hold(registry_lock(), on_wait=say)
+
+
+def registry_lock() -> Path:
+    """Its file: beside a SQLite file, else among this user's temporary files."""
     uri = store_uri()
     folder = database_folder(uri)
     if folder is not None:
-        path = folder / paths.SCRATCH / "registry.lock"
-    else:
-        digest = hashlib.sha256(uri.encode()).hexdigest()
-        path = Path(tempfile.gettempdir(), f"ganlib-registry-{os.getuid()}-{digest[:16]}.lock")
-    return locking.hold(path, on_wait=say)
+        return folder / paths.SCRATCH / "registry.lock"
+    digest = hashlib.sha256(uri.encode()).hexdigest()
+    return Path(tempfile.gettempdir(), f"ganlib-registry-{os.getuid()}-{digest[:16]}.lock")
 
 
 def settle(client: "MlflowClient", name: str) -> tuple[Ledger, Transition | None]:

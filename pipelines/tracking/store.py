@@ -167,8 +167,9 @@ def reachable() -> Iterator[None]:
         if "database schema" in str(error):
             uri = redact(store_uri())
             raise UserError(
-                f"{uri}: its tables are those of another version of MLflow; make a copy, then run "
-                f"`mlflow db upgrade {uri}`"
+                f"{uri}: its tables are those of another version of MLflow; if that is an older one, make a copy, then "
+                f"run `mlflow db upgrade {uri}`, after which the older one cannot use it any more; if it is a newer "
+                "one, install that here"
             ) from None
         told = "; ".join(part for part in (reason(error), _advice(error)) if part)
         raise UserError(f"{_shown_store()}: {told}") from None
