@@ -60,6 +60,7 @@ def meet(config: RunConfig, first: Subject, second: Subject, notify: Notify) -> 
     with tempfile.TemporaryDirectory() as folder:
         notify("fetching the generators")
         champion, challenger = (_fetched(config.register_.model_name, each, Path(folder)) for each in (first, second))
+        notify("drawing from both and comparing them")
         comparison = contest(challenger, champion, config, data, device, notify=notify)
     here = content_tags(config, data)["data_sha256"]
     verdict = decide(config.register_, second.evaluation, Opponent(first.called, comparison, remeasured=False))

@@ -10,13 +10,12 @@ from ganlib.evaluation.record import Figure
 from pipelines.comparing.figures import Row
 from pipelines.comparing.findings import Findings
 from pipelines.comparing.subject import Subject
-from pipelines.comparing.terminal import RUN_COLUMNS, gate_sentence, run_row
-from pipelines.registry.verdict import Row as GateRow
+from pipelines.comparing.terminal import RUN_COLUMNS, gate_cells, gate_sentence, run_row
 from pipelines.report.charts import Chart, Line, line_chart, whiskers
 from pipelines.report.facts import Picture
-from pipelines.report.meanings import MEANINGS, meaning, title
+from pipelines.report.meanings import MEANINGS, meaning
 from pipelines.report.rendering import render, replace_text
-from pipelines.report.rounding import decimals_of, estimate, exact, number
+from pipelines.report.rounding import decimals_of, estimate, number
 
 CHAPTERS = {
     "differs": "What differs",
@@ -26,6 +25,7 @@ CHAPTERS = {
     "glossary": "Glossary",
 }
 SEED = "evaluate.seed"
+MARKS = {True: "passed", False: "failed", None: "decides nothing"}
 # Small pictures are enlarged by a whole factor up to this width, so that two stand side by side on a desk.
 PICTURE_WIDTH_PX = 480
 SMALL_PX = 64
@@ -40,7 +40,8 @@ def write_page(found: Findings, path: Path) -> None:
         chapters=CHAPTERS,
         run_columns=RUN_COLUMNS,
         runs=[run_row(each) for each in found.subjects],
-        gate=None if found.meeting is None else [_gate_row(row) for row in found.meeting.verdict.table],
+        gate=[] if found.meeting is None else [(row, gate_cells(row)) for row in found.meeting.verdict.table],
+        marks=MARKS,
         gate_sentence=None if found.meeting is None else gate_sentence(found.meeting, found.names),
         figures=[_figure_row(row) for row in found.figures],
         level=next(iter(_levels(found)), None),
@@ -52,29 +53,6 @@ def write_page(found: Findings, path: Path) -> None:
         small=SMALL_PX,
     )
     replace_text(path, text)
-
-
-@dataclass(frozen=True)
-class _GateRow:
-    title: str
-    figures: tuple[str, str]
-    difference: str
-    limit: str
-    mark: str
-    note: str
-
-
-def _gate_row(row: GateRow) -> _GateRow:
-    decimals = decimals_of(row.difference)
-    first, second = ("–" if each is None else number(each, decimals) for each in (row.champion, row.challenger))
-    return _GateRow(
-        title=title(row.name),
-        figures=(first, second),
-        difference="–" if row.difference is None else estimate(row.difference),
-        limit="–" if row.limit is None else exact(row.limit),
-        mark={True: "passed", False: "failed", None: "decides nothing"}[row.passed],
-        note=row.note,
-    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +74,7 @@ def _figure_row(row: Row) -> _FigureRow:
     cells = tuple(None if each is None else _cell(each, place in row.best) for place, each in enumerate(row.figures))
     drawing = None
     if len(row.figures) == 2 and row.figures[0] is not None and row.figures[1] is not None:
-        drawing = whiskers(row.figures[1], row.figures[0], share=meaning(row.name).share)
+        drawing = whiskers(row.figures[0], row.figures[1], share=meaning(row.name).share)
     return _FigureRow(row.name, cells, row.verdict, drawing)
 
 

@@ -13,8 +13,9 @@ from pipelines.comparing.meeting import Meeting
 from pipelines.comparing.subject import Subject
 from pipelines.console import plain_console
 from pipelines.registry.history import one_line
+from pipelines.registry.verdict import Row as GateRow
 from pipelines.report.meanings import meaning, title
-from pipelines.report.rounding import estimate, exact, number
+from pipelines.report.rounding import decimals_of, estimate, exact, number, percent
 
 RUN_COLUMNS = ("run", "id", "version", "started (UTC)", "trained", "data", "commit", "generator")
 _WIDTH = 140
@@ -33,12 +34,12 @@ def show(found: Findings) -> None:
         console.print(_parameters(found))
     else:
         console.print("The parameters do not differ.")
-    console.print(_figures(found))
     if found.meeting is not None:
         console.print(_gate(found.meeting, found.names))
         console.print(gate_sentence(found.meeting, found.names), soft_wrap=True)
     elif found.unmet:
         console.print(f"Not compared as the gate does: {one_line(found.unmet)}.", soft_wrap=True)
+    console.print(_figures(found))
 
 
 def gate_sentence(meeting: Meeting, names: Sequence[str]) -> str:
@@ -48,6 +49,18 @@ def gate_sentence(meeting: Meeting, names: Sequence[str]) -> str:
         f"As the gate decides: {names[1]} {would} over {names[0]}; both drawn from again, {meeting.generated} images "
         f"each, on the same {meeting.real} held-out images."
     )
+
+
+def gate_cells(row: GateRow) -> tuple[str, str, str, str]:
+    """First run, second run, their difference and the limit; of near copies, which only the second has, the share."""
+    limit = "–" if row.limit is None else exact(row.limit)
+    if row.champion is None and row.difference is not None:
+        most = percent(max(row.difference.high, 0.0))
+        shown = f"no sign, at most {most}" if row.difference.low <= 0 else f"{percent(row.difference.low)} to {most}"
+        return "–", shown, "–", limit
+    decimals = decimals_of(row.difference)
+    first, second = ("–" if each is None else number(each, decimals) for each in (row.champion, row.challenger))
+    return first, second, "–" if row.difference is None else estimate(row.difference), limit
 
 
 def run_row(subject: Subject) -> tuple[str, ...]:
@@ -86,7 +99,7 @@ def _parameters(found: Findings) -> Table:
 def _figures(found: Findings) -> Table:
     columns = [Column(one_line(name), justify="right") for name in found.names]
     table = Table(
-        "figure", *columns, "difference", title=f"Figures, estimate and interval{_level(found)}", title_justify="left"
+        "figure", *columns, "conclusion", title=f"Figures, estimate and interval{_level(found)}", title_justify="left"
     )
     for row in found.figures:
         better = meaning(row.name).better
@@ -120,9 +133,5 @@ def _gate(meeting: Meeting, names: Sequence[str]) -> Table:
     )
     marks = {True: "passed", False: "failed", None: ""}
     for row in meeting.verdict.table:
-        figures = ("–" if each is None else number(each) for each in (row.champion, row.challenger))
-        apart = "–" if row.difference is None else estimate(row.difference)
-        table.add_row(
-            title(row.name), *figures, apart, "" if row.limit is None else exact(row.limit), marks[row.passed]
-        )
+        table.add_row(title(row.name), *gate_cells(row), marks[row.passed])
     return table

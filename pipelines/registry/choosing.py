@@ -62,7 +62,10 @@ def choose(experiment: str, model: str, wanted: Sequence[str]) -> list[Chosen]:
     for each, asked in zip(found, wanted, strict=True):
         run_id = each.run.info.run_id
         if run_id in first:
-            raise UserError(f"{first[run_id]} and {asked}: are the same run, {run_id}; give two that differ")
+            raise UserError(
+                f"{first[run_id]} and {asked}: are the same run, {run_id}; give two that differ: `gan history` tells "
+                "which version was champion before"
+            )
         first[run_id] = asked
     return _told_apart(found)
 
