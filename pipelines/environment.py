@@ -59,6 +59,12 @@ def other_code(project: Path) -> str | None:
     return None
 
 
+def set_by_user() -> dict[str, str]:
+    """The variables of this process but those that `apply` has set."""
+    ours = {**_QUIET, **_BOUNDED, **dict.fromkeys(("no_proxy", "NO_PROXY"), _without_loopback(""))}
+    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
+
+
 def _without_loopback(exceptions: str) -> str:
     """The addresses that no proxy stands before, with those of this machine among them."""
     given = [host for host in exceptions.split(",") if host.strip()]

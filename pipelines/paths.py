@@ -43,6 +43,7 @@ REPORT_ARTIFACTS = "report"
 REGISTRATION = REPORTS / "registration.json"
 REPORT = REPORTS / "report.html"
 MODEL_CARD = REPORTS / "MODEL_CARD.md"
+COMPARISON = REPORTS / "comparison.html"
 
 # Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs. Copies of a project share it.
 SCRATCH = HOME / ".ganlib"

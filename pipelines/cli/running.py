@@ -29,6 +29,14 @@ def check(
 
 
 @app.command()
+def doctor() -> None:
+    """Look at all that a run needs, and say what to do where something is amiss; changes nothing."""
+    from pipelines.doctor.examine import examine
+
+    raise typer.Exit(examine(Path()))
+
+
+@app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Bring everything up to date with `dvc repro`, then summarise."""
     from pipelines.graph import dag

@@ -33,8 +33,7 @@ def hold(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[Lock]:
     """Hold a lock file, waiting as long as it takes; `on_wait` hears once whom for."""
     with _opened(path) as descriptor:
         if not _try(descriptor):
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-            on_wait(f"waiting for {holder} to finish ({path})")
+            on_wait(f"waiting for {_named(descriptor)} to finish ({path})")
             while not _try(descriptor):
                 time.sleep(POLL_S)
         os.ftruncate(descriptor, 0)
@@ -62,6 +61,26 @@ def hold_pipeline(project: Path, *, on_wait: Callable[[str], None], one_waits: b
         with hold(project / paths.PIPELINE_LOCK, on_wait=on_wait) as lock:
             queue.close()  # the place is free for the next one
             yield lock
+
+
+def holder(path: Path) -> str | None:
+    """Who holds a lock file, in words, ours or that of another tool; None where nobody does. Nothing is written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _named(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _named(descriptor: int) -> str:
+    told = os.pread(descriptor, 200, 0).decode(errors="replace").strip("\0\n ")
+    return f"process {told}" if told.isdecimal() else told or "another process"
 
 
 @contextlib.contextmanager

@@ -56,16 +56,10 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
 
     try:
         client = connect()
-        _check_experiment(client, experiment)
+        check_experiment(client, experiment)
         if report.exists() and not _holds(client, Registration.read(report)):
             _forget(report, f"{redact(store_uri())} does not hold the version that it names", say)
     except (MlflowException, StoreError, requests.RequestException) as error:
-        if "database schema" in str(error):
-            raise UserError(
-                f"{redact(store_uri())}: its tables are those of another version of MLflow; if that is an older one, "
-                f"make a copy, then run `mlflow db upgrade {redact(store_uri())}`, after which the older one cannot "
-                "use it any more; if it is a newer one, install that here"
-            ) from None
         if is_passing(error) or "locked" in str(error):
             say(f"{redact(store_uri())} is away ({reason(error)}); what is logged waits for it")
             return
@@ -90,7 +84,12 @@ def _holds(client: "MlflowClient", registration: Registration) -> bool:
     return bool(version.tags.get(GENERATOR_SHA256) == registration.generator_sha256)
 
 
-def _check_experiment(client: "MlflowClient", name: str) -> None:
+def check_experiment(client: "MlflowClient", name: str) -> None:
+    """See that an experiment is not deleted, and that its artifacts can be reached from this machine.
+
+    Raises:
+        UserError: they cannot.
+    """
     found = client.get_experiment_by_name(name)
     uri = store_uri()
     if found is not None and found.lifecycle_stage == "deleted":

@@ -117,8 +117,9 @@ def keep_card(client: "MlflowClient", version: "ModelVersion", write_card: Write
 
 def note_run(client: "MlflowClient", version: "ModelVersion", note: str) -> None:
     """Describe the run that made the version."""
-    with _unless_deleted():
-        client.set_tag(version.run_id, NOTE, note)
+    if version.run_id:
+        with _unless_deleted():
+            client.set_tag(version.run_id, NOTE, note)
 
 
 def _log_figures(

@@ -24,18 +24,19 @@ _PADDING = 6
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name and its points in the order of x."""
+    """One curve: its name and its points in the order of x; its number in the style sheet, None for its place."""
 
     name: str
     points: Points
+    style: int | None = None
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with the names of its lines in the order of their styles, and what it says in words."""
+    """A drawing with the names of its lines and their numbers in the style sheet, and what it says in words."""
 
     title: str
-    keys: tuple[str, ...]
+    keys: tuple[tuple[str, int], ...]
     note: str
     svg: Markup
 
@@ -68,6 +69,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line]) -> Chart | None:
     lines = [line for line in lines if line.points]
     if not lines:
         return None
+    styles = [place if line.style is None else line.style for place, line in enumerate(lines)]
     most = max(len(line.points) for line in lines)
     group = math.ceil(most / _MOST_POINTS)
     drawn = [Line(line.name, _thinned(line.points, group)) for line in lines]
@@ -77,7 +79,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line]) -> Chart | None:
     across = _Scale(*_room(min(xs), max(xs)), _LEFT, _WIDTH - _RIGHT)
     up = _Scale(*_room(min(ys), max(ys)), _HEIGHT - _BOTTOM, _TOP, logarithmic)
     body = Markup("").join(
-        [*_axes(across, up, x_label), *(_curve(i, line, across, up) for i, line in enumerate(drawn))]
+        [*_axes(across, up, x_label), *(_curve(*each, across, up) for each in zip(styles, drawn, strict=True))]
     )
     notes = ["Logarithmic scale."] if logarithmic else []
     notes += [f"Each point is the mean of {group} logged ones."] if group > 1 else []
@@ -85,7 +87,9 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line]) -> Chart | None:
     svg = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         _WIDTH, _HEIGHT, f"{title} over {x_label}: {words}.", body
     )
-    return Chart(title, tuple(line.name for line in drawn), " ".join(notes), svg)
+    return Chart(
+        title, tuple((line.name, style) for line, style in zip(drawn, styles, strict=True)), " ".join(notes), svg
+    )
 
 
 def whiskers(own: Figure, other: Figure | None, *, share: bool) -> Markup:
@@ -141,12 +145,12 @@ def _axes(across: _Scale, up: _Scale, x_label: str) -> list[Markup]:
     return [*found, label.format((_LEFT + right) // 2, _HEIGHT - 5, x_label)]
 
 
-def _curve(index: int, line: Line, across: _Scale, up: _Scale) -> Markup:
+def _curve(style: int, line: Line, across: _Scale, up: _Scale) -> Markup:
     places = [(across.at(x), up.at(y)) for x, y in line.points]
-    path = Markup('<path class="line line-{}" d="M{}"/>').format(index, "L".join(f"{x} {y}" for x, y in places))
+    path = Markup('<path class="line line-{}" d="M{}"/>').format(style, "L".join(f"{x} {y}" for x, y in places))
     if len(places) > _MOST_DOTS:
         return path
-    dots = (Markup('<circle class="dot dot-{}" cx="{}" cy="{}" r="3"/>').format(index, x, y) for x, y in places)
+    dots = (Markup('<circle class="dot dot-{}" cx="{}" cy="{}" r="3"/>').format(style, x, y) for x, y in places)
     return path + Markup("").join(dots)
 
 

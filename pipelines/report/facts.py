@@ -101,10 +101,10 @@ def gather(project: Path, config: RunConfig, lineage: Mapping[str, str]) -> Fact
         generator=generator,
         generator_sha256=digest,
         evaluation=evaluation,
-        curves=_columns(project / paths.CURVES),
-        snapshots=_columns(project / paths.SNAPSHOTS),
+        curves=read_columns(project / paths.CURVES),
+        snapshots=read_columns(project / paths.SNAPSHOTS),
         classifier=_accuracies(project / paths.EXTRACTOR_REPORT),
-        pictures={path: _picture(project / path) for path in PICTURES if (project / path).exists()},
+        pictures={path: read_picture(project / path) for path in PICTURES if (project / path).exists()},
         lineage=lineage,
         versions={"python": platform.python_version()} | {name: _version(name) for name in REQUIREMENTS},
     )
@@ -118,8 +118,12 @@ def _accuracies(path: Path) -> Mapping[str, float]:
     return read_record(_ExtractorReport, path, "extractor").classifier
 
 
-def _columns(path: Path) -> Mapping[str, Points]:
-    """The columns of a log by name; cells that are empty or not finite are left out."""
+def read_columns(path: Path) -> Mapping[str, Points]:
+    """The columns of a training's log by name; cells that are empty or not finite are left out.
+
+    Raises:
+        UserError: missing or damaged.
+    """
     mend = "run the train stage again"
     try:
         text = path.read_text(encoding="utf-8")
@@ -139,8 +143,12 @@ def _columns(path: Path) -> Mapping[str, Points]:
     return {name: tuple(points) for name, points in found.items()}
 
 
-def _picture(path: Path) -> Picture:
-    """As it is, or, where it is large and still, with a loss that the eye does not see."""
+def read_picture(path: Path) -> Picture:
+    """A PNG or WebP file as it is, or, where it is large and still, with a loss that the eye does not see.
+
+    Raises:
+        UserError: damaged.
+    """
     content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "WEBP")) as opened:

@@ -4,19 +4,26 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pipelines.report import plainly, rounding
 from pipelines.report.meanings import COLOURS, FITTED, in_order, meaning, title
 
+_OURS = "pipelines.report"
 _PUNCTUATION = re.compile(r"([!#$()*./:@\[\\\]_`{|}~])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill in a template of this package; in those of HTML everything is escaped, in Markdown what the filters name."""
+def render(template: str, *, package: str = _OURS, **values: Any) -> str:
+    """Fill in a template; in those of HTML everything is escaped, in Markdown what the filters name.
+
+    Args:
+        template: its file's name.
+        package: that it belongs to; it may use the templates of this one.
+        values: by the names that the template has for them.
+    """
     environment = Environment(
-        loader=PackageLoader("pipelines.report"),
+        loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, _OURS))]),
         undefined=StrictUndefined,
         autoescape=lambda name: name is not None and name.endswith(".html"),
         trim_blocks=True,

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from ganlib.config import load_config
 from ganlib.datasets.packed.reading import open_packed
-from ganlib.evaluation.comparison import Comparison, compare
-from ganlib.evaluation.drawing import Draw, Notify, draw
+from ganlib.evaluation.comparison import Comparison
+from ganlib.evaluation.drawing import Notify
 from ganlib.events import Notice
-from ganlib.packaging import ImageGenerator, generator_sha256
+from ganlib.packaging import generator_sha256
 from pipelines import paths
-from pipelines.registry.gate import blaming_the_champion
 from pipelines.registry.register import logged_evaluation, register
 from pipelines.report.card import write_card
 from pipelines.report.facts import gather
 from pipelines.report.notes import note
 from pipelines.report.page import write_page
-from pipelines.stages.extraction import prepare_evaluation, project_reference
+from pipelines.stages.contest import contest
+from pipelines.stages.extraction import prepare_evaluation
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 from pipelines.tracking import runs
 from pipelines.tracking.lineage import origin
@@ -36,18 +36,9 @@ def _register(notify: Notify) -> None:
     data = open_packed(paths.PROCESSED)
     made = origin(config, data, generator_sha256(paths.GENERATOR))
 
-    def contest(champion: Path) -> Comparison:
-        """The challenger's features are those that the evaluate stage has kept."""
+    def meet(champion: Path) -> Comparison:
         notify("comparing with the champion")
-        reference = project_reference(config, data, device, notify=notify)
-
-        def drawn(folder: Path) -> Draw:
-            generator = ImageGenerator.load(folder, str(device))
-            return draw(generator, generator_sha256(folder), reference, config.evaluate)
-
-        challenger = drawn(paths.GENERATOR)
-        with blaming_the_champion():
-            return compare(challenger, drawn(champion), reference, config.register_, config.evaluate)
+        return contest(paths.GENERATOR, champion, config, data, device, notify=notify)
 
     notify("registering the generator")
     facts = gather(Path(), made.config, made.tags)
@@ -64,7 +55,7 @@ def _register(notify: Notify) -> None:
         write_card=card,
         evaluation=facts.evaluation,
         tags=made.tags,
-        contest=contest,
+        contest=meet,
         describe=lambda found, run_id: note(facts, found, run_id),
         say=say,
     )

@@ -200,6 +200,29 @@ def deliver_orphans(root: Path, store: Store) -> None:
         )
 
 
+@dataclass(frozen=True)
+class LeftOver:
+    """A journal in the spool: the store it was written for, None where it is damaged, and the lock of its process."""
+
+    folder: Path
+    store: str | None
+    lock: Path
+
+
+def left_over(root: Path) -> Iterator[LeftOver]:
+    """The journals in the spool, oldest first; nothing is written."""
+    for folder in sorted(path for path in root.glob("*-*") if path.is_dir()):
+        lock = folder.with_suffix(".lock")
+        try:
+            opening = next(_read(folder), None) if folder.suffix != _DAMAGED else ({}, 0)
+            if opening is not None:
+                yield LeftOver(folder, opening[0].get("store"), lock)
+        except FileNotFoundError:
+            continue  # delivered meanwhile, or of a process that died before its first entry
+        except ValueError:
+            yield LeftOver(folder, None, lock)
+
+
 def _set_aside(folder: Path, error: Exception) -> None:
     aside = folder.with_suffix(_DAMAGED)
     folder.rename(aside)

@@ -101,7 +101,7 @@ def connect() -> "MlflowClient":
         return MlflowClient(tracking_uri=uri)
     file = database_file(uri)
     with FileLock(paths.STORE_LOCK if file is None else file.with_name(paths.SCRATCH.name) / paths.STORE_LOCK.name):
-        _knock(uri)
+        knock(uri)
         line = None if file is None else mend_moved(file)
         if line is not None:
             _log.warning("tracking: %s", line)
@@ -130,8 +130,12 @@ def connect_to_read() -> "MlflowClient":
     )
 
 
-def _knock(uri: str) -> None:
-    """Fail within seconds where a database cannot be opened: MLflow itself would retry for an hour."""
+def knock(uri: str) -> None:
+    """Fail within seconds where a database cannot be opened: MLflow itself would retry for an hour.
+
+    Raises:
+        StoreError: it cannot.
+    """
     from sqlalchemy import NullPool, create_engine, inspect
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -186,6 +190,13 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except (MlflowException, StoreError, requests.RequestException) as error:
+        if "database schema" in str(error):
+            uri = redact(store_uri())
+            raise UserError(
+                f"{uri}: its tables are those of another version of MLflow; if that is an older one, make a copy, then "
+                f"run `mlflow db upgrade {uri}`, after which the older one cannot use it any more; if it is a newer "
+                "one, install that here"
+            ) from None
         told = "; ".join(part for part in (reason(error), _advice(error)) if part)
         raise UserError(f"{_shown_store()}: {told}") from None
 
@@ -278,7 +289,7 @@ def judged() -> Iterator[None]:
         elif _broken_contact(error) is not None:
             raise Unreachable(why) from None
         elif isinstance(error, MlflowException):
-            status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+            status = int(error.get_http_status_code())
         else:
             status = 500
         if status >= 500:

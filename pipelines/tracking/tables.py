@@ -23,7 +23,7 @@ def write_figures(evaluation: Evaluation, path: Path) -> None:
         for space, copying in evaluation.memorisation.items():
             sure = copying.share
             # An estimate below zero is chance; what is known is the interval.
-            between = (*(max(each, 0.0) for each in (sure.estimate, sure.low, sure.high)), sure.level)
+            between = (max(sure.estimate, 0.0), max(sure.low, 0.0), max(sure.high, 0.0), sure.level)
             writer.writerow((f"near copies by {space}, share", "", *between, "", copying.held_out))
             writer.writerow((f"near copies by {space}, p-value", copying.p_value, "", "", "", "", "", copying.held_out))
 

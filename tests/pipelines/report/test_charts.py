@@ -36,7 +36,7 @@ def test_a_straight_line_is_straight_and_rises() -> None:
 
 def test_two_lines_share_one_scale() -> None:
     chart = chart_of(Line("low", tuple((x, 1.0) for x in CLOCK)), Line("high", tuple((x, 2.0) for x in CLOCK)))
-    assert chart.keys == ("low", "high")
+    assert chart.keys == (("low", 0), ("high", 1))
     assert {y for _, y in places(chart, 0)} != {y for _, y in places(chart, 1)}
     assert (
         "low from 1.00 to 1.00; high from 2.00 to 2.00" in read_html(chart.svg).all("svg")[0].attributes["aria-label"]

@@ -10,28 +10,22 @@ from pipelines import paths
 from pipelines.report.facts import Facts
 from pipelines.report.page import write_page
 from tests import report_project
-from tests.browser import DESKTOP, PHONE, needs_browser, open_browser, open_page, scrolls_sideways
+from tests.browser import (
+    CONTRAST,
+    DESKTOP,
+    GROUND,
+    LOADED,
+    PHONE,
+    needs_browser,
+    open_browser,
+    open_page,
+    scrolls_sideways,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.browser, needs_browser]
-LOADED = "Array.from(document.images).every(image => image.complete && image.naturalWidth > 0)"
-# The least contrast of any text with the page's ground (WCAG 2.2, 1.4.3 asks for 4.5).
-CONTRAST = """() => {
-  const light = colour => {
-    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = light(getComputedStyle(document.body).backgroundColor);
-  const texts = Array.from(document.querySelectorAll('body *')).map(each => {
-    const style = getComputedStyle(each);
-    return light(each instanceof SVGTextElement ? style.fill : style.color);
-  });
-  return Math.min(...texts.map(text => (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05)));
-}"""
-GROUND = "getComputedStyle(document.body).backgroundColor"
 
 
 @pytest.fixture(scope="module")
