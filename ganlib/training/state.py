@@ -1,6 +1,7 @@
 """Everything that a training is, between two iterations."""
 
 import copy
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,10 @@ class Learner:
         """Gradients again."""
         for each in self.parameters:
             each.requires_grad_(True)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss [], scaled where that is needed."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def apply_schedules(
         self, options: OptimizerOptions, seen_images: int, total_images: int, rate_scale: float
@@ -130,6 +135,14 @@ class TrainState:
             setattr(self, name, values[name])
         self.sums = values["sums"].to(self.sums.device)
         self.best = Snapshot(**values["best"]) if values["best"] else None
+
+    def weights_digest(self) -> bytes:
+        """SHA-256 of the weights and buffers of all networks."""
+        digest = hashlib.sha256()
+        for network in (self.generator, self.critic, self.ema):
+            for tensor in network.state_dict().values():
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.digest()
 
     def add_figures(self, names: tuple[str, ...], figures: Tensor, weight: float) -> None:
         """Add one step's figures, [len(names)], to the sums."""

@@ -11,10 +11,11 @@ from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE
 from ganlib.training.ema import decay_at, update_ema
 from ganlib.training.inputs import Inputs, RealBatch
+from ganlib.training.objective import penalties_at
 from ganlib.training.randomness import generator_at
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
-from ganlib.training.step import critic_step, generator_step, penalties_at
+from ganlib.training.step import critic_step, generator_step
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
@@ -81,6 +82,24 @@ def test_critic_step_with_gradient_penalty_equals_the_formula() -> None:
     logits = twin(fake, inputs.real.labels) - twin(inputs.real.images, inputs.real.labels)
     (logits.mean() + 10.0 * (squared.sqrt() - 1).square().mean()).backward()
     gradients_agree(state.critic, twin)
+
+
+@pytest.mark.parametrize("penalty", ["r1", "gradient_penalty"])
+def test_penalties_in_fp16_are_those_of_fp32_at_the_first_loss_scale(penalty: str) -> None:
+    """The critic's head computes in full precision, and must be differentiated so: 65,536 is no half number."""
+    changes = {
+        "network.critic_norm": "none",
+        "loss.adversarial": "non_saturating",
+        f"loss.{penalty}.weight": 1.0,
+        "train.device": "auto",
+    }
+    found = []
+    for precision in ("fp32", "fp16"):
+        state, recipe, inputs = setup({**changes, "train.precision": precision})
+        found.append(critic_step(state, recipe, inputs, ALONE))
+    assert state.critic_learner.scaler.get_scale() == 2.0**16  # no step was skipped
+    assert float(found[0][1]) > 0
+    torch.testing.assert_close(found[1], found[0], rtol=5e-3, atol=1e-4)
 
 
 def test_accumulated_parts_are_the_whole_batch() -> None:
