@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganlib.augmentation import ProbabilityControl
 from ganlib.config import ImageSpec, OptimizerOptions, RunConfig, TrainOptions
+from ganlib.losses import undecided_logit
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.schedules import value_at
@@ -178,6 +179,7 @@ def initial_state(
         warm_start(generator, critic, starting_point, options.init_from, config.network, image)
         for frozen in frozen_parameters(critic, options.init_from.freeze_critic_layers):
             frozen.requires_grad_(False)
+    undecided = undecided_logit(config.loss.adversarial, label_smoothing=config.loss.label_smoothing)
     layout = MEMORY_FORMATS[options.memory_format]
     for network in (generator, critic):
         network.to(device).to(memory_format=layout)
@@ -192,7 +194,9 @@ def initial_state(
         ema=ema,
         generator_learner=_learner(generator, options.generator_optimizer, options, device),
         critic_learner=_learner(critic, options.critic_optimizer, options, device),
-        augmentation=ProbabilityControl(config.augmentation.critic, device, options.total_images),
+        augmentation=ProbabilityControl(
+            config.augmentation.critic, device, options.total_images, undecided_logit=undecided or 0.0
+        ),
         sums=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
         drops_out=any(isinstance(each, nn.Dropout | nn.Dropout2d) and each.p > 0 for each in critic.modules()),
     )

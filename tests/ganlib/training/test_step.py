@@ -156,6 +156,18 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     assert generator_losses[-1] < generator_losses[0]
 
 
+@pytest.mark.parametrize(("adversarial", "logit"), [("least_squares", 0.4), ("hinge", -0.1)])
+def test_adaptive_augmentation_counts_from_where_the_critic_is_undecided(adversarial: str, logit: float) -> None:
+    """Logits on the generated side of the boundary: nothing to augment against."""
+    control = {"kind": "adaptive", "target": 0.0, "full_range_images": 100, "every_images": 10}
+    pipe = {"policy": "ada", "control": control, **dict.fromkeys(("blit", "geometry", "colour", "noise", "cutout"), 1)}
+    state, _, _ = setup({"augmentation.critic": pipe, "loss.adversarial": adversarial})
+    for side, expected in ((logit, 0.0), (logit + 0.2, 0.1)):
+        state.augmentation.observe(torch.full((8,), side))
+        state.augmentation.adjust(0, 10, ALONE.total)
+        assert float(state.augmentation.probability) == pytest.approx(expected)
+
+
 def test_ema_is_the_closed_form_for_weights_and_buffers() -> None:
     average, current = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     with torch.no_grad():
