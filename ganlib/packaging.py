@@ -59,7 +59,9 @@ class ImageGenerator:
             seed: the same seed gives the same images.
             count: how many; classes take turns when the generator is conditional.
             labels: one class index an image instead of `count`; conditional generators only.
-            truncation: latents are scaled by this factor in (0, 1]: lower is more typical and less varied.
+            truncation: psi in (0, 1], by which the latents are scaled: lower is more typical and less varied. They
+                move towards their mean, 0, as StyleGAN's do (Karras et al. 2019, appendix B), and an image stays
+                itself at every psi; BigGAN draws values beyond a threshold anew instead (Brock et al. 2019).
             batch_size: images per forward pass; bounds memory.
 
         Raises:
