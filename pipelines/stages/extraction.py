@@ -2,6 +2,7 @@
 
 import torch
 
+from ganlib.arithmetic import allow_tf32
 from ganlib.config import EvaluateOptions, RunConfig
 from ganlib.datasets.packed.reading import PackedData
 from ganlib.errors import UserError
@@ -26,9 +27,7 @@ def prepare_evaluation(options: EvaluateOptions) -> torch.device:
                 f"evaluate.device={options.device}: found {torch.cuda.device_count()} CUDA devices; "
                 "set it to auto or cpu"
             )
-        # TF32, which cuDNN takes unless told otherwise, moves a path length by a sixth.
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        allow_tf32(False)  # it moves a path length by a sixth
         torch.backends.cudnn.deterministic = True
     return device
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+import ganlib.arithmetic
 import ganlib.augmentation
 import ganlib.datasets.packed.order
 import ganlib.datasets.packed.reading
@@ -61,6 +62,7 @@ MEASURE_BATCH_SIZE = 250
 COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measures
 # The code that a generator's bits depend on: the score picks the snapshot.
 BITS = (
+    ganlib.arithmetic,
     ganlib.augmentation,
     ganlib.datasets.packed.order,
     ganlib.datasets.packed.reading,
@@ -104,7 +106,7 @@ def train_generator(config: RunConfig) -> Afterwards | None:
     data = open_packed(paths.PROCESSED)
     check_data_fits(config, data.manifest.counts)
     device = prepare_device(config.train, local_rank())
-    with graceful_stop() as should_stop, join(device.type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
+    with graceful_stop() as should_stop, join(device, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
         check_shares(config.train, ranks.size)
         start = config.train.init_from
         state = initial_state(
