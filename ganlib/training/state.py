@@ -142,7 +142,7 @@ class TrainState:
         digest = hashlib.sha256()
         for network in (self.generator, self.critic, self.ema):
             for tensor in network.state_dict().values():
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
         return digest.digest()
 
     def add_figures(self, names: tuple[str, ...], figures: Tensor, weight: float) -> None:
