@@ -15,6 +15,7 @@ from ganlib.losses import (
     one_centered_penalty,
     zero_centered_penalty,
 )
+from ganlib.networks.convolution import without_weight_gradients
 from ganlib.schedules import value_at
 from ganlib.training.inputs import Inputs
 from ganlib.training.precision import autocast
@@ -124,14 +125,16 @@ class Objective:
             return images, judge(seen, labels)
 
     def _zero_centered(self, logits: Tensor, images: Tensor) -> Tensor:
-        return zero_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
+        with without_weight_gradients():
+            return zero_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
 
     def _one_centered(self, inputs: Inputs, fake: Tensor) -> Tensor:
         """The WGAN gradient penalty [] on images between real and generated ones."""
         assert inputs.mixing is not None
         between = interpolate(inputs.real.images, fake, inputs.mixing)
         images, logits = self._judge(between, inputs.real.labels, inputs.real_draws, penalised=True)
-        return one_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
+        with without_weight_gradients():
+            return one_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
 
     def _loss_scale(self) -> Tensor | float:
         """What fp16 gradients are multiplied by, read without waiting for the device."""
