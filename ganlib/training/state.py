@@ -14,6 +14,7 @@ from ganlib.config import ImageSpec, OptimizerOptions, RunConfig, TrainOptions
 from ganlib.losses import undecided_logit
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
+from ganlib.networks.spectral import SpectralNorms
 from ganlib.schedules import value_at
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
 from ganlib.training.precision import MEMORY_FORMATS, loss_scaler
@@ -36,7 +37,7 @@ class Snapshot:
 
 @dataclass
 class Learner:
-    """How one network learns: Adam, the scaler of its loss, and the parameters that are not kept frozen.
+    """How one network learns: Adam, the scaler of its loss, the parameters that are not kept frozen, spectral norms.
 
     `rate`, where there is one, is the learning rate as a [] float32 tensor on
     the device: a captured graph sees it change.
@@ -45,6 +46,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     parameters: list[nn.Parameter]
+    spectral_norms: SpectralNorms
     rate: Tensor | None = None
 
     def freeze(self) -> None:
@@ -208,4 +210,4 @@ def _learner(
     parameters = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(parameters, eps=optimizer_options.epsilon, fused=True, capturable=options.cuda_graph)
     rate = torch.zeros((), dtype=torch.float32, device=device) if options.cuda_graph else None
-    return Learner(optimizer, loss_scaler(options, device), parameters, rate)
+    return Learner(optimizer, loss_scaler(options, device), parameters, SpectralNorms(network), rate)

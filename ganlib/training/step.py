@@ -80,6 +80,7 @@ def _update(learner: Learner, options: OptimizerOptions, ranks: Ranks) -> Tensor
         clip_grads_with_norm_(learner.parameters, options.max_gradient_norm, norm)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
+    learner.spectral_norms.renew()
     return _unless_skipped(norm, learner)
 
 
