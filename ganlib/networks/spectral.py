@@ -73,7 +73,6 @@ class _SpectralNorm(nn.Module):
 
     _u: Tensor
     _v: Tensor
-    _sigma: Tensor
 
     def __init__(self, weight: Tensor, *, dim: int, epsilon: float) -> None:
         super().__init__()
@@ -84,12 +83,12 @@ class _SpectralNorm(nn.Module):
         v = matrix.new_empty(matrix.shape[1]).normal_()
         self.register_buffer("_u", self._unit(u))
         self.register_buffer("_v", self._unit(v))
-        self.register_buffer("_sigma", matrix.new_ones(()), persistent=False)
         with torch.no_grad():
             for _ in range(0 if matrix.is_meta else WARM_UP):  # without values there is nothing to find
                 self._u.copy_(self._unit(torch.mv(matrix, self._v)))
                 self._v.copy_(self._unit(torch.mv(matrix.T, self._u)))
-        self.estimate(matrix, weight)
+        self._sigma: Tensor | None = None  # no buffer: files need not hold what follows from the others
+        self._estimated_at = -1
 
     def forward(self, weight: Tensor) -> Tensor:
         """The normalised weight, of the same shape."""
@@ -103,15 +102,21 @@ class _SpectralNorm(nn.Module):
                 return self._divided(weight, u, v, sigma)
             if torch.compiler.is_compiling():
                 return weight / torch.vdot(self._u, torch.mv(self.matrix(weight), self._v))
-            if weight._version != self._estimated_at:  # loaded, or changed by hand
-                self.estimate(self.matrix(weight), weight)
-            return self._divided(weight, self._u, self._v, self._sigma)
+            sigma = self._sigma
+            if sigma is None or weight._version != self._estimated_at or not _alike(sigma, weight):
+                sigma = self.estimate(self.matrix(weight), weight)  # just made, loaded, moved or changed by hand
+            return self._divided(weight, self._u, self._v, sigma)
 
     @torch.no_grad()
-    def estimate(self, matrix: Tensor, weight: Tensor) -> None:
-        """The singular value that belongs to the vectors."""
-        self._sigma.copy_(torch.vdot(self._u, torch.mv(matrix, self._v)))
+    def estimate(self, matrix: Tensor, weight: Tensor) -> Tensor:
+        """Keep the singular value [] that belongs to the vectors, where a captured graph finds it; returns it."""
+        sigma = torch.vdot(self._u, torch.mv(matrix, self._v))
+        if self._sigma is None or not _alike(self._sigma, sigma):
+            self._sigma = sigma
+        else:
+            self._sigma.copy_(sigma)
         self._estimated_at = weight._version
+        return self._sigma
 
     def matrix(self, weight: Tensor) -> Tensor:
         """[outputs, all else]."""
@@ -126,6 +131,10 @@ class _SpectralNorm(nn.Module):
 
     def _unit(self, vector: Tensor) -> Tensor:
         return F.normalize(vector, dim=0, eps=self.epsilon)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device
 
 
 class _Divided(torch.autograd.Function):
