@@ -1,9 +1,14 @@
-"""How the device multiplies float32 numbers, and whether it picks the same kernels each time."""
+"""Which device computes, how it multiplies float32 numbers, and whether it picks the same kernels each time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+
+def device_named(name: str) -> torch.device:
+    """The device of a `device` parameter: `auto` is the GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def allow_tf32(allowed: bool) -> None:

@@ -156,8 +156,8 @@ def read_description(folder: Path) -> Description:
         )
 
 
-def load_critic(folder: Path) -> Critic:
-    """The critic that `ImageGenerator.save` was given, on the CPU.
+def load_critic(folder: Path, device: str = "cpu") -> Critic:
+    """The critic that `ImageGenerator.save` was given, on a device.
 
     Raises:
         UserError: none was saved, its file is missing, damaged or not the one that was saved.
@@ -175,7 +175,7 @@ def load_critic(folder: Path) -> Critic:
         with weightless():
             critic = build_critic(made.network, made.image)
     _load_weights(critic, folder, CRITIC_WEIGHTS)
-    return critic
+    return critic.to(device)
 
 
 def generator_sha256(folder: Path) -> str:

@@ -25,6 +25,7 @@ class ExtractorOptions(Options):
     batch_size: PositiveInt
     learning_rate: Annotated[float, Field(gt=0)]
     seed: Seed
+    device: DeviceName
     threads: PositiveInt
     weights_files: dict[PretrainedName, str]
     weights_sha256: dict[PretrainedName, Sha256Start]

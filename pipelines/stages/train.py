@@ -27,7 +27,7 @@ from ganlib.events import EventSink, Notice, ignore
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_real
 from ganlib.metrics.extractors import Extractor
-from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
+from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
@@ -217,12 +217,13 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
     )
     check_real(features, data.train.name)
     evenly = run.config.train.class_balanced and not run.config.network.conditional
-    real = FeatureStatistics.of(features.values, _even_weights(run) if evenly else None)
+    statistics = FeatureStatistics.of(features.values, _even_weights(run) if evenly else None)
+    real = FrechetReference(statistics, device=run.device)
 
     def score(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
         told = counted(pieces, len(images), f"{extractor.name} features of a snapshot", lambda text: sink(Notice(text)))
-        return frechet_distance(FeatureStatistics.of(extractor.extract_all(told).values), real)
+        return real.distance_to(extractor.extract_all(told).values)
 
     return Measure(_metric(run.config), score, _class_counts(data))
 
