@@ -189,7 +189,7 @@ def initial_state(
     for network in (generator, critic):
         synchronise_batch_norm(network, ranks)
         if options.compile:
-            network.compile()
+            network.compile(dynamic=False)  # batches have one size; kernels for any are slower
     return TrainState(
         generator=generator,
         critic=critic,
