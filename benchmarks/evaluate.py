@@ -197,7 +197,9 @@ def _write_networks(folder: Path, count: int) -> None:
         return data.train.take(chosen), labels[chosen]
 
     options = preset_extractor().model_copy(update={"total_images": TRAINING_IMAGES, "batch_size": BATCH_SIZE})
-    save_extractor(folder / "extractor", train_classifier(options, data.image, batches), data.image)
+    save_extractor(
+        folder / "extractor", train_classifier(options, data.image, batches, torch.device("cpu")), data.image
+    )
     torch.save(untrained_network(0).state_dict(), folder / "inception.pth")
 
 

@@ -59,7 +59,9 @@ class ImageGenerator:
             seed: the same seed gives the same images.
             count: how many; classes take turns when the generator is conditional.
             labels: one class index an image instead of `count`; conditional generators only.
-            truncation: latents are scaled by this factor in (0, 1]: lower is more typical and less varied.
+            truncation: psi in (0, 1], by which the latents are scaled: lower is more typical and less varied. They
+                move towards their mean, 0, as StyleGAN's do (Karras et al. 2019, appendix B), and an image stays
+                itself at every psi; BigGAN draws values beyond a threshold anew instead (Brock et al. 2019).
             batch_size: images per forward pass; bounds memory.
 
         Raises:
@@ -154,8 +156,8 @@ def read_description(folder: Path) -> Description:
         )
 
 
-def load_critic(folder: Path) -> Critic:
-    """The critic that `ImageGenerator.save` was given, on the CPU.
+def load_critic(folder: Path, device: str = "cpu") -> Critic:
+    """The critic that `ImageGenerator.save` was given, on a device.
 
     Raises:
         UserError: none was saved, its file is missing, damaged or not the one that was saved.
@@ -173,7 +175,7 @@ def load_critic(folder: Path) -> Critic:
         with weightless():
             critic = build_critic(made.network, made.image)
     _load_weights(critic, folder, CRITIC_WEIGHTS)
-    return critic
+    return critic.to(device)
 
 
 def generator_sha256(folder: Path) -> str:

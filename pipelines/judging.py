@@ -88,7 +88,7 @@ def judge_files(files: Sequence[Path], *, label: str | None) -> Session:
     device = prepare_evaluation(config.evaluate)  # as the stages do, so that their features are in the cache
     data = open_packed(paths.PROCESSED)
     generator = ImageGenerator.load(paths.GENERATOR, str(device))
-    critic = load_critic(paths.GENERATOR)
+    critic = load_critic(paths.GENERATOR, str(device))
     told = _told(label, generator.conditional, data.image)
     usable, troubles = _read(files, config)
     if not usable:

@@ -24,10 +24,11 @@ class Interrupted(Exception):
 
 
 class ToyFeed:
-    """Grey noise, brighter with the class; raises instead of a batch after `stop_after`."""
+    """Grey noise, brighter with the class, where the networks are; raises instead of a batch after `stop_after`."""
 
     def __init__(self, config: RunConfig, stop_after: int | None = None) -> None:
         self.config, self.stop_after = config, stop_after
+        self.device = torch.device("cuda" if config.train.device == "cuda" else "cpu")
 
     def at(self, seen_images: int) -> RealBatch:
         if self.stop_after is not None and seen_images >= self.stop_after:
@@ -35,8 +36,8 @@ class ToyFeed:
         draw = np.random.default_rng(seen_images)
         labels = draw.integers(0, 3, 8)
         images = draw.integers(0, 60, (8, 1, 16, 16)) + 70 * labels[:, None, None, None]
-        pixels = torch.from_numpy(images).float() / 127.5 - 1
-        return RealBatch(pixels, torch.from_numpy(labels) if self.config.network.conditional else None)
+        pixels = (torch.from_numpy(images).float() / 127.5 - 1).to(self.device)
+        return RealBatch(pixels, torch.from_numpy(labels).to(self.device) if self.config.network.conditional else None)
 
 
 def brightness(images: np.ndarray) -> float:

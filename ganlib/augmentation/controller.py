@@ -22,14 +22,19 @@ class ProbabilityControl:
 
     No augmentation: 0. DiffAugment: 1. Scheduled: a function of the images
     shown. Adaptive (Karras et al. 2020, ADA, section 3.1): moved by how
-    often the critic tells real images apart, r_t = mean sign of their
-    logits; `observe` collects it without waiting for the device.
+    often the critic tells real images apart, r_t = mean sign of how far
+    their logits lie above `undecided_logit` (0 in the paper, where the best
+    critic finds real and generated images equally likely); `observe`
+    collects it without waiting for the device.
     """
 
     probability: Tensor
 
-    def __init__(self, options: CriticAugmentation, device: torch.device, total_images: int) -> None:
+    def __init__(
+        self, options: CriticAugmentation, device: torch.device, total_images: int, *, undecided_logit: float = 0.0
+    ) -> None:
         self._total_images = total_images
+        self._undecided_logit = undecided_logit
         self._adaptive: AdaptiveControl | None = None
         self._schedule: Scheduled = 0.0
         match options:
@@ -56,7 +61,7 @@ class ProbabilityControl:
     def observe(self, real_logits: Tensor) -> None:
         """Take note of the critic's logits [N] on augmented real images; without effect unless adaptive."""
         if self._adaptive is not None:
-            self._sums[0] += real_logits.detach().sign().sum(dtype=torch.float32)
+            self._sums[0] += (real_logits.detach() - self._undecided_logit).sign().sum(dtype=torch.float32)
             self._sums[1] += real_logits.numel()
 
     def adjust(self, before: int, after: int, total: Callable[[Tensor], Tensor]) -> None:

@@ -42,8 +42,8 @@ class AdaptiveControl(Options):
     """The probability follows an overfitting heuristic (Karras et al. 2020, ADA, section 3.1).
 
     Every `every_images` it moves by `every_images / full_range_images` up or
-    down, so that the mean sign of the critic's logits on real images tends
-    to `target`. It starts at 0.
+    down, so that the mean sign of the critic's logits on real images, above
+    the logit at which it is undecided, tends to `target`. It starts at 0.
     """
 
     kind: Literal["adaptive"]

@@ -25,6 +25,7 @@ class ExtractorOptions(Options):
     batch_size: PositiveInt
     learning_rate: Annotated[float, Field(gt=0)]
     seed: Seed
+    device: DeviceName
     threads: PositiveInt
     weights_files: dict[PretrainedName, str]
     weights_sha256: dict[PretrainedName, Sha256Start]
@@ -34,7 +35,8 @@ class LatentOptions(Options):
     """What is learned of the latent space.
 
     Attributes:
-        truncations: psi of the curve of quality against diversity; none: it is not measured.
+        truncations: psi, by which the latents are scaled, of the curve of quality against diversity; none: it is not
+            measured.
         path_pairs: pairs of latents of the perceptual path length.
         path_step: of it, as a share of the arc; a smaller one drowns in the rounding of float32 images.
         kept_share: of images that rejection by the critic keeps; None: it is not measured.

@@ -1,7 +1,6 @@
 """What a classifier learns from generated images alone."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ganlib.config import EvaluateOptions, ExtractorOptions
@@ -45,8 +44,8 @@ def accuracy_score(drawn: Draw, reference: Reference, recipe: ExtractorOptions, 
         chosen = batch_indices(seed=seed, seen_images=seen_images, batch_size=recipe.batch_size, size=len(images))
         return images[chosen], labels[chosen]
 
-    classifier = train_classifier(recipe, reference.data.image, batch)
-    extractor = DomainExtractor(classifier, "", torch.device("cpu"))
+    device = reference.extractor.device
+    extractor = DomainExtractor(train_classifier(recipe, reference.data.image, batch, device), "", device)
     predicted = extractor.extract_all(reference.data.test.batches()).logits.argmax(dim=1).numpy()
     return share_interval(float((predicted == truth).mean()), len(truth), options.confidence)
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
+
 from ganlib.config import EvaluateOptions, GateFigure
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Draw, Reference
@@ -80,7 +82,7 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
     _note(findings, drawn.part(drawn.even_rows), real, ["diversity"], conditions, options)
     with findings.skipping(f"{extractor.name}/fid_infinity"):
         findings.metrics[f"{extractor.name}/fid_infinity"] = Figure(
-            value=_at_infinity(drawn, real, options),
+            value=_at_infinity(drawn, real, options, extractor.device),
             interval=None,
             conditions=conditions,
         )
@@ -151,11 +153,11 @@ def _note(
             )
 
 
-def _at_infinity(drawn: Draw, real: Sample, options: EvaluateOptions) -> float:
+def _at_infinity(drawn: Draw, real: Sample, options: EvaluateOptions, device: torch.device) -> float:
     dimensions = real.features.values.shape[1]
     found = extrapolate_frechet(
         drawn.sample.features.values,
-        FrechetReference.of(real.features.values),
+        FrechetReference.of(real.features.values, device=device),
         points=options.extrapolation_points,
         smallest=max(dimensions, drawn.count // 10),
         seed=options.seed,

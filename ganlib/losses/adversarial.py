@@ -78,3 +78,19 @@ def critic_loss_floor(name: AdversarialLoss, *, label_smoothing: float) -> float
             return None
         case _:
             assert_never(name)
+
+
+def undecided_logit(name: AdversarialLoss, *, label_smoothing: float) -> float | None:
+    """The best critic's logit where real and generated images are equally likely; None where it has no such place."""
+    s = label_smoothing
+    match name:
+        case "minimax" | "non_saturating":  # sigmoid(x) = (1 - s) / 2
+            return math.log((1 - s) / (1 + s))
+        case "least_squares":  # halfway between the targets
+            return (1 - s) / 2
+        case "hinge":
+            return 0.0
+        case "wasserstein" | "relativistic":
+            return None
+        case _:
+            assert_never(name)

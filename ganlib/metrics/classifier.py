@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganlib.arithmetic import exact_arithmetic
 from ganlib.config import ExtractorOptions, ImageSpec
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Progress, Scalars, ignore
@@ -51,34 +52,34 @@ def to_input(images: Images, device: torch.device) -> Tensor:
 
 
 def train_classifier(
-    options: ExtractorOptions, image: ImageSpec, batches: Batches, *, on_event: EventSink = ignore
+    options: ExtractorOptions, image: ImageSpec, batches: Batches, device: torch.device, *, on_event: EventSink = ignore
 ) -> Classifier:
-    """Train on batches(seen_images) with Adam and a cosine rate, without augmentation.
+    """Train on batches(seen_images) with Adam and a cosine rate, without augmentation; the classifier is on the CPU.
 
-    Deterministic on CPU for a given seed, thread count and sequence of batches.
+    Deterministic for a given device, seed, thread count and sequence of batches.
 
     Raises:
         UserError: the loss is not finite at the end.
     """
     torch.manual_seed(options.seed)
-    device = torch.device("cpu")
-    model = Classifier(image=image, width=options.width, feature_dim=options.feature_dim)
+    model = Classifier(image=image, width=options.width, feature_dim=options.feature_dim).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     started_s = time.monotonic()
     steps = -(-options.total_images // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        seen_images = step * options.batch_size
-        images, labels = batches(seen_images)
-        _, logits = model(to_input(images, device))
-        loss = F.cross_entropy(logits, torch.from_numpy(labels))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0:
-            on_event(Scalars(seen_images, {"loss/classifier": loss.item()}))
-        on_event(Progress(seen_images, options.total_images, seen_images / (time.monotonic() - started_s)))
+    with exact_arithmetic():
+        for step in range(steps):
+            seen_images = step * options.batch_size
+            images, labels = batches(seen_images)
+            _, logits = model(to_input(images, device))
+            loss = F.cross_entropy(logits, torch.from_numpy(labels).to(device))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            if step % 100 == 0:
+                on_event(Scalars(seen_images, {"loss/classifier": loss.item()}))
+            on_event(Progress(seen_images, options.total_images, seen_images / (time.monotonic() - started_s)))
     if not bool(torch.isfinite(loss)):
         raise UserError(f"extractor: the classifier's loss is {loss.item()}; lower extractor.learning_rate")
-    return model.eval().requires_grad_(False)
+    return model.cpu().eval().requires_grad_(False)

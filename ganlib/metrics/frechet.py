@@ -11,6 +11,7 @@ from ganlib.errors import UserError
 
 # Rows turned into float64 at a time: 16 MiB at 2,048 features.
 ROWS = 1024
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ class FrechetReference:
     eigenvalues of a D x D matrix, or of an N x N one where N is below D.
     """
 
-    def __init__(self, real: FeatureStatistics, root: NDArray[np.float64] | None = None) -> None:
+    def __init__(
+        self, real: FeatureStatistics, root: NDArray[np.float64] | None = None, *, device: torch.device = CPU
+    ) -> None:
+        """`device` finds the eigenvalues."""
         self.statistics = real
+        self.device = device
         self.root = covariance_root(real.covariance) if root is None else root
 
     @classmethod
-    def of(cls, features: torch.Tensor) -> "FrechetReference":
+    def of(cls, features: torch.Tensor, *, device: torch.device = CPU) -> "FrechetReference":
         """To features [M, D]; where M is below D, R is the centred features over √(M - 1) and costs nothing.
 
         Raises:
@@ -75,8 +80,8 @@ class FrechetReference:
         real = FeatureStatistics.of(features)
         count, dimensions = features.shape
         if count >= dimensions:
-            return cls(real)
-        return cls(real, (features.double().numpy() - real.mean).T / np.sqrt(count - 1))
+            return cls(real, device=device)
+        return cls(real, (features.double().numpy() - real.mean).T / np.sqrt(count - 1), device=device)
 
     def distance(self, generated: FeatureStatistics) -> float:
         """To the Gaussian with these statistics."""
@@ -102,8 +107,15 @@ class FrechetReference:
 
     def _distance(self, mean: NDArray[np.float64], trace: float, inner: NDArray[np.float64]) -> float:
         shift = mean - self.statistics.mean
-        overlap = np.sqrt(_without_rounding(np.linalg.eigvalsh(inner))).sum()
+        overlap = np.sqrt(_without_rounding(_eigenvalues(inner, self.device))).sum()
         return float(shift @ shift + trace + np.trace(self.statistics.covariance) - 2 * overlap)
+
+
+def _eigenvalues(symmetric: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
+    """[D], ascending."""
+    if device.type == "cpu":  # where NumPy's threads are not those of PyTorch, which are few
+        return np.linalg.eigvalsh(symmetric)
+    return torch.linalg.eigvalsh(torch.from_numpy(symmetric).to(device)).cpu().numpy()
 
 
 def covariance_root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,17 +1,13 @@
 """Pieces that several network families share."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils import parametrize
+
+from ganlib.networks.convolution import convolve
 
 LEAKY_SLOPE = 0.2
-SPECTRAL_EPSILON = 1e-12
-SPECTRAL_WARM_UP = 15
-LayerT = TypeVar("LayerT", bound=nn.Module)
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
@@ -24,68 +20,6 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
 def leaky_relu() -> nn.LeakyReLU:
     """Leaky ReLU with slope 0.2, in place: it must follow a layer that does not keep its output for backward."""
     return nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
-
-
-def spectral_norm(layer: LayerT, *, epsilon: float = SPECTRAL_EPSILON) -> LayerT:
-    """Divide the layer's weight by its largest singular value (Miyato et al. 2018, algorithm 1).
-
-    One power iteration an access while training; none in evaluation mode.
-    Initialise the weight before: its singular vectors are looked for here.
-    """
-    outputs_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    parametrize.register_parametrization(layer, "weight", _SpectralNorm(weight, dim=outputs_dim, epsilon=epsilon))
-    return layer
-
-
-class _SpectralNorm(nn.Module):
-    """Weight -> weight / largest singular value, in full precision under autocast too.
-
-    PyTorch's own computes in half precision there. Its singular vectors also
-    have to be of length 1 in evaluation mode, which the averaged ones of an
-    EMA are not.
-    """
-
-    _u: Tensor
-    _v: Tensor
-
-    def __init__(self, weight: Tensor, *, dim: int, epsilon: float) -> None:
-        super().__init__()
-        self.dim = dim
-        self.epsilon = epsilon
-        matrix = self._matrix(weight)
-        u = matrix.new_empty(matrix.shape[0]).normal_()
-        v = matrix.new_empty(matrix.shape[1]).normal_()
-        self.register_buffer("_u", self._unit(u))
-        self.register_buffer("_v", self._unit(v))
-        for _ in range(0 if matrix.is_meta else SPECTRAL_WARM_UP):  # without values there is nothing to find
-            self._iterate(matrix)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The normalised weight, of the same shape."""
-        with full_precision(weight):
-            matrix = self._matrix(weight)
-            if self.training:
-                self._iterate(matrix)
-                # Copies: a second pass before backward must not change what the first one kept.
-                u, v = self._u.clone(), self._v.clone()
-            else:
-                with torch.no_grad():
-                    v = self._unit(self._v)
-                    u = self._unit(torch.mv(matrix, v))
-            return weight / torch.vdot(u, torch.mv(matrix, v))
-
-    @torch.no_grad()
-    def _iterate(self, matrix: Tensor) -> None:
-        self._u.copy_(self._unit(torch.mv(matrix, self._v)))
-        self._v.copy_(self._unit(torch.mv(matrix.T, self._u)))
-
-    def _matrix(self, weight: Tensor) -> Tensor:
-        return weight.movedim(self.dim, 0).flatten(1)
-
-    def _unit(self, vector: Tensor) -> Tensor:
-        return F.normalize(vector, dim=0, eps=self.epsilon)
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -124,7 +58,7 @@ class Upsample(nn.Module):
         """[N, C, H, W] -> [N, C, 2H, 2W]."""
         channels = features.shape[1]
         kernel = self.kernel.expand(channels, -1, -1, -1)
-        return F.conv_transpose2d(features, kernel, stride=2, padding=1, groups=channels)
+        return convolve(features, kernel, stride=2, padding=1, groups=channels, transposed=True)
 
 
 class Downsample(nn.Module):
@@ -142,7 +76,7 @@ class Downsample(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H/2, W/2]."""
         channels = features.shape[1]
-        return F.conv2d(features, self.kernel.expand(channels, -1, -1, -1), stride=2, padding=1, groups=channels)
+        return convolve(features, self.kernel.expand(channels, -1, -1, -1), stride=2, padding=1, groups=channels)
 
 
 def _binomial_kernel() -> Tensor:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ganlib.config import BASE_SIZE, DcganOptions, ImageSpec
 from ganlib.networks.base import Critic, Family, Generator, assert_labels_match
-from ganlib.networks.blocks import ConditionalBatchNorm2d, full_precision, leaky_relu, spectral_norm
+from ganlib.networks.blocks import ConditionalBatchNorm2d, full_precision, leaky_relu
+from ganlib.networks.convolution import Conv2d
+from ganlib.networks.spectral import spectral_norm
 
 CriticNorm = Literal["spectral", "batch", "none"]
 
@@ -208,23 +210,23 @@ def _upsampler(before: int, after: int, upsampling: Literal["transposed", "resiz
             assert_never(upsampling)
 
 
-def _convolutions(channels: int, widths: list[int], per_halving: Literal[1, 2], *, bias: bool) -> Iterator[nn.Conv2d]:
+def _convolutions(channels: int, widths: list[int], per_halving: Literal[1, 2], *, bias: bool) -> Iterator[Conv2d]:
     """The critic's convolutions from the image inwards; the first one has a bias in any case."""
-    yield nn.Conv2d(channels, widths[0], 3, padding=1)
+    yield Conv2d(channels, widths[0], 3, padding=1)
     for wide, narrow in pairwise(widths):
         match per_halving:
             case 1:
-                yield nn.Conv2d(wide, narrow, 4, stride=2, padding=1, bias=bias)
+                yield Conv2d(wide, narrow, 4, stride=2, padding=1, bias=bias)
             case 2:
-                yield nn.Conv2d(wide, wide, 4, stride=2, padding=1, bias=bias)
-                yield nn.Conv2d(wide, narrow, 3, padding=1, bias=bias)
+                yield Conv2d(wide, wide, 4, stride=2, padding=1, bias=bias)
+                yield Conv2d(wide, narrow, 3, padding=1, bias=bias)
             case _:
                 assert_never(per_halving)
     if per_halving == 1:
-        yield nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=bias)
+        yield Conv2d(widths[-1], widths[-1], 3, padding=1, bias=bias)
 
 
-def _layer(convolution: nn.Conv2d, norm: CriticNorm, dropout: float) -> list[nn.Module]:
+def _layer(convolution: Conv2d, norm: CriticNorm, dropout: float) -> list[nn.Module]:
     """A convolution with its norm and activation."""
     dropped = [nn.Dropout2d(dropout)] if dropout > 0 else []
     match norm:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ganlib.config import BASE_SIZE, ImageSpec, R3ganOptions
 from ganlib.networks.base import Critic, Family, Generator, assert_labels_match
 from ganlib.networks.blocks import LEAKY_SLOPE, Downsample, Upsample, full_precision, leaky_relu
+from ganlib.networks.convolution import Conv2d
 
-LayerT = TypeVar("LayerT", nn.Conv2d, nn.Linear)
+LayerT = TypeVar("LayerT", Conv2d, nn.Linear)
 
 
 def r3gan(options: R3ganOptions, image: ImageSpec, num_classes: int) -> Family:
@@ -56,9 +57,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         inner = width * expansion
         gain = nn.init.calculate_gain("leaky_relu", LEAKY_SLOPE) * total_blocks**-0.25
-        self.expand = _initialised(nn.Conv2d(width, inner, 1), gain)
-        self.mix = _initialised(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group_width), gain)
-        self.reduce = _initialised(nn.Conv2d(inner, width, 1, bias=False), 0.0)
+        self.expand = _initialised(Conv2d(width, inner, 1), gain)
+        self.mix = _initialised(Conv2d(inner, inner, 3, padding=1, groups=inner // group_width), gain)
+        self.reduce = _initialised(Conv2d(inner, width, 1, bias=False), 0.0)
         self.activation = leaky_relu()
 
     def forward(self, features: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ class R3ganGenerator(Generator):
             # The cheaper order: change the width at the lower resolution.
             layers += [*_width_change(narrow, wide), Upsample(), *blocks(wide)]
         self.body = nn.Sequential(*layers)
-        self.output = _initialised(nn.Conv2d(widths[-1], channels, 1, bias=False))
+        self.output = _initialised(Conv2d(widths[-1], channels, 1, bias=False))
 
     def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """Latents [N, Z], labels [N] -> images [N, C, H, W], unbounded, nominally in [-1, 1]."""
@@ -145,7 +146,7 @@ class R3ganCritic(Critic):
             return _blocks(width, blocks_per_stage, group_width, expansion, len(widths))
 
         last = widths[0]
-        self.stem = _initialised(nn.Conv2d(channels, widths[-1], 1, bias=False))
+        self.stem = _initialised(Conv2d(channels, widths[-1], 1, bias=False))
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(reversed(widths)):
             layers += [*blocks(wide), Downsample(), *_width_change(wide, narrow)]
@@ -198,4 +199,4 @@ def _blocks(width: int, count: int, group_width: int, expansion: int, stages: in
 
 
 def _width_change(before: int, after: int) -> list[nn.Module]:
-    return [] if before == after else [_initialised(nn.Conv2d(before, after, 1, bias=False))]
+    return [] if before == after else [_initialised(Conv2d(before, after, 1, bias=False))]

@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 from ganlib.networks.attention import SelfAttention
 from ganlib.networks.base import Critic, assert_labels_match
-from ganlib.networks.blocks import full_precision, spectral_norm
+from ganlib.networks.blocks import full_precision
+from ganlib.networks.convolution import Conv2d
+from ganlib.networks.spectral import spectral_norm
 
-LayerT = TypeVar("LayerT", nn.Conv2d, nn.Linear, nn.Embedding)
+LayerT = TypeVar("LayerT", Conv2d, nn.Linear, nn.Embedding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +36,21 @@ class LayerStyle:
     residual_gain: float
     spectral_epsilon: float | None
 
-    def residual(self, before: int, after: int) -> nn.Conv2d:
+    def residual(self, before: int, after: int) -> Conv2d:
         """A 3 x 3 convolution inside a block."""
-        return self._finished(nn.Conv2d(before, after, 3, padding=1), self.residual_gain)
+        return self._finished(Conv2d(before, after, 3, padding=1), self.residual_gain)
 
-    def shortcut(self, before: int, after: int) -> nn.Conv2d:
+    def shortcut(self, before: int, after: int) -> Conv2d:
         """A 1 x 1 convolution beside a block."""
-        return self._finished(nn.Conv2d(before, after, 1))
+        return self._finished(Conv2d(before, after, 1))
 
-    def projection(self, before: int, after: int) -> nn.Conv2d:
+    def projection(self, before: int, after: int) -> Conv2d:
         """A 1 x 1 convolution without bias."""
-        return self._finished(nn.Conv2d(before, after, 1, bias=False))
+        return self._finished(Conv2d(before, after, 1, bias=False))
 
-    def output(self, before: int, channels: int) -> nn.Conv2d:
+    def output(self, before: int, channels: int) -> Conv2d:
         """The generator's last 3 x 3 convolution."""
-        return self._finished(nn.Conv2d(before, channels, 3, padding=1))
+        return self._finished(Conv2d(before, channels, 3, padding=1))
 
     def linear(self, before: int, after: int, *, bias: bool = True) -> nn.Linear:
         """A linear layer."""

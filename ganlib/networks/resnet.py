@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from ganlib.config import BASE_SIZE, ImageSpec, ResnetOptions
 from ganlib.networks.base import Family, Generator, assert_labels_match
-from ganlib.networks.blocks import SPECTRAL_EPSILON, ConditionalBatchNorm2d
+from ganlib.networks.blocks import ConditionalBatchNorm2d
 from ganlib.networks.residual import LayerStyle, ResidualCritic, UpBlock
+from ganlib.networks.spectral import SPECTRAL_EPSILON
 
 PLAIN = LayerStyle(initialise=nn.init.xavier_uniform_, residual_gain=math.sqrt(2), spectral_epsilon=None)
 SPECTRAL = LayerStyle(initialise=nn.init.xavier_uniform_, residual_gain=math.sqrt(2), spectral_epsilon=SPECTRAL_EPSILON)

@@ -1,15 +1,16 @@
 """Data parallelism by hand: each rank takes its part of the batch, gradients are averaged after backward.
 
 There is no wrapper around the networks, as a step freezes and unfreezes them and
-differentiates twice. Tensors on the CPU travel over gloo and those on a GPU over
-NCCL, in one process group; what only steers the loop (`any`, `wait`) goes over
-gloo, so that no GPU is waited for.
+differentiates twice. Gradients and statistics on a GPU travel over NCCL, in a group
+of its own that gives up early. Whatever steers the loop (`any`, `from_first`,
+`agree`, `wait`) goes over gloo between the CPUs: no GPU is waited for, the others
+may wait long for the first rank, and a rank that has died is noticed at once.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ganlib.errors import ProcessesFailed, UserError
+from ganlib.errors import ProcessesFailed, TrainingDiverged, TrainingInterrupted, UserError
 
+DEVICE_TIMEOUT_S = 300.0  # NCCL's kernels are launched by all ranks within an iteration, the first one may compile
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -30,11 +32,15 @@ class RankLost(ProcessesFailed):
 
 @dataclass(frozen=True)
 class Ranks:
-    """Who takes part: this process's number, how many there are, and its number on this machine."""
+    """Who takes part: this process's number, how many there are, and its number on this machine.
+
+    `devices` is the group over which tensors on a GPU travel; None where there are none.
+    """
 
     rank: int
     size: int
     local_rank: int
+    devices: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -63,7 +69,7 @@ class Ranks:
                 buckets.setdefault((parameter.grad.dtype, parameter.grad.device), []).append(parameter.grad)
         for gradients in buckets.values():
             flat = torch.cat([gradient.flatten() for gradient in gradients])
-            _sum_over_ranks(flat, "averaging gradients").div_(self.size)
+            self.sum_(flat, "averaging gradients").div_(self.size)
             parts = torch.split(flat, [gradient.numel() for gradient in gradients])
             torch._foreach_copy_(
                 gradients, [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]
@@ -75,7 +81,7 @@ class Ranks:
         Raises:
             RankLost: another rank has gone.
         """
-        return tensor if self.size == 1 else _sum_over_ranks(tensor.detach().clone(), "summing figures")
+        return tensor if self.size == 1 else self.sum_(tensor.detach().clone(), "summing figures")
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true on at least one rank; the same answer on all of them.
@@ -85,7 +91,31 @@ class Ranks:
         """
         if self.size == 1:
             return flag
-        return bool(_sum_over_ranks(torch.tensor(int(flag)), "agreeing on what to do"))
+        return bool(self.sum_(torch.tensor(int(flag)), "agreeing on what to do"))
+
+    def from_first(self, value: float) -> float:
+        """What the first rank has found, in all of them.
+
+        Raises:
+            RankLost: another rank has gone.
+        """
+        if self.size == 1:
+            return value
+        found = torch.tensor(value if self.is_first else 0.0, dtype=torch.float64)
+        return float(self.sum_(found, "hearing from the first rank"))
+
+    def agree(self, digest: bytes) -> bool:
+        """Whether all ranks have the same digest, of equal length.
+
+        Raises:
+            RankLost: another rank has gone.
+        """
+        if self.size == 1:
+            return True
+        every = torch.zeros(self.size, len(digest), dtype=torch.uint8)
+        every[self.rank] = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+        # The others' rows being zero, the sum gathers.
+        return bool((self.sum_(every, "comparing what each has") == every[self.rank]).all())
 
     def wait(self, what: str) -> None:
         """Wait until every rank is here; `what` says for what, should one be missing.
@@ -94,7 +124,17 @@ class Ranks:
             RankLost: another rank has gone.
         """
         if self.size > 1:
-            _sum_over_ranks(torch.zeros(()), f"waiting for {what}")
+            self.sum_(torch.zeros(()), f"waiting for {what}")
+
+    def sum_(self, tensor: Tensor, doing: str) -> Tensor:
+        """Replace a tensor by its sum over the ranks, two or more; returns it.
+
+        Raises:
+            RankLost: another rank has gone while `doing`.
+        """
+        with _noticing_loss(doing):
+            dist.all_reduce(tensor, group=self.devices if tensor.is_cuda else None)
+        return tensor
 
 
 ALONE = Ranks(0, 1, 0)
@@ -106,12 +146,12 @@ def local_rank() -> int:
 
 
 @contextlib.contextmanager
-def join(device_type: str, *, timeout_s: float) -> Iterator[Ranks]:
+def join(device: torch.device, *, timeout_s: float) -> Iterator[Ranks]:
     """Take part in what the environment describes (see RANK_VARIABLES), or be alone where it describes nothing.
 
     Args:
-        device_type: `cpu` or `cuda`; the caller has made its own GPU the current device.
-        timeout_s: how long a rank waits for another that is there but does not answer.
+        device: of this process.
+        timeout_s: how long a rank waits for another that is there but does something else.
 
     Raises:
         UserError: the environment describes half of it.
@@ -121,14 +161,18 @@ def join(device_type: str, *, timeout_s: float) -> Iterator[Ranks]:
     if ranks.size == 1:
         yield ranks
         return
-    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     with _noticing_loss("meeting the other ranks"):
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout_s))
+        if device.type == "cuda":
+            early = timedelta(seconds=DEVICE_TIMEOUT_S)
+            ranks = replace(ranks, devices=dist.new_group(backend="nccl", timeout=early, device_id=device))
     try:
         yield ranks
-    except BaseException:
-        # NCCL's orderly shutdown waits for work that the others may never finish.
-        if device_type == "cpu":
+    except BaseException as error:
+        # All stop together, or NCCL has work that the others may never do; an orderly shutdown would wait for it.
+        if ranks.devices is not None and not isinstance(error, TrainingInterrupted | TrainingDiverged):
+            ranks.devices.abort()
+        else:
             dist.destroy_process_group()
         raise
     dist.destroy_process_group()
@@ -226,7 +270,7 @@ class _NormOverRanks(torch.autograd.Function):
         every = own_mean.new_zeros(ranks.size, 2, len(own_mean))
         every[ranks.rank, 0], every[ranks.rank, 1] = own_mean, own_variance
         # The others' rows being zero, the sum gathers.
-        means, variances = _sum_over_ranks(every, "norming a batch").unbind(dim=1)
+        means, variances = ranks.sum_(every, "norming a batch").unbind(dim=1)
         mean = means.mean(dim=0)
         variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
         context.save_for_backward(features, weight, mean, torch.rsqrt(variance + epsilon))
@@ -243,7 +287,7 @@ class _NormOverRanks(torch.autograd.Function):
         own = torch.stack([pull.sum(dim=aside), (centred * pull).sum(dim=aside) * inverse_deviation])
         bias_gradient, weight_gradient = own.unbind()
         count = features.numel() // features.shape[1] * context.ranks.size
-        mean_pull, mean_along = (_sum_over_ranks(own.clone(), "differentiating a norm") / count).unbind()
+        mean_pull, mean_along = (context.ranks.sum_(own.clone(), "differentiating a norm") / count).unbind()
         scale = inverse_deviation if weight is None else inverse_deviation * weight
         # scale (pull - mean of pull - normalised x mean of (pull x normalised)), as a sum of three
         centred.mul_(_along_channels(-scale * mean_along * inverse_deviation, features))
@@ -268,12 +312,6 @@ def _all_but_channels(features: Tensor) -> list[int]:
 def _along_channels(values: Tensor, features: Tensor) -> Tensor:
     """[C] -> [1, C] or [1, C, 1, 1]."""
     return values.view(1, -1, *[1] * (features.dim() - 2))
-
-
-def _sum_over_ranks(tensor: Tensor, doing: str) -> Tensor:
-    with _noticing_loss(doing):
-        dist.all_reduce(tensor)
-    return tensor
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
 from ganlib.training.distributed import Ranks
 from ganlib.training.inputs import RealBatch
+from ganlib.training.precision import MEMORY_FORMATS
 from ganlib.training.recipe import Recipe
 
 RESIDENT_SHARE = 0.25  # of the free memory of the device, at most, for the whole split
@@ -28,6 +29,7 @@ class SplitFeed:
     def __init__(self, split: Split, recipe: Recipe, ranks: Ranks, device: torch.device) -> None:
         self._split, self._device = split, device
         self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
+        self._layout = MEMORY_FORMATS[recipe.options.memory_format]
         self._share = ranks.share(self._batch_size)
         self._labels = split.labels if recipe.conditional else None
         self._balanced = _balanced(split, self._seed) if recipe.options.class_balanced else None
@@ -47,7 +49,8 @@ class SplitFeed:
         labels = None
         if self._labels is not None:
             labels = torch.from_numpy(self._labels[chosen]).to(self._device, non_blocking=True)
-        return RealBatch(pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1), labels)
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
+        return RealBatch(images.div_(127.5).sub_(1), labels)
 
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
         seed, batch_size = self._seed, self._batch_size

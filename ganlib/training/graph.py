@@ -21,9 +21,10 @@ from torch import Tensor
 from ganlib.errors import UserError
 from ganlib.training.distributed import Ranks
 from ganlib.training.inputs import Inputs
+from ganlib.training.objective import Due, Penalties, penalties_at
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState
-from ganlib.training.step import Due, Penalties, critic_step, generator_step, penalties_at
+from ganlib.training.step import critic_step, generator_step
 
 WARM_UP_STEPS = 3  # libraries choose their kernels and Adam makes its state outside of the graph
 NO_PENALTIES = Penalties(0.0, 0.0, 0.0, Due(False, False, False))

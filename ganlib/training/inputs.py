@@ -48,6 +48,13 @@ class Inputs:
     fake_draws: Tensor | None
     mixing: Tensor | None
 
+    @property
+    def draws_of_both(self) -> Tensor | None:
+        """[2 N, K], for the real images and the generated ones behind them; None where nothing is augmented."""
+        if self.real_draws is None or self.fake_draws is None:
+            return None
+        return torch.cat([self.real_draws, self.fake_draws])
+
     def parts(self, count: int) -> Iterator["Inputs"]:
         """Equal parts, one after another."""
 

@@ -54,7 +54,7 @@ def _seed_dropout(purpose: str, state: TrainState, recipe: Recipe, ranks: Ranks)
 
 def take_mean_figures(state: TrainState, ranks: Ranks) -> torch.Tensor:
     """Mean FIGURES over all processes since the last log point, float64 on the CPU; the sums start anew."""
-    total = ranks.total(state.sums.clone()) / (state.summed_iterations * ranks.size)
+    total = ranks.total(state.sums.to("cpu", copy=True)) / (state.summed_iterations * ranks.size)
     state.sums.zero_()
     state.summed_iterations = 0
-    return total.cpu()
+    return total

@@ -23,6 +23,7 @@ from ganlib.training.state import FIGURES, Snapshot, TrainState
 
 GRID_ROWS, GRID_COLUMNS = 8, 10
 RENDER_BATCH_SIZE = 250
+ITERATIONS_BETWEEN_QUESTIONS = 8
 FIGURE_ALARMS = ("non_finite", "exploding_gradients", "critic_won")
 
 
@@ -84,7 +85,7 @@ def train(
         measure: picks the best snapshot.
         checkpoints: where the state is kept; `finish` is left to the caller, once its outputs are written.
         ranks: the processes that train together.
-        should_stop: asked after every iteration.
+        should_stop: asked after every iteration, or by several processes after every few.
         on_event: hears figures, pictures, alarms and progress; must not raise.
 
     Raises:
@@ -113,7 +114,7 @@ def train(
             _roll_back(state, diverged.alarm, session)
             steps.forget()  # the optimisers' state lies elsewhere now
             clock.restart(state.seen_images)
-        if ranks.any(should_stop()):
+        if _asked_to_stop(state, session, should_stop):
             _interrupt(state, session)
 
 
@@ -190,7 +191,7 @@ def _sample(state: TrainState, session: _Session) -> None:
         value = diversity(pictures, labels.numpy() if recipe.conditional else None)
         grid = image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
         session.on_event(Picture(state.seen_images, "samples", grid))
-    value = _from_first_rank(value, state, session.ranks)
+    value = session.ranks.from_first(value)
     _add_to_history(state, {"diversity": value})
     session.on_event(Scalars(state.seen_images, {"diversity": value}))
     alarms = diversity_alarms(value, state.peak_diversity, recipe.options.alarms, state.seen_images)
@@ -205,7 +206,7 @@ def _measure(state: TrainState, session: _Session) -> None:
     if session.ranks.is_first:
         labels = proportional_labels(options.measure_samples, session.measure.class_counts)
         score = session.measure.score(_draw(state, session.recipe, labels))
-    score = _from_first_rank(score, state, session.ranks)
+    score = session.ranks.from_first(score)
     _add_to_history(state, {metric: score})
     session.on_event(Scalars(state.seen_images, {metric: score}))
     if not math.isfinite(score):
@@ -216,6 +217,7 @@ def _measure(state: TrainState, session: _Session) -> None:
 
 
 def _save(state: TrainState, session: _Session, *, milestone: bool = True) -> None:
+    _check_ranks_are_equal(state, session)
     values = state.state_dict(session.ranks)
     if session.ranks.is_first:
         session.checkpoints.save(values, milestone=milestone)
@@ -266,6 +268,14 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
     session.on_event(Scalars(alarm.seen_images, {"rollbacks": float(rollbacks)}))
 
 
+def _asked_to_stop(state: TrainState, session: _Session, should_stop: Callable[[], bool]) -> bool:
+    """Whether one process was; several ask each other now and then only, for then the CPUs wait for each other."""
+    iteration = state.seen_images // session.recipe.options.images_per_iteration
+    if session.ranks.size > 1 and iteration % ITERATIONS_BETWEEN_QUESTIONS:
+        return False
+    return session.ranks.any(should_stop())
+
+
 def _interrupt(state: TrainState, session: _Session) -> None:
     if _sums_are_finite(state, session):
         _save(state, session, milestone=False)
@@ -274,7 +284,7 @@ def _interrupt(state: TrainState, session: _Session) -> None:
 
 def _sums_are_finite(state: TrainState, session: _Session) -> bool:
     """Whether nothing has gone wrong since the last log point."""
-    return math.isfinite(float(session.ranks.total(state.sums.sum())))
+    return not session.ranks.any(not math.isfinite(float(state.sums.sum())))
 
 
 def _check_ranks_agree(state: TrainState, session: _Session) -> None:
@@ -283,11 +293,23 @@ def _check_ranks_agree(state: TrainState, session: _Session) -> None:
     Raises:
         UserError: they are not, as they have not read the same checkpoint.
     """
-    mine = torch.tensor(float(state.seen_images), dtype=torch.float64, device=state.sums.device)
-    if float(session.ranks.total(mine)) != state.seen_images * session.ranks.size:
+    if not session.ranks.agree(state.seen_images.to_bytes(8)):
         raise UserError(
             f"{session.checkpoints.home}: the processes have read different checkpoints (one at {state.seen_images} "
             "images shown); see that all machines share the project's folder, and run it again"
+        )
+
+
+def _check_ranks_are_equal(state: TrainState, session: _Session) -> None:
+    """See that all processes have the same weights: they start equal and take the same steps.
+
+    Raises:
+        UserError: they have not; the checkpoint that was due is not written.
+    """
+    if session.ranks.size > 1 and not session.ranks.agree(state.weights_digest()):
+        raise UserError(
+            f"train.devices: the processes have different weights at {state.seen_images} images shown, expected equal "
+            "ones; use devices of one kind and the same software on all machines; the last checkpoint is kept"
         )
 
 
@@ -296,12 +318,6 @@ def _add_to_history(state: TrainState, figures: dict[str, float]) -> None:
     if not state.history or state.history[-1]["seen_images"] != state.seen_images:
         state.history.append({"seen_images": state.seen_images})
     state.history[-1].update(figures)
-
-
-def _from_first_rank(value: float, state: TrainState, ranks: Ranks) -> float:
-    """What the first process has found, in all processes."""
-    mine = torch.tensor(value if ranks.is_first else 0.0, dtype=torch.float64, device=state.sums.device)
-    return float(ranks.total(mine))
 
 
 def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:

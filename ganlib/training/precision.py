@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from ganlib.arithmetic import allow_tf32
 from ganlib.config import TrainOptions
 from ganlib.training.requirements import check_devices
 
@@ -29,13 +30,12 @@ def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = not options.deterministic
-        # PyTorch lets cuDNN use TF32 unless told otherwise, and cuBLAS not.
-        product = "tf32" if options.precision == "tf32" else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = product
-        torch.backends.cudnn.conv.fp32_precision = product  # type: ignore[attr-defined]
+        allow_tf32(options.precision == "tf32")
         # cuBLAS repeats its bits only with a fixed workspace; it reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(options.deterministic)
+    # Else deterministic mode fills every tensor that is about to be written: as many launches again, for nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     return device
 
 

@@ -1,6 +1,7 @@
 """Everything that a training is, between two iterations."""
 
 import copy
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from ganlib.augmentation import ProbabilityControl
 from ganlib.config import ImageSpec, OptimizerOptions, RunConfig, TrainOptions
+from ganlib.losses import undecided_logit
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
+from ganlib.networks.spectral import SpectralNorms
 from ganlib.schedules import value_at
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
 from ganlib.training.precision import MEMORY_FORMATS, loss_scaler
@@ -34,7 +37,7 @@ class Snapshot:
 
 @dataclass
 class Learner:
-    """How one network learns: Adam, the scaler of its loss, and the parameters that are not kept frozen.
+    """How one network learns: Adam, the scaler of its loss, the parameters that are not kept frozen, spectral norms.
 
     `rate`, where there is one, is the learning rate as a [] float32 tensor on
     the device: a captured graph sees it change.
@@ -43,6 +46,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     parameters: list[nn.Parameter]
+    spectral_norms: SpectralNorms
     rate: Tensor | None = None
 
     def freeze(self) -> None:
@@ -54,6 +58,10 @@ class Learner:
         """Gradients again."""
         for each in self.parameters:
             each.requires_grad_(True)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss [], scaled where that is needed."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def apply_schedules(
         self, options: OptimizerOptions, seen_images: int, total_images: int, rate_scale: float
@@ -131,6 +139,14 @@ class TrainState:
         self.sums = values["sums"].to(self.sums.device)
         self.best = Snapshot(**values["best"]) if values["best"] else None
 
+    def weights_digest(self) -> bytes:
+        """SHA-256 of the weights and buffers of all networks."""
+        digest = hashlib.sha256()
+        for network in (self.generator, self.critic, self.ema):
+            for tensor in network.state_dict().values():
+                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.digest()
+
     def add_figures(self, names: tuple[str, ...], figures: Tensor, weight: float) -> None:
         """Add one step's figures, [len(names)], to the sums."""
         first = FIGURES.index(names[0])
@@ -165,6 +181,7 @@ def initial_state(
         warm_start(generator, critic, starting_point, options.init_from, config.network, image)
         for frozen in frozen_parameters(critic, options.init_from.freeze_critic_layers):
             frozen.requires_grad_(False)
+    undecided = undecided_logit(config.loss.adversarial, label_smoothing=config.loss.label_smoothing)
     layout = MEMORY_FORMATS[options.memory_format]
     for network in (generator, critic):
         network.to(device).to(memory_format=layout)
@@ -172,14 +189,16 @@ def initial_state(
     for network in (generator, critic):
         synchronise_batch_norm(network, ranks)
         if options.compile:
-            network.compile()
+            network.compile(dynamic=False)  # batches have one size; kernels for any are slower
     return TrainState(
         generator=generator,
         critic=critic,
         ema=ema,
         generator_learner=_learner(generator, options.generator_optimizer, options, device),
         critic_learner=_learner(critic, options.critic_optimizer, options, device),
-        augmentation=ProbabilityControl(config.augmentation.critic, device, options.total_images),
+        augmentation=ProbabilityControl(
+            config.augmentation.critic, device, options.total_images, undecided_logit=undecided or 0.0
+        ),
         sums=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
         drops_out=any(isinstance(each, nn.Dropout | nn.Dropout2d) and each.p > 0 for each in critic.modules()),
     )
@@ -191,4 +210,4 @@ def _learner(
     parameters = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(parameters, eps=optimizer_options.epsilon, fused=True, capturable=options.cuda_graph)
     rate = torch.zeros((), dtype=torch.float32, device=device) if options.cuda_graph else None
-    return Learner(optimizer, loss_scaler(options, device), parameters, rate)
+    return Learner(optimizer, loss_scaler(options, device), parameters, SpectralNorms(network), rate)

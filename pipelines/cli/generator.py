@@ -18,7 +18,7 @@ def sample(
     count: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
     label: Annotated[str | None, typer.Option(help="A class name; default: classes take turns.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    truncation: Annotated[float, typer.Option(help="Above 0, at most 1; lower: more typical, less varied.")] = 1.0,
+    truncation: Annotated[float, typer.Option(help="Scales latents: in (0, 1]; lower: less varied.")] = 1.0,
     folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
 ) -> None:
     """Draw a grid of images from a trained generator."""

@@ -40,7 +40,9 @@ class SampleRequest(BaseModel):
     count: int | None = Field(None, ge=1, le=MAX_IMAGES, description="1 when neither count nor labels is given")
     labels: list[str] | None = Field(None, min_length=1, max_length=MAX_IMAGES)
     seed: int | None = Field(None, ge=0, lt=2**32, description="0 when not given")
-    truncation: float | None = Field(None, gt=0, le=1, description="1 when not given; lower is less varied")
+    truncation: float | None = Field(
+        None, gt=0, le=1, description="scales latents; 1 when not given; lower is less varied"
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -44,7 +44,7 @@ def _evaluate(notify: Notify) -> None:
     data = open_packed(paths.PROCESSED)
     reference = project_reference(config, data, device, notify=notify)
     drawn = draw(generator, sha256, reference, config.evaluate)
-    result = evaluate(drawn, reference, config.evaluate, critic=_critic(), recipe=config.extractor)
+    result = evaluate(drawn, reference, config.evaluate, critic=_critic(str(device)), recipe=config.extractor)
     made = _pictures(drawn, reference, result, config.evaluate)
     paths.PICTURES.mkdir(parents=True, exist_ok=True)
     for path, pixels in made.items():
@@ -57,9 +57,9 @@ def _evaluate(notify: Notify) -> None:
     _log(result, config, int(generator.provenance["seen_images"]))
 
 
-def _critic() -> Critic | None:
+def _critic(device: str) -> Critic | None:
     try:
-        return load_critic(paths.GENERATOR)
+        return load_critic(paths.GENERATOR, device)
     except UserError as error:
         say(f"evaluate: {error}")
         return None

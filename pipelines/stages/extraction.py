@@ -2,13 +2,13 @@
 
 import torch
 
+from ganlib.arithmetic import allow_tf32
 from ganlib.config import EvaluateOptions, RunConfig
 from ganlib.datasets.packed.reading import PackedData
-from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Notify, Reference, open_reference
 from ganlib.metrics.extractors import DomainExtractor, load_domain_extractor
 from pipelines import paths
-from pipelines.stages.looking import project_extractor
+from pipelines.stages.looking import chosen_device, project_extractor
 
 
 def prepare_evaluation(options: EvaluateOptions) -> torch.device:
@@ -18,17 +18,9 @@ def prepare_evaluation(options: EvaluateOptions) -> torch.device:
         UserError: there is no such device.
     """
     torch.set_num_threads(options.threads)
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    device = torch.device(name)
+    device = chosen_device("evaluate", options.device)
     if device.type == "cuda":
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise UserError(
-                f"evaluate.device={options.device}: found {torch.cuda.device_count()} CUDA devices; "
-                "set it to auto or cpu"
-            )
-        # TF32, which cuDNN takes unless told otherwise, moves a path length by a sixth.
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        allow_tf32(False)  # it moves a path length by a sixth
         torch.backends.cudnn.deterministic = True
     return device
 

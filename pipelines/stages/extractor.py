@@ -12,7 +12,7 @@ from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor
 from pipelines import paths
-from pipelines.stages.looking import project_extractor
+from pipelines.stages.looking import chosen_device, project_extractor
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 
 TEST_BATCH_SIZE = 256
@@ -24,6 +24,7 @@ def main() -> None:
     data = open_packed(paths.PROCESSED)
     check_data_fits(config, data.manifest.counts)
     torch.set_num_threads(config.extractor.threads)
+    device = chosen_device("extractor", config.extractor.device)
     with ProgressDisplay("extractor") as display:
         _check_extractors(config, display)
     if data.image.num_classes < 2:
@@ -33,10 +34,10 @@ def main() -> None:
         return
     with ProgressDisplay("extractor") as display:
         classifier = train_classifier(
-            config.extractor, data.image, lambda at: _batch(data, config, at), on_event=display
+            config.extractor, data.image, lambda at: _batch(data, config, at), device, on_event=display
         )
         display(Notice("accuracy"))
-        predicted = {split.name: _predicted(classifier, split) for split in (data.train, data.test)}
+        predicted = {split.name: _predicted(classifier, split, device) for split in (data.train, data.test)}
     accuracy = {
         f"{split.name}_accuracy": float((predicted[split.name] == split.labels).mean())
         for split in (data.train, data.test)
@@ -66,8 +67,8 @@ def _batch(data: PackedData, config: RunConfig, seen_images: int) -> tuple[Image
     return data.train.take(chosen), labels[chosen]
 
 
-def _predicted(classifier: Classifier, split: Split) -> NDArray[np.int64]:
-    extractor = DomainExtractor(classifier, "", torch.device("cpu"))
+def _predicted(classifier: Classifier, split: Split, device: torch.device) -> NDArray[np.int64]:
+    extractor = DomainExtractor(classifier, "", device)
     return extractor.extract_all(split.batches(TEST_BATCH_SIZE)).logits.argmax(dim=1).numpy()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+import ganlib.arithmetic
 import ganlib.augmentation
 import ganlib.datasets.packed.order
 import ganlib.datasets.packed.reading
@@ -27,7 +28,7 @@ from ganlib.events import EventSink, Notice, ignore
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_real
 from ganlib.metrics.extractors import Extractor
-from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
+from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
@@ -68,6 +69,7 @@ MEASURE_BATCH_SIZE = 250
 COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measures
 # The code that a generator's bits depend on: the score picks the snapshot.
 BITS = (
+    ganlib.arithmetic,
     ganlib.augmentation,
     ganlib.datasets.packed.order,
     ganlib.datasets.packed.reading,
@@ -111,7 +113,7 @@ def train_generator(config: RunConfig) -> Afterwards | None:
     data = open_packed(paths.PROCESSED)
     check_data_fits(config, data.manifest.counts)
     device = prepare_device(config.train, local_rank())
-    with graceful_stop() as should_stop, join(device.type, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
+    with graceful_stop() as should_stop, join(device, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
         check_shares(config.train, ranks.size)
         start = config.train.init_from
         state = initial_state(
@@ -234,12 +236,13 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
     )
     check_real(features, data.train.name)
     evenly = run.config.train.class_balanced and not run.config.network.conditional
-    real = FeatureStatistics.of(features.values, _even_weights(run) if evenly else None)
+    statistics = FeatureStatistics.of(features.values, _even_weights(run) if evenly else None)
+    real = FrechetReference(statistics, device=run.device)
 
     def score(images: Images) -> float:
         pieces = (images[at : at + MEASURE_BATCH_SIZE] for at in range(0, len(images), MEASURE_BATCH_SIZE))
         told = counted(pieces, len(images), f"{extractor.name} features of a snapshot", lambda text: sink(Notice(text)))
-        return frechet_distance(FeatureStatistics.of(extractor.extract_all(told).values), real)
+        return real.distance_to(extractor.extract_all(told).values)
 
     return Measure(_metric(run.config), score, _class_counts(data))
 

@@ -9,11 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+import ganlib.arithmetic
 import ganlib.metrics.classifier
 import ganlib.metrics.extractors as package
+from ganlib.arithmetic import exact_arithmetic
 from ganlib.config import ExtractorName
 from ganlib.metrics.classifier import Images, to_input
 from ganlib.source_digest import source_digest
+
+ARITHMETIC = "float32 deterministic"  # whatever the process has set for its training
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,10 @@ class Extractor(ABC):
     @property
     def identity(self) -> str:
         """Everything that the bits of the features depend on, but for the images."""
-        code = source_digest(package, ganlib.metrics.classifier)
+        code = source_digest(package, ganlib.metrics.classifier, ganlib.arithmetic)
         versions = {"torch": torch.__version__, **{package: version(package) for package in self.packages}}
-        return f"{self.name} {self.weights_sha256} alpha={self.alpha} {_machine(self.device)} {versions} {code}"
+        machine = f"{_machine(self.device)} {ARITHMETIC}"
+        return f"{self.name} {self.weights_sha256} alpha={self.alpha} {machine} {versions} {code}"
 
     @abstractmethod
     def look(self, images: Tensor) -> Features:
@@ -65,7 +70,7 @@ class Extractor(ABC):
     def extract(self, images: Images) -> Features:
         """uint8 [N, H, W, C] -> features on the CPU."""
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_arithmetic():
             for start in range(0, len(images), self.pass_images):
                 seen = self.look(to_input(images[start : start + self.pass_images], self.device))
                 parts.append(Features(seen.values.cpu(), seen.logits.cpu()))
@@ -79,7 +84,7 @@ class Extractor(ABC):
         Raises:
             UserError: the network takes whole levels only.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_arithmetic():
             parts = [
                 self.look(part.to(self.device, torch.float32)).values.cpu()
                 for part in torch.split(images, self.pass_images)

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ganlib.losses import critic_loss, critic_loss_floor, generator_loss, generator_needs_real_logits
+from ganlib.losses import (
+    critic_loss,
+    critic_loss_floor,
+    generator_loss,
+    generator_needs_real_logits,
+    undecided_logit,
+)
 
 SMOOTHED = (("minimax", 0.1), ("non_saturating", 0.25), ("least_squares", 0.1))
 CASES = (
@@ -118,3 +124,15 @@ def test_smoothing_moves_the_best_answer_on_real_images_only(name, smoothing):
     plain = critic_loss(name, real + best, fake, label_smoothing=0)
     assert abs(slope.item()) < 1e-12
     assert torch.equal(fake_slope, torch.autograd.grad(plain.sum(), fake)[0])
+
+
+@pytest.mark.parametrize(("name", "smoothing"), CASES)
+def test_undecided_is_the_best_logit_where_real_and_generated_images_are_alike(name, smoothing):
+    logits = torch.linspace(-3, 3, 6001, dtype=torch.float64)
+    losses = critic_loss(name, logits, logits, label_smoothing=smoothing)
+    best = logits[losses <= losses.min() + 1e-12]
+    undecided = undecided_logit(name, label_smoothing=smoothing)
+    if undecided is None:
+        assert len(best) == len(logits)  # every logit is as good
+    else:
+        assert undecided == pytest.approx(float(best.mean()), abs=1e-3)

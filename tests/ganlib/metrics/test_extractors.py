@@ -28,7 +28,9 @@ def batches(seen_images: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trained() -> Classifier:
-    return train_classifier(OPTIONS.model_copy(update={"total_images": 640, "batch_size": 16}), IMAGE, batches)
+    return train_classifier(
+        OPTIONS.model_copy(update={"total_images": 640, "batch_size": 16}), IMAGE, batches, torch.device("cpu")
+    )
 
 
 def test_the_classifier_learns_deterministically_and_survives_saving(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ganlib.networks.blocks import ConditionalBatchNorm2d, Downsample, Upsample, full_precision, spectral_norm
+from ganlib.networks.blocks import ConditionalBatchNorm2d, Downsample, Upsample, full_precision
 
 TAPS = np.array([1, 3, 3, 1]) / 8
 
@@ -73,49 +71,6 @@ def test_conditional_batch_norm_scales_and_shifts_by_class():
         for c in range(4):
             expected = (1 + table[c]) * (features[i, c] - mean[c]) / std[c] + table[4 + c]
             torch.testing.assert_close(found[i, c], expected)
-
-
-@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3), nn.Linear(5, 7), nn.Embedding(4, 9)])
-def test_spectral_norm_brings_the_largest_singular_value_to_one(layer):
-    normalised = spectral_norm(layer)
-    for _ in range(50):
-        weight = normalised.weight
-    largest = torch.linalg.svdvals(weight.detach().flatten(1)).max()
-    torch.testing.assert_close(largest, torch.tensor(1.0), rtol=1e-3, atol=0)
-
-
-@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(3, 8, 4), nn.Linear(5, 7)])
-def test_spectral_norm_trains_as_that_of_pytorch(layer):
-    """Bit for bit in full precision."""
-    twin = copy.deepcopy(layer)
-    torch.manual_seed(0)
-    ours = spectral_norm(layer)
-    torch.manual_seed(0)
-    theirs = nn.utils.parametrizations.spectral_norm(twin)
-    for _ in range(3):
-        assert torch.equal(ours.weight, theirs.weight)
-        for each in (ours, theirs):
-            each.weight.square().sum().backward()
-            with torch.no_grad():
-                original = each.parametrizations.weight.original
-                original -= 0.1 * original.grad
-    assert ours.state_dict().keys() == theirs.state_dict().keys()
-    assert all(torch.equal(ours.state_dict()[key], each) for key, each in theirs.state_dict().items())
-
-
-def test_spectral_norm_of_averaged_singular_vectors():
-    """An average of unit vectors is shorter; in evaluation mode that must not matter."""
-    torch.manual_seed(0)
-    layer = spectral_norm(nn.Linear(5, 7))
-    for _ in range(50):
-        layer(torch.zeros(1, 5))
-    layer.eval()
-    before = layer.weight
-    with torch.no_grad():
-        for buffer in layer.buffers():
-            buffer *= 0.8
-    torch.testing.assert_close(layer.weight, before)
-    assert torch.linalg.svdvals(layer.weight.detach()).max().item() == pytest.approx(1, rel=1e-4)
 
 
 def test_full_precision_suspends_autocast():

@@ -18,7 +18,7 @@ TIMEOUT_S = 120.0
 def whole_runs(folder: Path, names: tuple[str, ...]) -> None:
     """These presets from beginning to end, and once more in double precision."""
     torch.set_num_threads(1)
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         _write(folder, {name: digest(run(scaled(name), folder / name, ranks=ranks)) for name in names}, ranks)
         found = {name: double_run(name, folder / f"{name} double", ranks) for name in names}
         if ranks.is_first:
@@ -28,7 +28,7 @@ def whole_runs(folder: Path, names: tuple[str, ...]) -> None:
 def killed_runs(folder: Path, names: tuple[str, ...]) -> None:
     """These presets until their fourth iteration; then this process is killed."""
     torch.set_num_threads(1)
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         for name in names:
             config = scaled(name)
             try:
@@ -41,7 +41,7 @@ def killed_runs(folder: Path, names: tuple[str, ...]) -> None:
 def resumed_runs(folder: Path, names: tuple[str, ...]) -> None:
     """These presets from their checkpoints to the end."""
     torch.set_num_threads(1)
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         found = {name: digest(run(scaled(name), folder / name, ranks=ranks, resumed=True)) for name in names}
         _write(folder, found, ranks)
 

@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from ganlib.losses import critic_loss, generator_loss
 from ganlib.networks.dcgan import DcganCritic, DcganGenerator
+from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import Ranks, join, synchronise_batch_norm
+from ganlib.training.ingredients import Ingredients
 from ganlib.training.launch import inside_worker, launch
+from ganlib.training.loop import Measure, train
+from ganlib.training.recipe import Recipe
+from ganlib.training.state import initial_state
+from tests.scaled_presets import NoiseFeed, image_of, scaled
 
 BATCH = 12
 TIMEOUT_S = 60.0
@@ -24,13 +30,16 @@ MISTAKE = "train.nothing=1: found in a test, expected nothing; remove it"
 def numbers(folder: Path) -> None:
     """Write what this rank finds on its part of the batch, then make a user's mistake."""
     torch.set_num_threads(1)
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         found = {
             "total": ranks.total(torch.tensor([1.0, 10.0 * ranks.rank])),
             "any": torch.tensor([ranks.any(ranks.rank == 1), ranks.any(False)]),
+            "first": torch.tensor(ranks.from_first(ranks.rank + 0.1), dtype=torch.float64),
+            "agree": torch.tensor([ranks.agree(b"both"), ranks.agree(bytes([7, ranks.rank]))]),
             **{f"norm {name}": value for name, value in norm_figures(ranks).items()},
             **{f"gan {name}": value for name, value in gan_gradients(ranks).items()},
         }
+        (folder / f"drifted-{ranks.rank}").write_text(drifted(folder, ranks))
         ranks.wait("the end")
     torch.save(found, folder / f"{ranks.rank}.pt")
     raise UserError(MISTAKE)
@@ -101,9 +110,26 @@ def gan_gradients(ranks: Ranks) -> dict[str, Tensor]:
     return found | {f"generator {name}": each.grad for name, each in generator.named_parameters()}
 
 
+def drifted(folder: Path, ranks: Ranks) -> str:
+    """What is said at the first checkpoint, before any iteration, when the ranks do not start from equal weights."""
+    config = scaled("mnist-mlp")
+    image = image_of(config)
+    state = initial_state(config, image, torch.device("cpu"), ranks=ranks)
+    if ranks.rank == 1:
+        with torch.no_grad():
+            next(state.critic.parameters()).view(-1)[0] += 2**-10
+    store = CheckpointStore(folder / "drifted", Ingredients.of(config, image, torch.device("cpu"), {}), config.train)
+    measure = Measure("domain/fid", lambda _images: 0.0, (1,) * image.num_classes)
+    try:
+        train(state, Recipe.of(config, image), NoiseFeed(config, ranks), measure, store, ranks=ranks)
+    except UserError as error:
+        return str(error)
+    return "nothing"
+
+
 def greet(folder: Path) -> None:
     """Meet the others and write the sum of their numbers, from 1."""
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         (folder / f"greeting-{ranks.rank}").write_text(f"{ranks.size} {ranks.total(torch.tensor(ranks.rank + 1))}")
 
 
@@ -115,7 +141,7 @@ def train_for_ever(folder: Path) -> None:
         asked.append(number)
 
     signal.signal(signal.SIGTERM, note)
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         (folder / f"pid-{ranks.rank}").write_text(str(os.getpid()))
         while not ranks.any(bool(asked)):
             time.sleep(0.02)
@@ -127,7 +153,7 @@ def train_for_ever(folder: Path) -> None:
 
 def kill_rank_1(folder: Path) -> None:
     """Rank 1 dies without a word; the folder holds when."""
-    with join("cpu", timeout_s=TIMEOUT_S) as ranks:
+    with join(torch.device("cpu"), timeout_s=TIMEOUT_S) as ranks:
         if ranks.rank == 1:
             (folder / "died").write_text(str(time.time()))
             os.kill(os.getpid(), signal.SIGKILL)

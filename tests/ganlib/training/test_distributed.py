@@ -15,9 +15,13 @@ PARTS = [Ranks(rank, 2, rank).share(BATCH) for rank in range(2)]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> list[dict[str, Tensor]]:
     """What each of two real processes found."""
-    folder: Path = tmp_path_factory.mktemp("ranks")
     with pytest.raises(UserError, match=f"^{MISTAKE}$"):
         launch(numbers, folder, processes=2)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
@@ -34,7 +38,7 @@ def test_shares_are_equal_parts_in_the_order_of_ranks(size: int, each: int) -> N
 def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in RANK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    with join("cpu", timeout_s=1) as ranks:
+    with join(torch.device("cpu"), timeout_s=1) as ranks:
         assert ranks == ALONE
         assert ranks.is_first
         figure = torch.ones(2)
@@ -51,14 +55,22 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     for name in RANK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(UserError, match=r"^WORLD_SIZE: not set"), join("cpu", timeout_s=1):
+    with pytest.raises(UserError, match=r"^WORLD_SIZE: not set"), join(torch.device("cpu"), timeout_s=1):
         pass
 
 
-def test_total_and_any_are_the_same_on_all_ranks(found: list[dict[str, Tensor]]) -> None:
+def test_what_ranks_tell_each_other_is_the_same_on_all(found: list[dict[str, Tensor]]) -> None:
     for each in found:
         assert each["total"].tolist() == [2.0, 10.0]
         assert each["any"].tolist() == [True, False]
+        assert each["first"].item() == 0.1
+        assert each["agree"].tolist() == [True, False]
+
+
+def test_ranks_whose_weights_differ_write_no_checkpoint(found: list[dict[str, Tensor]], folder: Path) -> None:
+    expected = "train.devices: the processes have different weights at 0 images shown"
+    assert all((folder / f"drifted-{rank}").read_text().startswith(expected) for rank in range(len(found)))
+    assert not list((folder / "drifted").glob("*/[0-9]*"))
 
 
 def test_batch_norm_over_ranks_is_batch_norm_over_the_whole_batch(found: list[dict[str, Tensor]]) -> None:

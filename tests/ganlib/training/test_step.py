@@ -11,10 +11,11 @@ from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE
 from ganlib.training.ema import decay_at, update_ema
 from ganlib.training.inputs import Inputs, RealBatch
+from ganlib.training.objective import penalties_at
 from ganlib.training.randomness import generator_at
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
-from ganlib.training.step import critic_step, generator_step, penalties_at
+from ganlib.training.step import critic_step, generator_step
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
@@ -83,6 +84,24 @@ def test_critic_step_with_gradient_penalty_equals_the_formula() -> None:
     gradients_agree(state.critic, twin)
 
 
+@pytest.mark.parametrize("penalty", ["r1", "gradient_penalty"])
+def test_penalties_in_fp16_are_those_of_fp32_at_the_first_loss_scale(penalty: str) -> None:
+    """The critic's head computes in full precision, and must be differentiated so: 65,536 is no half number."""
+    changes = {
+        "network.critic_norm": "none",
+        "loss.adversarial": "non_saturating",
+        f"loss.{penalty}.weight": 1.0,
+        "train.device": "auto",
+    }
+    found = []
+    for precision in ("fp32", "fp16"):
+        state, recipe, inputs = setup({**changes, "train.precision": precision})
+        found.append(critic_step(state, recipe, inputs, ALONE))
+    assert state.critic_learner.scaler.get_scale() == 2.0**16  # no step was skipped
+    assert float(found[0][1]) > 0
+    torch.testing.assert_close(found[1], found[0], rtol=5e-3, atol=1e-4)
+
+
 def test_accumulated_parts_are_the_whole_batch() -> None:
     """For networks that do not couple the images of a batch; R3GAN is one."""
     changes = {"network": "r3gan", "loss.adversarial": "relativistic", "loss.r1.weight": 1.0}
@@ -135,6 +154,18 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     assert critic_losses[-1] < critic_losses[0]
     generator_losses = [float(generator_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert generator_losses[-1] < generator_losses[0]
+
+
+@pytest.mark.parametrize(("adversarial", "logit"), [("least_squares", 0.4), ("hinge", -0.1)])
+def test_adaptive_augmentation_counts_from_where_the_critic_is_undecided(adversarial: str, logit: float) -> None:
+    """Logits on the generated side of the boundary: nothing to augment against."""
+    control = {"kind": "adaptive", "target": 0.0, "full_range_images": 100, "every_images": 10}
+    pipe = {"policy": "ada", "control": control, **dict.fromkeys(("blit", "geometry", "colour", "noise", "cutout"), 1)}
+    state, _, _ = setup({"augmentation.critic": pipe, "loss.adversarial": adversarial})
+    for side, expected in ((logit, 0.0), (logit + 0.2, 0.1)):
+        state.augmentation.observe(torch.full((8,), side))
+        state.augmentation.adjust(0, 10, ALONE.total)
+        assert float(state.augmentation.probability) == pytest.approx(expected)
 
 
 def test_ema_is_the_closed_form_for_weights_and_buffers() -> None:

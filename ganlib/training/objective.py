@@ -1,0 +1,145 @@
+"""What the networks learn from, as the papers write it: the critic's loss with its penalties, the generator's loss."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganlib.config import PenaltyOptions
+from ganlib.losses import (
+    critic_loss,
+    generator_loss,
+    generator_needs_real_logits,
+    interpolate,
+    one_centered_penalty,
+    zero_centered_penalty,
+)
+from ganlib.networks.convolution import without_weight_gradients
+from ganlib.schedules import value_at
+from ganlib.training.inputs import Inputs
+from ganlib.training.precision import autocast
+from ganlib.training.recipe import Recipe
+from ganlib.training.state import TrainState
+
+
+class Due(NamedTuple):
+    """Which penalties a step computes."""
+
+    r1: bool
+    r2: bool
+    gradient_penalty: bool
+
+
+class Penalties(NamedTuple):
+    """What each penalty is multiplied by in this step, a number or a [] tensor, and whether it is computed at all."""
+
+    r1: float | Tensor
+    r2: float | Tensor
+    gradient_penalty: float | Tensor
+    due: Due
+
+
+class CriticTerms(NamedTuple):
+    """What the critic minimises the sum of, both [], and what it said of real and of generated images, [N]."""
+
+    adversarial: Tensor
+    penalty: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+
+
+def penalties_at(recipe: Recipe, seen_images: int) -> Penalties:
+    """The factors after `seen_images`: gamma / 2 for R1 and R2, times the steps that a lazy one stands for."""
+    loss, options = recipe.loss, recipe.options
+
+    def factor(penalty: PenaltyOptions) -> float:
+        due = seen_images // options.batch_size % penalty.every_steps == 0
+        return value_at(penalty.weight, seen_images, options.total_images) * penalty.every_steps if due else 0.0
+
+    r1, r2, gradient_penalty = factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty)
+    return Penalties(r1, r2, gradient_penalty, Due(r1 > 0, r2 > 0, gradient_penalty > 0))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The losses of a state's networks, on one part of a batch.
+
+    Forward passes run under autocast, every differentiation outside of it: inside, what the
+    networks compute in full precision would be differentiated in half precision.
+    """
+
+    state: TrainState
+    recipe: Recipe
+
+    def generate(self, inputs: Inputs) -> Tensor:
+        """Images [N, C, H, W] of the latents."""
+        with autocast(self.recipe.options, inputs.latents.device):
+            return self.state.generator(inputs.latents, inputs.real.labels)
+
+    def critic(self, inputs: Inputs, fake: Tensor, penalties: Penalties) -> CriticTerms:
+        """The critic's loss on the real images and on generated ones [N, C, H, W], which get no gradients."""
+        real, loss, due = inputs.real, self.recipe.loss, penalties.due
+        penalty = torch.zeros((), device=fake.device)
+        if due.r1 or due.r2 or self.state.critic.couples_samples:
+            # Batch statistics would mix both kinds; and a pass that is differentiated twice is the quicker the smaller.
+            real_images, real_logits = self._judge(real.images, real.labels, inputs.real_draws, penalised=due.r1)
+            fake_images, fake_logits = self._judge(fake, real.labels, inputs.fake_draws, penalised=due.r2)
+            if due.r1:
+                penalty = penalty + penalties.r1 * self._zero_centered(real_logits, real_images)
+            if due.r2:
+                penalty = penalty + penalties.r2 * self._zero_centered(fake_logits, fake_images)
+        else:
+            images = torch.cat([real.images, fake])
+            labels = None if real.labels is None else real.labels.repeat(2)
+            _, logits = self._judge(images, labels, inputs.draws_of_both)
+            real_logits, fake_logits = logits.chunk(2)
+        if due.gradient_penalty:
+            penalty = penalty + penalties.gradient_penalty * self._one_centered(inputs, fake)
+        each = critic_loss(loss.adversarial, real_logits, fake_logits, label_smoothing=loss.label_smoothing)
+        return CriticTerms(each.mean(), penalty, real_logits, fake_logits)
+
+    def generator(self, inputs: Inputs, fake: Tensor) -> Tensor:
+        """The generator's loss [] on its images [N, C, H, W]."""
+        real, name = inputs.real, self.recipe.loss.adversarial
+        real_logits = None
+        if generator_needs_real_logits(name):
+            with torch.no_grad():
+                _, real_logits = self._judge(real.images, real.labels, inputs.real_draws)
+        _, fake_logits = self._judge(fake, real.labels, inputs.fake_draws)
+        return generator_loss(name, real_logits, fake_logits).mean()
+
+    def _judge(
+        self, images: Tensor, labels: Tensor | None, draws: Tensor | None, *, penalised: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The images that logits can be differentiated by, where they are to be `penalised`, and their logits [N]."""
+        if penalised:
+            images = images.detach().requires_grad_()
+        with autocast(self.recipe.options, images.device):
+            seen = images
+            if self.recipe.augment is not None:
+                assert draws is not None
+                seen = self.recipe.augment(images, draws, self.state.augmentation.probability)
+            # A compiled critic cannot be differentiated twice; `forward` is never compiled.
+            judge = self.state.critic.forward if penalised else self.state.critic
+            return images, judge(seen, labels)
+
+    def _zero_centered(self, logits: Tensor, images: Tensor) -> Tensor:
+        with without_weight_gradients():
+            return zero_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
+
+    def _one_centered(self, inputs: Inputs, fake: Tensor) -> Tensor:
+        """The WGAN gradient penalty [] on images between real and generated ones."""
+        assert inputs.mixing is not None
+        between = interpolate(inputs.real.images, fake, inputs.mixing)
+        images, logits = self._judge(between, inputs.real.labels, inputs.real_draws, penalised=True)
+        with without_weight_gradients():
+            return one_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
+
+    def _loss_scale(self) -> Tensor | float:
+        """What fp16 gradients are multiplied by, read without waiting for the device."""
+        scaler = self.state.critic_learner.scaler
+        if not scaler.is_enabled():
+            return 1.0
+        scale: Tensor = scaler.scale(torch.ones((), device=self.state.sums.device))
+        return scale
