@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.registry.verdict import Registration
 from tests.pipeline_project import STAGES, Project, make_project, outcomes
+from tests.toy_project import processes_in, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -107,6 +109,14 @@ def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
     assert logged["data/files"] == 1797
     assert any(name.startswith("data/cases/") for name in logged)
     assert logged == {f"data/{name}": value for name, value in figures.items() if name.count("/images/") == 0}
+
+
+def test_whoever_shares_the_folder_can_go_on(project: Project) -> None:
+    """All that is the owner's to write is the group's as well; read-only copies in the cache are DVC's."""
+    for path in project.root.rglob("*"):
+        mode = path.lstat().st_mode
+        if mode & stat.S_IWUSR and not path.is_symlink() and ".git" not in path.parts:
+            assert mode & stat.S_IWGRP, path
 
 
 def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -> None:
@@ -227,6 +237,36 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
     assert decision.remeasured
     assert "was measured again" in decision.verdict.reason
     assert decision.verdict.table[0].champion is not None
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+def test_experiments_in_copies_register_in_the_projects_own_store(project: Project) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    (before,) = client.search_registered_models()
+    for command in (
+        ("--temp", "-S", "train.seed=3", "-n", "in-a-copy"),
+        ("--queue", "-S", "train.seed=4", "-n", "queued"),
+        ("--run-all",),
+    ):
+        done = project.run("dvc", "exp", "run", *command, timeout_s=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(lambda: not processes_in(project.root), timeout_s=60, what="DVC's worker ends")
+    versions = client.search_model_versions("name = 'digits'")
+    assert max(int(each.version) for each in versions) == int(before.latest_versions[0].version) + 2
+    newest = sorted(versions, key=lambda each: int(each.version))[-2:]
+    runs = [client.get_run(each.run_id) for each in newest]
+    assert [run.data.params["train.seed"] for run in runs] == ["3", "4"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run, version in zip(runs, newest, strict=True):
+        assert {file.path for file in client.list_artifacts(run.info.run_id, "report")} >= {"report/report.html"}
+        assert Path(client.download_artifacts(run.info.run_id, "report/registration.json")).is_file()
+        assert version.tags["generator_sha256"] == run.data.tags["generator_sha256"]
+    assert not list((project.root / paths.SPOOL).iterdir())
+    listed = project.run("dvc", "exp", "list", "--name-only").stdout
+    assert {"in-a-copy", "queued"} <= set(listed.split())
 
 
 def test_two_processes_train_one_generator_and_a_dead_one_ends_the_run(project: Project) -> None:
