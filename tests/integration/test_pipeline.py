@@ -243,20 +243,25 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
 @pytest.mark.timeout(900)
 def test_experiments_in_copies_register_in_the_projects_own_store(project: Project) -> None:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
-    (before,) = client.search_registered_models()
+
+    def versions() -> list[ModelVersion]:
+        return sorted(client.search_model_versions("name = 'digits'"), key=lambda each: int(each.version))
+
+    before = len(versions())
     for command in (
-        ("--temp", "-S", "train.seed=3", "-n", "in-a-copy"),
-        ("--queue", "-S", "train.seed=4", "-n", "queued"),
-        ("--run-all",),
+        ("exp", "run", "--temp", "-S", "train.seed=3", "-n", "in-a-copy"),
+        ("exp", "run", "--queue", "-S", "train.seed=4", "-n", "queued"),
+        ("queue", "start"),
     ):
-        done = project.run("dvc", "exp", "run", *command, timeout_s=600)
+        done = project.run("dvc", *command, timeout_s=600)
         assert done.returncode == 0, done.stdout + done.stderr
-    wait_until(lambda: not processes_in(project.root), timeout_s=60, what="DVC's worker ends")
-    versions = client.search_model_versions("name = 'digits'")
-    assert max(int(each.version) for each in versions) == int(before.latest_versions[0].version) + 2
-    newest = sorted(versions, key=lambda each: int(each.version))[-2:]
+    wait_until(lambda: len(versions()) == before + 2, timeout_s=600, what="the queued experiment registers")
+    project.run("dvc", "queue", "stop")
+    wait_until(lambda: not processes_in(project.root), timeout_s=300, what="DVC's worker ends")
+    newest = versions()[-2:]
     runs = [client.get_run(each.run_id) for each in newest]
     assert [run.data.params["train.seed"] for run in runs] == ["3", "4"]
     assert {run.info.status for run in runs} == {"FINISHED"}
