@@ -49,6 +49,7 @@ def scaled(name: str, *, total_iterations: int = ITERATIONS) -> RunConfig:
     total = iteration * total_iterations
     options |= {
         "device": "cpu",
+        "precision": "fp32" if options["precision"] == "tf32" else options["precision"],  # CPUs have none
         "devices": 1,
         "threads": 1,
         "deterministic": True,

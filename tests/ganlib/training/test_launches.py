@@ -1,0 +1,106 @@
+"""What an iteration asks of a GPU, told without one: how many operations, and on which device."""
+
+import copy
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ganlib.config import RunConfig
+from ganlib.networks import build_generator
+from ganlib.training.distributed import ALONE
+from ganlib.training.graph import NO_PENALTIES
+from ganlib.training.inputs import Inputs, RealBatch
+from ganlib.training.iteration import iterate
+from ganlib.training.objective import Objective
+from ganlib.training.recipe import Recipe
+from ganlib.training.state import initial_state
+from tests.scaled_presets import BATCH_SIZE, PRESETS, NoiseFeed, image_of, scaled
+
+# Operations an iteration, views not counted: each is a kernel or more. Widths do not change them, depths do.
+MOST_OPERATIONS = {
+    "cifar10-biggan": 3400,
+    "cifar10-dcgan": 350,
+    "cifar10-r3gan": 2450,
+    "cifar10-sngan": 1900,
+    "digits": 300,
+    "mnist-mlp": 140,
+    "photos-256": 2060,
+}
+# Each makes the host wait for the device, or copies from the host's pages.
+WAITING = ("_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "unique")
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is launched, by name, and notes what has tensors on two devices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+        self.between_devices: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        self.names[name] += not func.is_view
+        tensors = [each for each in tree_leaves((args, kwargs, results)) if isinstance(each, torch.Tensor)]
+        if len({each.device.type for each in tensors if each.dim() > 0}) > 1:
+            self.between_devices.add(name)
+        return results
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_an_iteration_launches_few_operations_and_waits_for_none(name: str) -> None:
+    config = scaled(name)
+    state = initial_state(config, image_of(config), torch.device("cpu"))
+    recipe, feed = Recipe.of(config, image_of(config)), Ready(config)
+    iterate(state, recipe, feed, ALONE)  # Adam makes its state
+    with Operations() as operations:
+        iterate(state, recipe, feed, ALONE)
+    found = sum(operations.names.values())
+    assert 0.9 * MOST_OPERATIONS[name] < found <= MOST_OPERATIONS[name], operations.names.most_common(12)
+    assert not [each for each in operations.names if each.startswith(WAITING)]
+
+
+class Ready:
+    """Batches that lie on the device already."""
+
+    def __init__(self, config: RunConfig) -> None:
+        feed, options = NoiseFeed(config), config.train
+        moments = range(0, 2 * options.images_per_iteration, options.batch_size)
+        self.batches = {seen_images: feed.at(seen_images) for seen_images in moments}
+
+    def at(self, seen_images: int) -> RealBatch:
+        return self.batches[seen_images]
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")  # for autocast
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_of_a_forward_pass_lies_on_the_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By shapes alone: a constant left on the CPU would fail, or be copied at every step."""
+    config, image, device = scaled(name), image_of(scaled(name)), torch.device("cuda")
+    # Neither of these can do with shapes alone.
+    monkeypatch.setattr(nn.Module, "to", lambda self, *_args, **_kwargs: self)
+    monkeypatch.setattr(copy, "deepcopy", lambda _generator: build_generator(config.network, image))
+    with FakeTensorMode(), device, torch.no_grad():
+        state, recipe = initial_state(config, image, device), Recipe.of(config, image)
+        objective, shape = Objective(state, recipe), (BATCH_SIZE, image.channels, image.size, image.size)
+        draws = None if recipe.augment is None else torch.rand(BATCH_SIZE, recipe.augment.draw_dim)
+        labels = torch.zeros(BATCH_SIZE, dtype=torch.int64) if image.classes else None
+        latents = torch.randn(BATCH_SIZE, state.generator.latent_dim)
+        inputs = Inputs(RealBatch(torch.randn(shape), labels), latents, draws, draws, None)
+        for _ in range(2):  # augmentations place their constants at their first call
+            with Operations() as operations:
+                fake = objective.generate(inputs)
+                terms = objective.critic(inputs, fake.detach(), NO_PENALTIES)
+                loss = objective.generator(inputs, fake)
+    assert fake.shape == shape
+    assert fake.dtype == torch.float32
+    assert all(each.device == fake.device for each in (*terms, loss))
+    assert fake.is_cuda
+    assert not operations.between_devices
