@@ -203,8 +203,10 @@ def _heed_people(verdict: Verdict, ledger: Ledger, version: "ModelVersion") -> V
     taken = ledger.taken_by_person(number, version.tags[GENERATOR_SHA256])
     if taken is None or not verdict.promoted:
         return verdict
-    how = "Rolled back" if taken.action == "rollback" else "Replaced as champion"
-    told = f"{how} by {taken.who} at {taken.when} ({taken.why}); {_by_hand(number)}. {verdict.reason}"
+    how = "rolled back" if taken.action == "rollback" else "replaced as champion"
+    figures = verdict.reason.removeprefix("Promoted: ")
+    taken_by = f"{how} by {taken.who} at {taken.when} ({taken.why})"
+    told = f"Not promoted: {taken_by}; {_by_hand(number)}. By its figures: {figures}"
     return verdict.model_copy(update={"promoted": False, "reason": told})
 
 

@@ -1,5 +1,6 @@
 """What MLflow says of a run and of its version, in Markdown: the verdict, the samples, the figures, the commands."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
@@ -9,7 +10,6 @@ from pipelines.report.facts import Facts
 from pipelines.report.meanings import in_order, title
 from pipelines.report.page import commands, verdict_row
 from pipelines.report.plainly import told
-from pipelines.report.rendering import markdown_text
 
 # Of the figures, those that stand in the note; all are in the report.
 _SHOWN = ("fid", "coverage", "precision", "recall", "label_fidelity")
@@ -21,16 +21,16 @@ def note(facts: Facts, registration: Registration, run_id: str) -> str:
 
 
 def _lines(facts: Facts, registration: Registration, run_id: str) -> Iterator[str]:
-    yield f"**{markdown_text(registration.verdict.reason)}**"
+    yield f"**{_plain(registration.verdict.reason)}**"
     yield ""
     for alarm in facts.evaluation.alarms:
-        yield f"Alarm: {markdown_text(alarm)}."
+        yield f"Alarm: {_plain(alarm)}."
         yield ""
     samples = _address(run_id, f"{paths.EVALUATION_ARTIFACTS}/{paths.PICTURES.name}/{paths.SAMPLES.name}")
     report = _address(run_id, f"{paths.REPORT_ARTIFACTS}/{paths.REPORT.name}")
     yield f"![samples]({samples})"
     yield ""
-    yield f"Version {registration.version} of {markdown_text(registration.model_name)}. [The whole report]({report})"
+    yield f"Version {registration.version} of {_plain(registration.model_name)}. [The whole report]({report})"
     yield ""
     yield "| | this version |"
     yield "| --- | --- |"
@@ -38,11 +38,13 @@ def _lines(facts: Facts, registration: Registration, run_id: str) -> Iterator[st
         if name.rpartition("/")[2] in _SHOWN:
             yield f"| {title(name)} | {told(facts.evaluation.metrics[name])} |"
     yield ""
-    yield "| the gate looked at | this version | champion | difference | limit | |"
+    yield "What the gate looked at:"
+    yield ""
+    yield "| | this version | champion | difference | limit | |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for row in map(verdict_row, registration.verdict.table):
         cells = (row.title, row.challenger, row.champion, row.difference, row.limit, f"{row.mark}: {row.note}")
-        yield f"| {' | '.join(map(markdown_text, cells))} |"
+        yield f"| {' | '.join(map(_plain, cells))} |"
     yield ""
     yield "Values are as papers report them; differences and their intervals are free of the bias of few images."
     yield ""
@@ -50,6 +52,11 @@ def _lines(facts: Facts, registration: Registration, run_id: str) -> Iterator[st
     for what, command in commands(facts, registration):
         yield f"{command}  # {what}"
     yield "```"
+
+
+def _plain(text: str) -> str:
+    """As text: MLflow's Markdown knows few escapes by backslash, but entities."""
+    return re.sub(r"[&<>*_`#|\[\]\\]", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def _address(run_id: str, artifact: str) -> str:

@@ -22,6 +22,7 @@ _KIND = "mlflow.experimentKind"
 _PRIMARY = "mlflow.experiment.primaryMetric.name"
 _GREATER_IS_BETTER = "mlflow.experiment.primaryMetric.greaterIsBetter"
 _SHARED_VIEW = f"mlflow.sharedViewState.{VIEW}"
+_LAST_STEP = 10**12  # the pages go back to the last one that there is
 _DEFLATE = "deflate;"
 _VIEW_NAME = "Which run is best"
 
@@ -148,4 +149,4 @@ def _line(keys: list[str]) -> dict[str, Any]:
 
 
 def _images(key: str) -> dict[str, Any]:
-    return {"type": "IMAGE", "imageKeys": [key], "step": 0, "showRunParams": False}
+    return {"type": "IMAGE", "imageKeys": [key], "step": _LAST_STEP, "showRunParams": False}

@@ -32,7 +32,7 @@ def evaluated(evaluation: Evaluation, gate_metric: str) -> dict[str, float]:
     `eval/domain/fid` is the value as papers report it. Of the gate's metric there are also `…_estimate`,
     free of the bias of few images, and the interval about it, `…_estimate_low` and `…_estimate_high`.
     """
-    return {key: float(f"{value:.5g}") for key, value in _evaluated(evaluation, gate_metric)}
+    return {key: _rounded(value) for key, value in _evaluated(evaluation, gate_metric)}
 
 
 def _evaluated(evaluation: Evaluation, gate_metric: str) -> Iterator[tuple[str, float]]:
@@ -49,6 +49,10 @@ def _evaluated(evaluation: Evaluation, gate_metric: str) -> Iterator[tuple[str, 
 
 
 def trained(values: Mapping[str, float]) -> dict[str, float]:
-    """The figures of a training that MLflow shows, under their names there; all others are in `curves.csv`."""
+    """The figures of a training that MLflow shows, with five digits; `curves.csv` has all of them."""
     names = {name: _TRAINED.get(name, f"{TRAINED}/{name}" if name.endswith("/fid") else None) for name in values}
-    return {shown: values[name] for name, shown in names.items() if shown is not None}
+    return {shown: _rounded(values[name]) for name, shown in names.items() if shown is not None}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -18,14 +18,17 @@ def write_figures(evaluation: Evaluation, path: Path) -> None:
         writer.writerow(("figure", "as papers report it", *interval, "generated images", "real images"))
         for name, figure in evaluation.metrics.items():
             sure, on = figure.interval, figure.conditions
-            between = ("", "", "", "") if sure is None else (sure.estimate, sure.low, sure.high, sure.level)
-            writer.writerow((name, figure.value, *between, on.generated_count, on.reference_count))
+            between = () if sure is None else (sure.estimate, sure.low, sure.high, sure.level)
+            cells = [f"{number:.5g}" for number in (figure.value, *between)]
+            writer.writerow((name, *cells, *[""] * (5 - len(cells)), on.generated_count, on.reference_count))
         for space, copying in evaluation.memorisation.items():
             sure = copying.share
             # An estimate below zero is chance; what is known is the interval.
-            between = (max(sure.estimate, 0.0), max(sure.low, 0.0), max(sure.high, 0.0), sure.level)
-            writer.writerow((f"near copies by {space}, share", "", *between, "", copying.held_out))
-            writer.writerow((f"near copies by {space}, p-value", copying.p_value, "", "", "", "", "", copying.held_out))
+            known = (*(max(each, 0.0) for each in (sure.estimate, sure.low, sure.high)), sure.level)
+            shown = [f"{number:.5g}" for number in known]
+            writer.writerow((f"near copies by {space}, share", "", *shown, "", copying.held_out))
+            p_value = f"{copying.p_value:.5g}"
+            writer.writerow((f"near copies by {space}, p-value", p_value, "", "", "", "", "", copying.held_out))
 
 
 def write_counts(counts: Mapping[str, float], path: Path) -> None:

@@ -99,7 +99,7 @@ def test_addresses_of_what_is_there(project: Path) -> None:
     assert charts == f"{shown}&compareRunsMode=CHART"
     page, _, query = compared.partition("?")
     assert page == "compare-runs"
-    assert {key: json.loads(*value) for key, value in parse_qs(query).items() if key != "workflowType"} == {
+    assert {key: json.loads(*value) for key, value in parse_qs(query).items()} == {
         "runs": runs, "experiments": [experiment_id],
     }  # fmt: skip
     assert champion == "models/digits/versions/1?workflowType=machine_learning"

@@ -27,13 +27,13 @@ def test_the_gate_heeds_people(project: Path) -> None:
     assert [entry[:4] for entry in told_history("digits")] == [
         ("promote", None, "1", "gate"), ("promote", "1", "2", "gate"),
     ]  # fmt: skip
-    assert str(told_history("digits")[1][4]).startswith("Surely better by more than the margin of 0.05. domain/fid 2 a")
+    assert told_history("digits")[1][4] == "Promoted: surely better than version 1 by more than the margin of 0.05."
     promotion.roll_back("digits", "eights look like threes", say=print)
     before = told_history("digits")
     again = submit(two, 2.0)
     assert not again.verdict.promoted
-    assert again.verdict.reason.startswith(f"Rolled back by {ADA} at ")
-    words = "(eights look like threes); to promote it all the same: `gan promote 2 --reason …`. Promoted: surely better"
+    assert again.verdict.reason.startswith(f"Not promoted: rolled back by {ADA} at ")
+    words = "(eights look like threes); to promote it all the same: `gan promote 2 --reason …`. By its figures: surely"
     assert words in again.verdict.reason
     assert submit(two, 2.0) == again
     assert told_history("digits") == before
@@ -41,9 +41,9 @@ def test_the_gate_heeds_people(project: Path) -> None:
     assert not submit(two, 2.0).verdict.promoted  # it would beat version 3 too
     promotion.promote("digits", "2", "looked at them again", say=print)
     assert submit(two, 2.0).verdict.reason == f"Already the champion. By {ADA}: looked at them again"
-    assert "Replaced as champion by Ada" not in submit(one, 3.0).verdict.reason
+    assert "replaced as champion by Ada" not in submit(one, 3.0).verdict.reason
     found = submit(three, 1.0).verdict
-    assert (found.promoted, found.reason.split(" at ")[0]) == (False, f"Replaced as champion by {ADA}")
+    assert (found.promoted, found.reason.split(" at ")[0]) == (False, f"Not promoted: replaced as champion by {ADA}")
     assert state("digits")["aliases"] == {"challenger": "3", "champion": "2"}
 
 
