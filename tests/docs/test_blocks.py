@@ -33,7 +33,7 @@ EXCUSES = {
 MOST_EXCUSED = 20  # but for servers, of which nearly every command needs one
 # Their commands look at data or parameters only.
 QUICK = ("docs/own_images.md", "docs/recipes.md", "docs/troubleshooting.md")
-IMAGES_PER_CLASS = 60
+IMAGES_PER_CLASS = 150
 
 
 def shell_blocks() -> dict[str, list[Block]]:
