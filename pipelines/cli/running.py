@@ -32,7 +32,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Look at all that a run needs, and say what to do where something is amiss; changes nothing."""
+    """Check all that a run needs, and tell what to do where something is wrong; changes nothing."""
     from pipelines.doctor.examine import examine
 
     raise typer.Exit(examine(Path()))
