@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-thorough test-all check bench bench-ingest bench-evaluate ui clean
+.PHONY: help run test test-thorough test-all check docs bench bench-ingest bench-evaluate ui clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,6 +37,10 @@ check: $(VENV)/.installed-check ## Lint, types, import rules, parameters
 	@mypy
 	@lint-imports
 	@gan check params.yaml presets/*.yaml
+
+docs: $(VENV)/.installed-check ## Build the documentation as a site (build/docs/index.html)
+	@NO_MKDOCS_2_WARNING=true python -m mkdocs build --strict --quiet
+	@echo "Open build/docs/index.html. The search needs a server: python -m http.server --bind 127.0.0.1 --directory build/docs"
 
 bench: $(VENV)/.installed-check ## Race our training step against a plain loop (15 minutes; figures in benchmarks/results)
 	@python -m benchmarks.train_step

@@ -16,13 +16,13 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="An id or its start, a name, an alias such as champion, or the number of a version.",
+            help="An id or the start of one, a name, an alias such as champion, or the number of a version.",
         ),
     ] = None,
-    last: Annotated[int | None, typer.Option(min=2, max=8, help="The newest runs, so many.")] = None,
+    last: Annotated[int | None, typer.Option(min=2, max=8, help="Compare the newest runs, as many as this.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = paths.COMPARISON,
 ) -> None:
-    """Say which run is better, whether that is sure, and what differs between them."""
+    """Tell which run is better, whether the difference is sure, and what differs between them."""
     from pipelines.comparing.compare import compare_runs
 
     compare_runs(runs or [], last=last, output=output)

@@ -16,16 +16,17 @@ def add(
         str,
         typer.Argument(
             metavar="NAME|PATH|URL",
-            help="mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, stl10, celeba; a file or folder; a URL.",
+            help="A public set (mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn, stl10, celeba), a file, "
+            "a folder or a URL.",
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="What your own data are called in data/raw.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of your own data in data/raw.")] = None,
     given: Annotated[
         Path | None, typer.Option("--from", help="A folder with the official files, instead of a download.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace data of the same name.")] = False,
 ) -> None:
-    """Bring data into data/raw, have DVC keep them, and point params.yaml at them."""
+    """Bring data into data/raw, put them under DVC, and set data.source in params.yaml."""
     from pipelines.data.add import add
 
     add(Path.cwd(), what, name=name, given=given, force=force, say=typer.echo)
@@ -33,7 +34,7 @@ def add(
 
 @app.command()
 def check() -> None:
-    """Read and clean all images without writing any; fails where the preprocess stage would."""
+    """Read and clean all images without writing any; fail if the stage preprocess would fail."""
     from pipelines.data.check import check_data
 
     check_data(Path.cwd())
@@ -41,7 +42,7 @@ def check() -> None:
 
 @app.command()
 def show(
-    output: Annotated[Path, typer.Option(help="A folder of its own, replaced.")] = paths.DATA_SHEETS,
+    output: Annotated[Path, typer.Option(help="Folder to write; its content is replaced.")] = paths.DATA_SHEETS,
 ) -> None:
     """Draw a contact sheet of each class, and print sizes, modes and channel statistics."""
     from pipelines.data.show import show_data

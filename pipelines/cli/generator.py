@@ -15,10 +15,12 @@ app = typer.Typer()
 @app.command()
 def sample(
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
-    count: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
-    label: Annotated[str | None, typer.Option(help="A class name; default: classes take turns.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    truncation: Annotated[float, typer.Option(help="Scales latents: in (0, 1]; lower: less varied.")] = 1.0,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many images.")] = 100,
+    label: Annotated[str | None, typer.Option(help="A class name; without it, classes take turns.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    truncation: Annotated[
+        float, typer.Option(help="Scales latents: above 0, at most 1; lower is more typical and less varied.")
+    ] = 1.0,
     folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
 ) -> None:
     """Draw a grid of images from a trained generator."""
@@ -39,11 +41,15 @@ def sample(
 @app.command()
 def judge(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
-    label: Annotated[str | None, typer.Option(help="Class told to the critic; default: the one that is seen.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="PNG file: each beside its nearest training images.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class that the critic is told; without it, the class that is recognised.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG file to write: each image beside its nearest training images.")
+    ] = None,
 ) -> None:
-    """Say how real images look to the critic and the features, and how near they are to training images."""
+    """Tell how real images look to the critic and the features, and how near they are to training images."""
     if picture is not None:
         _check_png("--picture", picture)
     from pipelines.judging import judge_files
@@ -62,12 +68,16 @@ def judge(
 
 @app.command()
 def quiz(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
-    count: Annotated[int, typer.Option(min=2, max=1000, help="Images a person; half are generated.")] = 50,
-    exposure_ms: Annotated[int, typer.Option(min=0, max=60_000, help="Each is shown so long; 0: no limit.")] = 500,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the choice of images; default: a new one.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes any free port.")] = 8765,
+    count: Annotated[int, typer.Option(min=2, max=1000, help="Images per person; half of them are generated.")] = 50,
+    exposure_ms: Annotated[
+        int, typer.Option(min=0, max=60_000, help="Milliseconds for which each image is shown; 0: no limit.")
+    ] = 500,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the choice of images; without it, a new one.")
+    ] = None,
 ) -> None:
-    """Ask people which images are real, on a page on 127.0.0.1, and log how often they err."""
+    """Ask people which images are real, on a page on 127.0.0.1, and log how often they are wrong."""
     from pipelines.quiz.serving import serve_quiz
 
     serve_quiz(port=port, count=count, exposure_ms=exposure_ms, seed=seed)

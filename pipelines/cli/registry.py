@@ -9,18 +9,18 @@ from pipelines import paths
 app = typer.Typer()
 
 _Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
-_Model = Annotated[str | None, typer.Option(help="A registered model; default: register.model_name of params.yaml.")]
+_Model = Annotated[str | None, typer.Option(help="A registered model; without it, register.model_name of params.yaml.")]
 
 
 @app.command()
 def promote(
     reason: _Reason,
     version: Annotated[
-        str, typer.Argument(metavar="VERSION|challenger", help="The number of a version, or the latest.")
+        str, typer.Argument(metavar="VERSION|challenger", help="The number of a version, or challenger for the latest.")
     ] = "challenger",
     model: _Model = None,
 ) -> None:
-    """Make a registered version the champion, whatever the gate says of it."""
+    """Make a registered version the champion, whatever the gate's verdict."""
     from pipelines.registry import promotion
 
     typer.echo(promotion.promote(_model_name(model), version, reason, say=typer.echo))
@@ -28,17 +28,15 @@ def promote(
 
 @app.command()
 def rollback(reason: _Reason, model: _Model = None) -> None:
-    """Give the alias champion back to the version that held it before."""
+    """Make the previous champion the champion again."""
     from pipelines.registry import promotion
 
     typer.echo(promotion.roll_back(_model_name(model), reason, say=typer.echo))
 
 
 @app.command()
-def history(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False, model: _Model = None
-) -> None:
-    """Tell who was made champion when, by whom and why, newest first."""
+def history(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, model: _Model = None) -> None:
+    """List which version became the champion, when, by whom and why; newest first."""
     from pipelines.registry import promotion
 
     name = _model_name(model)

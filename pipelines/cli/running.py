@@ -14,9 +14,11 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Parameter files or presets; default params.yaml.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Parameter files or presets; without any, params.yaml.")
+    ] = None,
 ) -> None:
-    """Validate parameters (and, for params.yaml, that data and stages fit them) without running anything."""
+    """Validate parameters without running anything; for params.yaml, also check that data and stages fit."""
     from ganlib.schedules import cut_short
     from pipelines.preflight import check_project
     from pipelines.presets import load_parameters
@@ -30,7 +32,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Look at all that a run needs, and say what to do where something is amiss; changes nothing."""
+    """Check all that a run needs, and tell what to do where something is wrong; changes nothing."""
     from pipelines.doctor.examine import examine
 
     raise typer.Exit(examine(Path()))
@@ -38,7 +40,7 @@ def doctor() -> None:
 
 @app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
-    """Bring everything up to date with `dvc repro`, then summarise."""
+    """Run the stages whose inputs have changed (`dvc repro`), then summarise."""
     from pipelines.graph import dag
     from pipelines.preflight import check_project
     from pipelines.registry.presence import check_registry
@@ -60,7 +62,7 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
 
 @app.command()
 def run(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
-    """Run the same graph as a Prefect flow; needs no server, uses a configured one."""
+    """Run the same stages as a Prefect flow, on the server in PREFECT_API_URL or on one of its own."""
     from pipelines.preflight import check_project
 
     check_project(Path.cwd())  # before the seconds that Prefect takes to start
@@ -72,10 +74,10 @@ def run(force: Annotated[bool, typer.Option("--force", help="Run every stage, ch
 @app.command()
 def schedule(
     cron: Annotated[str | None, typer.Option(help="When to run, such as '0 3 * * *'.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the cron expression.")] = "UTC",
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule instead.")] = False,
+    timezone: Annotated[str, typer.Option(help="Time zone of the cron expression.")] = "UTC",
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
-    """Deploy the flow to a process work pool of a running Prefect server."""
+    """Run the flow at fixed times, by a deployment on a running Prefect server."""
     from pipelines.flows.schedule import remove_schedule, schedule_pipeline
 
     if remove:
@@ -88,8 +90,8 @@ def schedule(
 
 @app.command()
 def preset(
-    name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a params.yaml with changes of your own.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Name of a preset; without it, all are listed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a params.yaml that you have changed.")] = False,
 ) -> None:
     """List the presets, or write params.yaml from one."""
     from pipelines.presets import apply_preset, find_preset, known_presets, listing

@@ -101,17 +101,19 @@ def test_examples_in_python_and_over_http_say_the_same(texts: dict[str, str], pr
         for kind, code in BLOCK.findall(text):
             if kind == "python" and "mlflow" in code:
                 drawn[name] = run_python(code)
+            elif kind == "python" and "ImageGenerator" in code:
+                exec(code, {})
             elif kind == "console" and "mlflow models serve" in code:
                 commands[name] = [line.removeprefix("$ ") for line in code.splitlines() if line.startswith("$ ")]
-    assert drawn.keys() == commands.keys() >= {"README.md", "card"}
-    assert [len(drawn[name]) for name in ("README.md", "card")] == [2, 4]
+    assert drawn.keys() == commands.keys() >= {"using_a_model.md", "card"}
+    assert [len(drawn[name]) for name in ("using_a_model.md", "card")] == [2, 4]
     for png in drawn["card"]:
         assert Image.open(io.BytesIO(base64.b64decode(png))).size == (16, 16)
     assert "models:/digits/1" in texts["card"]
     assert "@" not in "".join(commands["card"])
     serve = {name: re.sub(r"models:\S+", "URI", lines[0]) for name, lines in commands.items()}
     assert len(set(serve.values())) == 1
-    with served(commands["README.md"][0], project) as port:
+    with served(commands["using_a_model.md"][0], project) as port:
         for name, (_, *questions) in commands.items():
             (question,) = questions
             asked = subprocess.run(["bash", "-c", question.replace(PORT, port)], capture_output=True, check=True)
