@@ -33,10 +33,10 @@ def logged_system_metrics(log: Log, *, wanted: bool, every_s: float = EVERY_S) -
         number = 0
         while not ended.is_set():
             for monitor in monitors:
-                monitor.collect_metrics()  # type: ignore[no-untyped-call]
-                found = monitor.aggregate_metrics()  # type: ignore[no-untyped-call]
+                monitor.collect_metrics()
+                found = monitor.aggregate_metrics()
                 log.metrics({f"system/{name}": value for name, value in found.items()}, number)
-                monitor.clear_metrics()  # type: ignore[no-untyped-call]
+                monitor.clear_metrics()
             number += 1
             ended.wait(every_s)
 
@@ -53,9 +53,9 @@ def _monitors() -> "list[BaseMetricsMonitor]":
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 
-    monitors: list[BaseMetricsMonitor] = [CPUMonitor()]  # type: ignore[no-untyped-call]
+    monitors: list[BaseMetricsMonitor] = [CPUMonitor()]
     try:
-        monitors.append(GPUMonitor())  # type: ignore[no-untyped-call]
+        monitors.append(GPUMonitor())
     except (ImportError, RuntimeError) as error:
         _log.info("tracking: no figures of a GPU (%s)", error)
     return monitors
