@@ -22,6 +22,7 @@ from pipelines.tracking.lineage import content_tags
 from tests import quiz_project, report_project
 from tests.configs import changed
 from tests.registered import submit
+from tests.tracking_runs import experiment
 
 MODEL = "digits"
 PATIENCE = Patience(gather_s=0.05, first_pause_s=0.3, longest_pause_s=0.6)
@@ -63,13 +64,19 @@ def make_project(root: Path) -> None:
     quiz_project.make_project(made)
     shutil.copytree(made, root, dirs_exist_ok=True)
     shutil.rmtree(made)
-    values = yaml.safe_load(paths.PARAMS.read_text()) | {"tracking": {"experiment": MODEL}}
+    values = changed(yaml.safe_load(paths.PARAMS.read_text()), {"tracking.experiment": MODEL})
     write_params(values)
     extractor.main()
     for name, kind in KINDS.items():
         log_run(name, kind, values)
     with runs.training_run(
-        experiment=MODEL, run_key="broken", run_name="broken", params={}, tags={}, dataset=None, patience=PATIENCE
+        experiment=experiment(MODEL),
+        run_key="broken",
+        run_name="broken",
+        params={},
+        tags={},
+        dataset=None,
+        patience=PATIENCE,
     ):
         pass
     write_params(values)
@@ -98,7 +105,7 @@ def log_run(name: str, kind: Kind, values: Mapping[str, Any]) -> None:
     evaluation.model_copy(update={"measured_on": kind.measured_on}).write(paths.EVALUATION)
     tags = {**content_tags(config, data), **dict(kind.tags), "generator_sha256": digest}
     with runs.training_run(
-        experiment=MODEL, run_key=name, run_name=name, params={}, tags=tags, dataset=None, patience=PATIENCE
+        experiment=experiment(MODEL), run_key=name, run_name=name, params={}, tags=tags, dataset=None, patience=PATIENCE
     ) as log:
         for path in (paths.PARAMS, paths.CURVES, paths.SNAPSHOTS):
             log.artifact(path, runs.TRAINING_ARTIFACTS)

@@ -83,9 +83,9 @@ def _of_row(row: Row | None, names: Sequence[str], metric: str) -> str:
 
 def _strangeness(subjects: Sequence[Subject], meeting: Meeting | None) -> Iterator[str]:
     """What makes runs differ in more than their recipe."""
-    counts = Counter(each.data_sha256 for each in subjects if each.data_sha256)
+    counts = Counter(each.data_sha256 for each in reversed(subjects) if each.data_sha256)
     if len(counts) > 1:
-        most = max(reversed(counts), key=lambda digest: counts[digest])
+        most = max(counts, key=lambda digest: counts[digest])
         usual = ", ".join(each.called for each in subjects if each.data_sha256 == most)
         others = ", ".join(each.called for each in subjects if each.data_sha256 not in {"", most})
         yield f"{others}: trained on other data than {usual}"

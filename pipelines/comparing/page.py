@@ -1,5 +1,6 @@
 """A comparison as one HTML file that holds all it shows."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,12 +112,13 @@ def _charts(subjects: Sequence[Subject]) -> list[Chart]:
 def _chart(
     name: str, x_label: str, subjects: Sequence[Subject], column: str, unit: Sequence[str], *, of_data: bool = False
 ) -> Chart | None:
-    """Of the newest run that has the column and all runs in its unit."""
+    """Of the most runs that have the column in one unit, of equally many the newer."""
     having = [(place, each) for place, each in enumerate(subjects) if column in _columns(each)]
     if not having:
         return None
     units = {place: _unit(each, unit, of_data) for place, each in having}
-    mine = units[having[-1][0]]
+    counts = Counter(reversed(units.values()))
+    mine = max(counts, key=lambda each: counts[each])
     lines = [Line(each.called, _columns(each)[column], style=place) for place, each in having if units[place] == mine]
     chart = line_chart(name, x_label, lines)
     others = [each.called for place, each in having if units[place] != mine]

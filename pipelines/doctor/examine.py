@@ -50,7 +50,7 @@ def _looks(folder: Path) -> Iterator[tuple[str, Look]]:
         for name in dict.fromkeys((config.train.extractor, config.evaluate.extractor)):
             yield "weights", partial(machine.weights, folder, config, name)
     yield "disk", partial(machine.disks, folder)
-    yield "git", partial(project.git, folder)
+    yield "git", partial(project.commit, folder)
     yield "DVC", partial(project.remote, folder)
     yield "MLflow", partial(services.store, None if config is None else config.tracking.experiment)
     yield "Prefect", services.prefect

@@ -1,7 +1,6 @@
 """The project's folder: parameters, git, DVC, locks, and what waits for a store."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import psutil
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.doctor.finding import Finding
+from pipelines.git import git
 from pipelines.graph.locking import holder
 from pipelines.preflight import check_project
 from pipelines.registry.champion import registry_lock
@@ -17,7 +17,6 @@ from pipelines.tracking.delivery import MlflowStore
 from pipelines.tracking.journal import left_over
 from pipelines.tracking.store import URI_VARIABLE
 
-_GIT_TIMEOUT_S = 5
 _SHORT = 8
 _DVC_RWLOCK = Path(".dvc/tmp/rwlock")
 # Locks of our own, and those of DVC and of libraries, by what they are for.
@@ -40,19 +39,20 @@ def parameters(project: Path) -> Iterator[Finding]:
     yield Finding(f"{paths.PARAMS} is valid, and the data are there")
 
 
-def git(project: Path) -> Iterator[Finding]:
+def commit(project: Path) -> Iterator[Finding]:
     """Which commit a run would be tagged with.
 
     Raises:
-        UserError: git is not there, or does not work here.
+        UserError: git tells of none.
     """
-    commit = _git(project, "rev-parse", "HEAD")
-    branch = _git(project, "rev-parse", "--abbrev-ref", "HEAD")
-    changed = len(_git(project, "status", "--porcelain", "--untracked-files=no").splitlines())
-    told = f"commit {commit[:_SHORT]} on {branch}"
-    yield Finding(
-        f"{told}, {changed} files changed since: runs say so" if changed else f"{told}, nothing changed since"
-    )
+    head = git("rev-parse", "HEAD", project=project)
+    if head is None:
+        raise UserError("git tells of no commit here, which runs would name; install git, or `git clone` the project")
+    branch = git("rev-parse", "--abbrev-ref", "HEAD", project=project)
+    changed = len((git("status", "--porcelain", "--untracked-files=no", project=project) or "").splitlines())
+    files = "one file" if changed == 1 else f"{changed} files"
+    since = f"{files} changed since: runs say so" if changed else "nothing changed since"
+    yield Finding(f"commit {head[:_SHORT]} on {branch}, {since}")
 
 
 def remote(project: Path) -> Iterator[Finding]:
@@ -103,23 +103,6 @@ def spool(project: Path) -> Iterator[Finding]:
             yield Finding(told, well=False)
     if not waiting:
         yield Finding("nothing waits for a store")
-
-
-def _git(project: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project), *arguments], capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
-        )
-    except FileNotFoundError:
-        raise UserError("git is not installed, so that no run can name its commit; install it") from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"no answer within {_GIT_TIMEOUT_S} s; see whether `git status` works here") from None
-    if done.returncode == 0:
-        return done.stdout.strip()
-    why = " ".join(done.stderr.split())
-    if "not a git repository" in why:
-        raise UserError("this folder is no git repository, so that no run can name its commit; `git clone` the project")
-    raise UserError(f"{why.removeprefix('fatal: ')}; no run can name its commit")
 
 
 def _dvc_holders(file: Path) -> Iterator[str]:

@@ -60,17 +60,15 @@ def versions(project: Path) -> Iterator[Finding]:
 def installation(project: Path) -> Iterator[Finding]:
     """Whether this command, the project and `python` belong together."""
     activate = "activate the project's environment: `. .venv/bin/activate`"
-    ours, code = Path(pipelines.__file__).resolve().parents[1], project.resolve()
-    if (code / "pipelines").is_dir() and ours != code:
-        told = f"this command runs the code in {ours}, not that of the project in {code}; {activate}"
-        yield Finding(told, well=False)
+    if line := environment.other_code(project):
+        yield Finding(line, well=False)
         return
     found = shutil.which("python")
     if found is None or Path(found).parent.resolve() != Path(sys.executable).parent.resolve():
         told = f"`python` is {found or 'not there'}, which `dvc repro` would use, not that of {sys.prefix}; {activate}"
         yield Finding(told, well=False)
         return
-    yield Finding(f"{sys.prefix}, code in {ours}")
+    yield Finding(f"{sys.prefix}, code in {Path(pipelines.__file__).parents[1]}")
 
 
 def telemetry() -> Iterator[Finding]:

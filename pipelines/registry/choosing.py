@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ganlib.errors import UserError
 from pipelines.registry.presence import check_experiment
 from pipelines.tracking.artifacts import RunArtifacts
-from pipelines.tracking.delivery import GENERATOR_SHA256
-from pipelines.tracking.store import connect, reachable, redact, store_uri
+from pipelines.tracking.delivery import GENERATOR_SHA256, PARENT
+from pipelines.tracking.store import connect_to_read, reachable, redact, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +22,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _START_OF_ID = re.compile(r"[0-9a-f]{1,31}")
 _NAMED = 5
 _SHORT_ID = 8
+_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def choose(experiment: str, model: str, wanted: Sequence[str]) -> list[Chosen]:
         UserError: there is no such run, more than one, or one was asked for twice; the store does not answer.
     """
     with reachable():
-        client = connect()
+        client = connect_to_read()
         check_experiment(client, experiment)
         found = [_choose(client, experiment, model, each) for each in wanted]
     first: dict[str, str] = {}
@@ -77,9 +78,11 @@ def newest(experiment: str, model: str, count: int) -> list[Chosen]:
         UserError: there are fewer than two, or the store does not answer.
     """
     with reachable():
-        client = connect()
+        client = connect_to_read()
         check_experiment(client, experiment)
-        runs = _search(client, experiment, "", count)
+        # What made the same generator again is no run of its own.
+        found = _search(client, experiment, "", _LOOKED_AT)
+        runs = [run for run in found if PARENT not in run.data.tags][:count]
         if len(runs) < 2:
             raise UserError(
                 f"tracking.experiment={experiment}: holds {len(runs)} runs in {redact(store_uri())}, expected two or "

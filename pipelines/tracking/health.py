@@ -2,10 +2,11 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ganlib.errors import UserError
 from pipelines.tracking.store import (
+    LOCAL_DATABASE,
     URI_VARIABLE,
     StoreError,
     configured,
@@ -40,10 +41,10 @@ def check_health() -> tuple[str, "MlflowClient | None"]:
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
         return f"{shown} answers", client
-    if (missing := missing_database()) is not None:
+    if missing_database() is not None:
         if configured():
             raise UserError(f"{URI_VARIABLE}={shown}: no such file; correct or unset the variable")
-        return f"{missing.name} is not here yet: the first run makes it", None
+        return f"{LOCAL_DATABASE.name} is not here yet: the first run makes it", None
     _check_tables(uri, database_file(uri))
     return f"{shown}, its tables are those of this MLflow", None
 
@@ -53,13 +54,13 @@ def _check_tables(uri: str, file: Path | None) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     # A SQLite file is opened so that nothing can be written, not even beside it.
-    address = uri if file is None else f"sqlite:///file:{file}?mode=ro&uri=true"
+    address = uri if file is None else f"sqlite:///file:{quote(str(file))}?mode=ro&uri=true"
     with reachable():
         from mlflow.store.db.utils import _verify_schema
 
         if file is None:
             knock(uri)
         try:
-            _verify_schema(create_engine(address, poolclass=NullPool))
+            _verify_schema(create_engine(address, poolclass=NullPool))  # type: ignore[no-untyped-call]
         except SQLAlchemyError as error:
             raise StoreError(f"cannot be opened: {error}") from error

@@ -91,7 +91,6 @@ def test_everything_amiss_is_a_line_with_what_to_do(
 ) -> None:
     (folder / paths.RAW / "digits.zip").unlink()
     (folder / paths.RAW / "digits.zip.dvc").write_text("outs: []\n")
-    shutil.rmtree(folder / ".git")
     closed = f"http://ada:hunter2@127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed)
     monkeypatch.setenv("PREFECT_API_URL", f"{closed}/api")
@@ -105,9 +104,6 @@ def test_everything_amiss_is_a_line_with_what_to_do(
     assert code == 1
     assert "hunter2" not in out
     assert told["parameters"][0].startswith("do data.source=data/raw/digits.zip: not here, but")
-    assert told["git"] == [
-        "do this folder is no git repository, so that no run can name its commit; `git clone` the project"
-    ]
     assert told["DVC"][0].startswith("do no remote, so that the data of data/raw/digits.zip.dvc are on this machine")
     assert told["telemetry"] == ["do MLFLOW_DISABLE_TELEMETRY=false: allows it; unset it, or set it to true"]
     assert told["MLflow"][0].startswith("do MLFLOW_TRACKING_URI=http://***@127.0.0.1:")
@@ -117,7 +113,7 @@ def test_everything_amiss_is_a_line_with_what_to_do(
     assert "ok CUDA_VISIBLE_DEVICES=1" in told["variables"]
     assert "ok MLFLOW_TRACKING_PASSWORD=***" in told["variables"]
     assert "ok HTTPS_PROXY=http://***@proxy:3128" in told["variables"]
-    assert out.endswith("gan doctor: 6 things to do\n")
+    assert out.endswith("gan doctor: 5 things to do\n")
 
 
 def test_a_folder_that_is_no_project(
@@ -129,6 +125,9 @@ def test_a_folder_that_is_no_project(
     code, told, _ = doctor()
     assert code == 1
     assert told["parameters"][0].startswith("do params.yaml: not found in ")
+    assert told["git"] == [
+        "do git tells of no commit here, which runs would name; install git, or `git clone` the project"
+    ]
     assert told["MLflow"] == ["ok mlflow.db is not here yet: the first run makes it"]
     assert list(empty.iterdir()) == []
 
