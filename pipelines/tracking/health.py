@@ -61,6 +61,6 @@ def _check_tables(uri: str, file: Path | None) -> None:
         if file is None:
             knock(uri)
         try:
-            _verify_schema(create_engine(address, poolclass=NullPool))  # type: ignore[no-untyped-call]
+            _verify_schema(create_engine(address, poolclass=NullPool))
         except SQLAlchemyError as error:
             raise StoreError(f"cannot be opened: {error}") from error
