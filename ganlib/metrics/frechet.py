@@ -114,8 +114,8 @@ class FrechetReference:
 def _eigenvalues(symmetric: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
     """[D], ascending."""
     if device.type == "cpu":  # where NumPy's threads are not those of PyTorch, which are few
-        return np.linalg.eigvalsh(symmetric)
-    return torch.linalg.eigvalsh(torch.from_numpy(symmetric).to(device)).cpu().numpy()
+        return np.asarray(np.linalg.eigvalsh(symmetric), np.float64)
+    return np.asarray(torch.linalg.eigvalsh(torch.from_numpy(symmetric).to(device)).cpu())
 
 
 def covariance_root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,9 +37,9 @@ class SpectralNorms:
     def __init__(self, network: nn.Module) -> None:
         found: list[tuple[_SpectralNorm, Tensor]] = []
         for layer in network.modules():
-            if parametrize.is_parametrized(layer, "weight"):
-                parametrizations = layer.parametrizations["weight"]  # type: ignore[index]
-                found.append((parametrizations[0], parametrizations.original))
+            if isinstance(layer, parametrize.ParametrizationList) and isinstance(layer[0], _SpectralNorm):
+                assert isinstance(layer.original, Tensor)
+                found.append((layer[0], layer.original))
         self._norms = [norm for norm, _ in found]
         self._weights = [weight for _, weight in found]
         self._epsilons = [norm.epsilon for norm in self._norms]
@@ -98,8 +98,8 @@ class _SpectralNorm(nn.Module):
                 with torch.no_grad():
                     v = self._unit(self._v)
                     u = self._unit(torch.mv(matrix, v))
-                    sigma = torch.vdot(u, torch.mv(matrix, v))
-                return self._divided(weight, u, v, sigma)
+                    largest = torch.vdot(u, torch.mv(matrix, v))
+                return self._divided(weight, u, v, largest)
             if torch.compiler.is_compiling():
                 return weight / torch.vdot(self._u, torch.mv(self.matrix(weight), self._v))
             sigma = self._sigma

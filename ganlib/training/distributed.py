@@ -165,7 +165,9 @@ def join(device: torch.device, *, timeout_s: float) -> Iterator[Ranks]:
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout_s))
         if device.type == "cuda":
             early = timedelta(seconds=DEVICE_TIMEOUT_S)
-            ranks = replace(ranks, devices=dist.new_group(backend="nccl", timeout=early, device_id=device))
+            devices = dist.new_group(backend="nccl", timeout=early, device_id=device)
+            assert isinstance(devices, dist.ProcessGroup)
+            ranks = replace(ranks, devices=devices)
     try:
         yield ranks
     except BaseException as error:

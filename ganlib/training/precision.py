@@ -35,7 +35,7 @@ def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(options.deterministic)
     # Else deterministic mode fills every tensor that is about to be written: as many launches again, for nothing.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
 
