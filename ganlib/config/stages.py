@@ -137,6 +137,9 @@ class GuardOptions(Options):
     memorised_share: Share | None
 
 
+LOWER_IS_BETTER = frozenset({"fid", "kid", "worst_class"})  # of what the gate compares
+
+
 class RegisterOptions(Options):
     """The gate.
 

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlib.config import RunConfig
+from ganlib.config import LOWER_IS_BETTER, RunConfig
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Notify
@@ -12,7 +12,7 @@ from ganlib.packaging import generator_sha256
 from pipelines import paths
 from pipelines.comparing.figures import is_sure
 from pipelines.comparing.subject import Subject
-from pipelines.registry.gate import LOWER_IS_BETTER, Opponent, decide
+from pipelines.registry.gate import Opponent, decide
 from pipelines.registry.verdict import Row, Verdict
 from pipelines.registry.versions import download_generator
 from pipelines.stages.contest import contest

@@ -17,15 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ganlib.config import GuardOptions, RegisterOptions
+from ganlib.config import LOWER_IS_BETTER, GuardOptions, RegisterOptions
 from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Compared, Comparison, Guard, Unseen
 from ganlib.evaluation.record import Copying, Evaluation, Figure, Interval
 from ganlib.metrics import estimates
 from pipelines import paths
 from pipelines.registry.verdict import Row, Verdict
-
-LOWER_IS_BETTER = frozenset({"fid", "kid", "worst_class"})
 
 
 @dataclass(frozen=True)

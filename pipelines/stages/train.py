@@ -20,7 +20,7 @@ import ganlib.packaging
 import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
-from ganlib.config import RunConfig, check_data_fits, load_config
+from ganlib.config import LOWER_IS_BETTER, RunConfig, check_data_fits, load_config
 from ganlib.counting import counted
 from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
@@ -43,7 +43,6 @@ from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices, check_shares
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths
-from pipelines.registry.gate import LOWER_IS_BETTER
 from pipelines.registry.starting_point import starting_point
 from pipelines.stages.describing import describe
 from pipelines.stages.looking import project_extractor

@@ -1,8 +1,11 @@
 """The few figures that people compare runs by; the rest lies in a run's artifacts."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from ganlib.evaluation.record import Evaluation
+if TYPE_CHECKING:
+    from ganlib.evaluation.record import Evaluation
+
 
 EVALUATED = "eval"  # which sorts before the others
 TRAINED = "training"
@@ -26,7 +29,7 @@ def gate_key(metric: str) -> str:
     return f"{EVALUATED}/{metric}_estimate"
 
 
-def evaluated(evaluation: Evaluation, gate_metric: str) -> dict[str, float]:
+def evaluated(evaluation: "Evaluation", gate_metric: str) -> dict[str, float]:
     """The figures of an evaluation that MLflow shows, with five digits; the record has all.
 
     `eval/domain/fid` is the value as papers report it. Of the gate's metric there are also `…_estimate`,
@@ -35,7 +38,7 @@ def evaluated(evaluation: Evaluation, gate_metric: str) -> dict[str, float]:
     return {key: _rounded(value) for key, value in _evaluated(evaluation, gate_metric)}
 
 
-def _evaluated(evaluation: Evaluation, gate_metric: str) -> Iterator[tuple[str, float]]:
+def _evaluated(evaluation: "Evaluation", gate_metric: str) -> Iterator[tuple[str, float]]:
     for name, figure in evaluation.metrics.items():
         if name == gate_metric or name.rpartition("/")[2] in _EVALUATED:
             yield f"{EVALUATED}/{name}", figure.value

@@ -3,14 +3,17 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ganlib.evaluation.record import Evaluation
+if TYPE_CHECKING:
+    from ganlib.evaluation.record import Evaluation
+
 
 FIGURES = "figures.csv"
 DATA = "data.csv"
 
 
-def write_figures(evaluation: Evaluation, path: Path) -> None:
+def write_figures(evaluation: "Evaluation", path: Path) -> None:
     """Every metric: the value as papers report it, the estimate and its interval, and how many images were compared."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
