@@ -46,6 +46,7 @@ class Project:
             text=True,
             timeout=timeout_s,
             check=False,
+            umask=0o002,  # as of people who share a folder
         )
 
     def gan(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

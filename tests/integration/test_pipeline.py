@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -106,6 +107,14 @@ def test_the_run_in_mlflow_tells_of_its_data(project: Project) -> None:
     assert any(name.startswith("cases/") for name in logged)
     counted = {name: value for name, value in figures.items() if name.count("/images/") == 0}
     assert logged == {"classes": 10, **counted}
+
+
+def test_whoever_shares_the_folder_can_go_on(project: Project) -> None:
+    """All that is the owner's to write is the group's as well; read-only copies in the cache are DVC's."""
+    for path in project.root.rglob("*"):
+        mode = path.lstat().st_mode
+        if mode & stat.S_IWUSR and not path.is_symlink() and ".git" not in path.parts:
+            assert mode & stat.S_IWGRP, path
 
 
 def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -> None:

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from pipelines import paths
 from pipelines.registry.verdict import Registration
 from tests.pipeline_project import STAGES, Project, make_finished_project, outcomes
+from tests.toy_project import processes_in, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
@@ -78,6 +79,40 @@ def test_new_images_mean_a_new_training_and_a_comparison_on_the_same_ground(proj
     assert decision.remeasured
     assert "Version 2 was measured again" in done.stdout
     assert decision.verdict.table[0].champion is not None
+
+
+@pytest.mark.timeout(900)
+def test_experiments_in_copies_register_in_the_projects_own_store(project: Project) -> None:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+
+    def versions() -> list[ModelVersion]:
+        return sorted(client.search_model_versions("name = 'digits'"), key=lambda each: int(each.version))
+
+    before = len(versions())
+    for command in (
+        ("exp", "run", "--temp", "-S", "train.seed=3", "-n", "in-a-copy"),
+        ("exp", "run", "--queue", "-S", "train.seed=4", "-n", "queued"),
+        ("queue", "start"),
+    ):
+        done = project.run("dvc", *command, timeout_s=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(lambda: len(versions()) == before + 2, timeout_s=600, what="the queued experiment registers")
+    project.run("dvc", "queue", "stop")
+    wait_until(lambda: not processes_in(project.root), timeout_s=300, what="DVC's worker ends")
+    newest = versions()[-2:]
+    runs = [client.get_run(each.run_id) for each in newest]
+    assert [run.data.params["train.seed"] for run in runs] == ["3", "4"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run, version in zip(runs, newest, strict=True):
+        assert {file.path for file in client.list_artifacts(run.info.run_id, "report")} >= {"report/report.html"}
+        assert Path(client.download_artifacts(run.info.run_id, "report/registration.json")).is_file()
+        assert version.tags["generator_sha256"] == run.data.tags["generator_sha256"]
+    assert not list((project.root / paths.SPOOL).iterdir())
+    listed = project.run("dvc", "exp", "list", "--name-only").stdout
+    assert {"in-a-copy", "queued"} <= set(listed.split())
 
 
 def test_two_processes_train_one_generator_and_a_dead_one_ends_the_run(project: Project) -> None:
