@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganlib.config import ImageSpec, NetworkOptions
@@ -18,6 +18,7 @@ from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_latents
+from ganlib.tensor_files import save_tensors
 from ganlib.weightless import weightless
 
 FORMAT_VERSION = 2
@@ -97,10 +98,10 @@ class ImageGenerator:
         `load_critic` reads that file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(_weights(self.generator), folder / WEIGHTS)
+        save_tensors(_weights(self.generator), folder / WEIGHTS)
         (folder / CRITIC_WEIGHTS).unlink(missing_ok=True)
         if critic is not None:
-            save_file(_weights(critic), folder / CRITIC_WEIGHTS)
+            save_tensors(_weights(critic), folder / CRITIC_WEIGHTS)
         description = {
             "critic_sha256": None if critic is None else _sha256(folder / CRITIC_WEIGHTS),
             "format_version": FORMAT_VERSION,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -83,6 +84,8 @@ def make_project(root: Path) -> Project:
             shutil.copy2(source, root / name)
     project = Project(root)
     project.set_params({})
+    for path in root.rglob("*"):  # as a clone under the umask of `Project.run`
+        path.chmod(path.stat().st_mode | stat.S_IWGRP)
     project.git("init", "-q")
     project.git("add", "-A")
     project.git("commit", "-qm", "start")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from ganlib.counting import counted
 from ganlib.metrics.classifier import Images
 from ganlib.metrics.extractors import Extractor, Features
+from ganlib.tensor_files import save_tensors
 
 # What is kept at most; the least recently used go first. 50,000 x 2,048 features are 0.4 GiB.
 LARGEST_CACHE_BYTES = 8 * 2**30
@@ -52,7 +52,7 @@ def cached_features(
     partial = path.with_suffix(f".{os.getpid()}.partial")
     tensors = {"values": features.values.contiguous(), "logits": features.logits.contiguous()}
     try:
-        save_file(tensors, partial, metadata={"sha256": _digest(features)})
+        save_tensors(tensors, partial, metadata={"sha256": _digest(features)})
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

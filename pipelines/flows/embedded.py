@@ -36,8 +36,8 @@ DRAIN_TIMEOUT_S = 20
 HOST = "127.0.0.1"
 
 
-class ServerDidNotStart(Exception):
-    """The server of our own ended or stayed silent; the message is one line and names its log."""
+class ServerFailed(Exception):
+    """The server of our own ended early or stayed silent; the message is one line and names its log."""
 
 
 @contextlib.contextmanager
@@ -49,13 +49,13 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
     the project's scratch folder; it is gone afterwards, whatever ends us.
 
     Raises:
-        UserError: the configured server does not answer.
-        ServerDidNotStart: the server of our own does not.
+        UserError: the configured server does not answer, or not any more.
+        ServerFailed: the server of our own does not.
     """
     configured = PREFECT_API_URL.value()
     if configured:
         require_api(configured)
-        with _drained():
+        with told_in_one_line(configured), _drained():
             yield
     else:
         storage = project / paths.PREFECT_HOME / "storage"
@@ -111,8 +111,11 @@ def told_in_one_line(url: str | None = None) -> Iterator[None]:
     except httpx.HTTPStatusError as error:
         raise UserError(f"{_shown(url)}: {_refusal(url, error.response.status_code)}") from None
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{_shown(url)}: no Prefect server answers ({why[:200]}); {_start(url)}") from None
+        raise UserError(f"{_shown(url)}: no Prefect server answers ({_why(error)}); {_start(url)}") from None
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _start(url: str) -> str:
@@ -148,6 +151,7 @@ def _own_server(project: Path, say: Callable[[str], None]) -> Iterator[str]:
     # One at a time: two servers that migrate one database destroy each other's work.
     with hold(home / "server.lock", on_wait=say) as lock, log_file.open("wb") as log:
         say("starting a Prefect server for this run")
+        (home / "prefect.db").touch()  # SQLite would make one that only its owner may write, whatever the umask
         port = _free_port()
         server = supervisor.start(
             [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
@@ -166,6 +170,8 @@ def _own_server(project: Path, say: Callable[[str], None]) -> Iterator[str]:
             url = f"http://{HOST}:{port}/api"
             _wait_until_healthy(url, server, log_file, say)
             yield url
+        except (httpx.HTTPError, PrefectException) as error:
+            raise ServerFailed(f"Prefect's server failed ({_why(error)}); see {log_file}, and run again") from None
         finally:
             supervisor.stop(server)
 
@@ -178,14 +184,12 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_file: Pat
             if httpx.get(f"{url}/health", timeout=POLL_S * 10).status_code == httpx.codes.OK:
                 return
         if server.poll() is not None:
-            raise ServerDidNotStart(
-                f"Prefect's server ended with code {server.returncode} while it started; see {log_file}"
-            )
+            raise ServerFailed(f"Prefect's server ended with code {server.returncode} while it started; see {log_file}")
         if time.monotonic() - started > next_word_s:
             say(f"still waiting for Prefect's server ({next_word_s:.0f} of at most {START_TIMEOUT_S:.0f} s)")
             next_word_s += PATIENCE_S
         time.sleep(POLL_S)
-    raise ServerDidNotStart(f"Prefect's server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
+    raise ServerFailed(f"Prefect's server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
 
 
 def _free_port() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ganlib.errors import UserError
 from pipelines import summary
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
-from pipelines.flows.embedded import ServerDidNotStart, prefect_api, told_in_one_line
+from pipelines.flows.embedded import ServerFailed, prefect_api
 from pipelines.flows.pipeline import FOR_PEOPLE, pipeline
 from pipelines.graph import dag
 from pipelines.graph.supervisor import signals_unwind
@@ -25,14 +25,14 @@ def run_pipeline(project: Path, *, force: bool = False) -> int:
     """
     _show_only_what_people_want()
     try:
-        with signals_unwind(), prefect_api(project, say=_print), told_in_one_line():
+        with signals_unwind(), prefect_api(project, say=_print):
             outcomes = pipeline(project=project, force=force)
             assert isinstance(outcomes, tuple), "only runs of a deployment end as covered"
     except UserError as error:
         return fail(str(error), USER_ERROR_EXIT_CODE)
     except dag.StageFailed as error:
         return fail(str(error), USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE)
-    except ServerDidNotStart as error:
+    except ServerFailed as error:
         return fail(str(error), FAILURE_EXIT_CODE)
     except KeyboardInterrupt:
         return fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)

@@ -35,6 +35,7 @@ def mend_moved(database: Path) -> str | None:
         if not before:
             return None
         backup = database.with_name(database.name + _SUFFIX)
+        backup.touch()  # with the mode that the umask leaves
         with closing(sqlite3.connect(backup)) as copy:
             store.backup(copy)
         with store:

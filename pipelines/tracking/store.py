@@ -101,6 +101,8 @@ def connect() -> "MlflowClient":
         return MlflowClient(tracking_uri=uri)
     file = database_file(uri)
     with FileLock(paths.STORE_LOCK if file is None else file.with_name(paths.SCRATCH.name) / paths.STORE_LOCK.name):
+        if (new := missing_database()) is not None:
+            new.touch()  # SQLite would make one that only its owner may write, whatever the umask
         knock(uri)
         line = None if file is None else mend_moved(file)
         if line is not None:

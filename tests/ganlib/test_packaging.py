@@ -1,5 +1,6 @@
 """A saved generator: same bytes, same pictures, and refusals in one line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ganlib.config import ImageSpec, NetworkOptions
 from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic, read_description
+from ganlib.tensor_files import save_tensors
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=3, classes=("ant", "bee", "cat"))
@@ -166,3 +169,16 @@ def test_a_generator_needs_no_metric_library() -> None:
     code = f"import sys, ganlib.packaging; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_weights_get_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
+    """Somebody else, such as a server's user, reads them, too."""
+    before = os.umask(0o027)
+    try:
+        (tmp_path / "usual").touch()
+        for _ in range(2):  # anew, and in the place of another
+            save_tensors({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert load_file(tmp_path / "weights.safetensors")["a"].shape == (1,)

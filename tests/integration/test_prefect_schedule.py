@@ -183,7 +183,7 @@ def test_an_unknown_time_zone_and_a_missing_server_are_one_line(cron_project: To
         schedule_pipeline(cron_project.root, cron=NEVER, timezone="Mars/Base")
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
-        pytest.raises(UserError, match="no Prefect server answers"),
+        pytest.raises(UserError, match=r"no Prefect server answers .*`prefect --no-prompt server start --port 9`"),
     ):
         schedule_pipeline(cron_project.root, cron=NEVER)
     with temporary_settings({PREFECT_API_URL: None}), pytest.raises(UserError, match="PREFECT_API_URL: not set"):

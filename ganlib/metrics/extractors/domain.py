@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -17,6 +17,7 @@ from ganlib.config import ImageSpec
 from ganlib.errors import UserError
 from ganlib.metrics.classifier import Classifier
 from ganlib.metrics.extractors.base import Extractor, Features
+from ganlib.tensor_files import save_tensors
 
 WEIGHTS = "classifier.safetensors"
 DESCRIPTION = "extractor.json"
@@ -61,7 +62,7 @@ def save_extractor(folder: Path, classifier: Classifier | None, image: ImageSpec
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {"image": image.model_dump(mode="json"), "domain": None}
     if classifier is not None:
-        save_file(classifier.state_dict(), folder / WEIGHTS)
+        save_tensors(classifier.state_dict(), folder / WEIGHTS)
         shape = {"width": classifier.trunk[0].out_channels, "feature_dim": classifier.head.in_features}
         description["domain"] = shape
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
