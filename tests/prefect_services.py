@@ -1,6 +1,7 @@
 """A real Prefect server and a real worker, as somebody runs them beside a project."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,6 +18,11 @@ from tests.toy_project import REPOSITORY, SCHEDULE, run_in, wait_until
 
 POOL = "ganlib"
 REMOVE = "from pathlib import Path; from pipelines.flows.schedule import remove_schedule; remove_schedule(Path.cwd())"
+
+
+def default_signals() -> None:
+    """In a child: a shell in the background has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Services:
@@ -53,19 +59,20 @@ class Services:
             started.wait()
 
     def revive(self) -> None:
-        """Start what does not run (any more); what was asked to end gets the time to do so."""
-        port = self.url.removesuffix("/api").rpartition(":")[2]
-        self._start("server", ["server", "start", "--host", "127.0.0.1", "--port", port])
+        """Start what does not run, or not any more, and wait until the server answers."""
+        self._keep("server")
         wait_until(self._healthy, timeout_s=180, what="the Prefect server answers")
-        self._start("worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", "nightly"])
+        self._keep("worker")
 
-    def _start(self, name: str, arguments: list[str]) -> None:
+    def _keep(self, name: str) -> None:
         before = self._running.get(name)
         if before is not None and before.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                before.wait(timeout=10)
-        if before is not None and before.poll() is None:
             return
+        port = self.url.removesuffix("/api").rpartition(":")[2]
+        arguments = {
+            "server": ["server", "start", "--host", "127.0.0.1", "--port", port],
+            "worker": ["worker", "start", "--pool", POOL, "--type", "process", "--name", "nightly"],
+        }[name]
         with (self._home / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", "prefect", *arguments],
@@ -73,6 +80,7 @@ class Services:
                 env=self.environment,
                 stdout=log,
                 stderr=log,
+                preexec_fn=default_signals,
                 start_new_session=True,
             )
 
@@ -103,6 +111,8 @@ class Services:
         """Until a run that has started since then is in one of these states; one that was covered does not count."""
 
         def there() -> bool:
+            for name in self._running:  # as systemd does, or a person: some take their time to end
+                self._keep(name)
             found: list[dict[str, Any]] = []
             with suppress(httpx.TransportError):  # a busy machine
                 found = httpx.post(f"{self.url}/flow_runs/filter", json={}, timeout=30).json()

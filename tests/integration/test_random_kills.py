@@ -27,7 +27,7 @@ import yaml
 from pipelines import paths
 from tests import toy_project
 from tests.pipeline_project import Project, make_project
-from tests.prefect_services import Services
+from tests.prefect_services import Services, default_signals
 from tests.toy_project import processes_in, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -183,24 +183,18 @@ def strike_the_schedule(moment: Moment, project: Project, after_s: float, servic
         moment.strike(
             {
                 "stage": lambda: stages(project),
-                "flow": lambda: named(project, "prefect.flow_engine"),
+                "flow": lambda: named(project, "prefect.engine"),
                 "worker": services.worker_processes,
                 "server": services.server_processes,
             },
             after_s,
         )
         struck = time.time()
-        services.revive()  # as systemd does, or a person
         services.wait_for_run("RUNNING", "COMPLETED", since=struck, timeout_s=TWO_MINUTES_S)
         services.wait_for_run("COMPLETED", since=struck, timeout_s=COMMAND_S)
     finally:
         services.remove_schedule(project.root)
     wait_until(lambda: not processes_in(project.root), timeout_s=COMMAND_S, what="all processes end")
-
-
-def default_signals() -> None:
-    """A shell in the background has its children ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def named(project: Project, *words: str) -> list[psutil.Process]:
