@@ -117,6 +117,7 @@ def _serves_artifacts(uri: str) -> bool:
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
+    credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
     address = "/api/2.0/mlflow-artifacts/artifacts"
-    answer = http_request(get_default_host_creds(uri), address, "GET", raise_on_status=False)
+    answer = http_request(credentials, address, "GET", raise_on_status=False)  # type: ignore[no-untyped-call]
     return bool(answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE)
