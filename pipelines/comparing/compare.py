@@ -16,7 +16,7 @@ from pipelines.comparing.terminal import show
 from pipelines.registry.choosing import Chosen, choose, newest
 from pipelines.stages.heartbeat import Heartbeat
 from pipelines.tracking.runs import deliver_pending
-from pipelines.tracking.store import LOCAL_DATABASE, URI_VARIABLE, configured
+from pipelines.tracking.store import check_there
 
 MOST_RUNS = 8  # that curves in one chart can be told apart
 ARTIFACTS = "comparison"
@@ -37,10 +37,7 @@ def compare_runs(wanted: Sequence[str], *, last: int | None, output: Path) -> No
     """
     _check(wanted, last, output)
     config = load_config(paths.PARAMS)
-    if not configured() and not LOCAL_DATABASE.exists():
-        raise UserError(
-            f"{LOCAL_DATABASE}: no runs in this folder; go to the project's, or name a server in {URI_VARIABLE}"
-        )
+    check_there()
     with Heartbeat(_say, "reading the runs", every_s=_QUIET_S) as heartbeat:
 
         def notify(text: str) -> None:

@@ -145,7 +145,9 @@ def test_a_folder_without_a_store_gets_none(
 ) -> None:
     (tmp_path / paths.PARAMS).write_text(yaml.safe_dump(yaml.safe_load(paths.PARAMS.read_text())))
     monkeypatch.chdir(tmp_path)
-    assert compare("champion", "challenger").error.startswith("mlflow.db: no runs in this folder")
+    assert compare("champion", "challenger").error.startswith("mlflow.db: not in this folder")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/nowhere/x.db")
+    assert "nowhere/x.db: no such file" in compare("champion", "challenger").error
     assert [each.name for each in tmp_path.iterdir()] == ["params.yaml"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     assert "no answer (connection refused)" in compare("champion", "challenger").error
