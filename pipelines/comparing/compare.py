@@ -16,7 +16,7 @@ from pipelines.comparing.terminal import show
 from pipelines.registry.choosing import Chosen, choose, newest
 from pipelines.stages.heartbeat import Heartbeat
 from pipelines.tracking.runs import deliver_pending
-from pipelines.tracking.store import missing_database
+from pipelines.tracking.store import check_there
 
 MOST_RUNS = 8  # that curves in one chart can be told apart
 ARTIFACTS = "comparison"
@@ -37,14 +37,14 @@ def compare_runs(wanted: Sequence[str], *, last: int | None, output: Path) -> No
     """
     _check(wanted, last, output)
     config = load_config(paths.PARAMS)
+    check_there()
     with Heartbeat(_say, "reading the runs", every_s=_QUIET_S) as heartbeat:
 
         def notify(text: str) -> None:
             heartbeat.note(text)
             _say(text)
 
-        if missing_database() is None:  # or the choice fails in a line
-            deliver_pending()
+        deliver_pending()
         experiment, model = config.tracking.experiment, config.register_.model_name
         chosen = choose(experiment, model, wanted) if last is None else newest(experiment, model, last)
         subjects = [read_subject(each) for each in chosen]

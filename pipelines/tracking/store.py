@@ -119,8 +119,18 @@ def connect_to_read() -> "MlflowClient":
         UserError: it is a SQLite file that is not there.
         mlflow.exceptions.MlflowException, StoreError: as `connect`.
     """
+    check_there()
+    return connect()
+
+
+def check_there() -> None:
+    """See that the store is no SQLite file that is not there; a server is not asked.
+
+    Raises:
+        UserError: it is.
+    """
     if (file := missing_database()) is None:
-        return connect()
+        return
     if configured():
         raise UserError(
             f"{_shown_store()}: no such file, so it holds no runs and no models; correct the address, or unset the "

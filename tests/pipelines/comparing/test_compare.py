@@ -145,9 +145,9 @@ def test_a_folder_without_a_store_gets_none(
 ) -> None:
     (tmp_path / paths.PARAMS).write_text(yaml.safe_dump(yaml.safe_load(paths.PARAMS.read_text())))
     monkeypatch.chdir(tmp_path)
-    for address in ("", f"sqlite:///{tmp_path}/mlflow.db"):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        assert "so it holds no runs" in (told := compare("champion", "challenger").error) or "so no runs" in told
-        assert [each.name for each in tmp_path.iterdir()] == ["params.yaml"]
+    assert compare("champion", "challenger").error.startswith("mlflow.db: not in this folder")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/nowhere/x.db")
+    assert "nowhere/x.db: no such file" in compare("champion", "challenger").error
+    assert [each.name for each in tmp_path.iterdir()] == ["params.yaml"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     assert "no answer (connection refused)" in compare("champion", "challenger").error
