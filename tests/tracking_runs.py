@@ -17,7 +17,7 @@ PIXELS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
 
 def experiment(name: str) -> Experiment:
-    return Experiment(name, metric="domain/fid", greater_is_better=False)
+    return Experiment(name, metric="domain/fid", greater_is_better=False, halfway_images=64)
 
 
 def training(key: str, name: str = "tests", **changes: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlib.config import RunConfig
+from ganlib.config import RunConfig, TrainOptions
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.presets import known_presets, load_parameters
@@ -63,6 +63,13 @@ def describe(config: RunConfig) -> Description:
         *([f"{len(told) - _MOST_NAMED} more"] if len(told) > _MOST_NAMED else []),
     ]
     return Description(" · ".join(parts), shown)
+
+
+def halfway_samples(options: TrainOptions) -> int:
+    """Images shown when samples are drawn that is the nearest to half of the training, or the first time."""
+    every = options.sample_every_images
+    due = max(1, round(options.total_images / 2 / every)) * every
+    return -(-due // options.images_per_iteration) * options.images_per_iteration
 
 
 def _nearest_preset(values: Mapping[str, str]) -> tuple[str | None, list[str]]:

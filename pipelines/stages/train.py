@@ -44,7 +44,7 @@ from ganlib.training.requirements import check_devices, check_shares
 from ganlib.training.state import TrainState, initial_state
 from pipelines import paths
 from pipelines.registry.starting_point import starting_point
-from pipelines.stages.describing import describe
+from pipelines.stages.describing import describe, halfway_samples
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.real_images import real_grid
 from pipelines.stages.shell import (
@@ -165,6 +165,7 @@ def _train_and_tell(run: _Run) -> None:
                 config.tracking.experiment,
                 metric=config.register_.metric,
                 greater_is_better=config.register_.figure not in LOWER_IS_BETTER,
+                halfway_images=halfway_samples(config.train),
             ),
             run_key=checkpoints.run_key(),
             run_name=described.name,
@@ -193,7 +194,9 @@ def _train_and_tell(run: _Run) -> None:
         assert state.best is not None
         digest = generator_sha256(paths.GENERATOR)
         log.made(digest)
-        log.picture("samples/best", best, state.best.seen_images)
+        # Of one step in all runs, or MLflow would not show them beside each other.
+        log.picture("samples/best", best, 0)
+        log.tags({"best_snapshot": f"{state.best.seen_images} images shown"})
         for path in (paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
             log.artifact(path, runs.TRAINING_ARTIFACTS)
     say(

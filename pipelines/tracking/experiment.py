@@ -22,18 +22,25 @@ _KIND = "mlflow.experimentKind"
 _PRIMARY = "mlflow.experiment.primaryMetric.name"
 _GREATER_IS_BETTER = "mlflow.experiment.primaryMetric.greaterIsBetter"
 _SHARED_VIEW = f"mlflow.sharedViewState.{VIEW}"
-_LAST_STEP = 10**12  # the pages go back to the last one that there is
 _DEFLATE = "deflate;"
 _VIEW_NAME = "Which run is best"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A name, and what its runs are compared by: the gate's metric, such as `domain/fid`, and its direction."""
+    """A name, and what its runs are compared by.
+
+    Attributes:
+        name: of the experiment.
+        metric: the gate's, such as `domain/fid`.
+        greater_is_better: its direction.
+        halfway_images: images shown where samples were drawn halfway through the newest training: what the view shows.
+    """
 
     name: str
     metric: str
     greater_is_better: bool
+    halfway_images: int
 
     def describe(self, client: "MlflowClient", experiment_id: str, time_ms: int) -> None:
         """Set the tags that differ; a person's own note and kind stay."""
@@ -91,7 +98,11 @@ def view(experiment: Experiment) -> dict[str, Any]:
     name_column = "attributes.`Run Name`"
     sections = {
         "Which is best": [_bar([f"{gate}_low", gate, f"{gate}_high"]), _bar([reported])],
-        "Samples of the same seeds": [_images(f"samples/{kind}") for kind in ("generated", "best", "real")],
+        "Samples of the same seeds": [
+            _images("samples/generated", experiment.halfway_images),
+            _images("samples/best"),
+            _images("samples/real"),
+        ],
         "Training": [
             _line([f"{TRAINED}/{extractor}/fid"]),
             _line(["loss/critic", "loss/generator"]),
@@ -148,5 +159,5 @@ def _line(keys: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _images(key: str) -> dict[str, Any]:
-    return {"type": "IMAGE", "imageKeys": [key], "step": _LAST_STEP, "showRunParams": False}
+def _images(key: str, step: int = 0) -> dict[str, Any]:
+    return {"type": "IMAGE", "imageKeys": [key], "step": step, "showRunParams": False}

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from ganlib.config import RunConfig, load_config
+from ganlib.training.clock import Span
 from pipelines.presets import load_parameters
-from pipelines.stages.describing import MOST_PARAMETERS, describe
+from pipelines.stages.describing import MOST_PARAMETERS, describe, halfway_samples
 from tests.configs import ROOT, tiny_config
 
 
@@ -55,3 +56,14 @@ def test_what_differs_in_much_is_cut_and_a_project_without_presets_has_none(
     (tmp_path / "presets" / "broken.yaml").write_text("train: [")
     monkeypatch.chdir(tmp_path)
     assert "preset" not in describe(tiny_config({})).params
+
+
+def test_samples_halfway_are_where_the_training_draws_them() -> None:
+    train = load_config(Path("params.yaml")).train
+    shown = []
+    for total, every, batch in ((128_000, 12_800, 64), (32_000, 12_800, 64), (640, 12_800, 64), (10_000, 100, 96)):
+        options = train.model_copy(update={"total_images": total, "sample_every_images": every, "batch_size": batch})
+        place = halfway_samples(options)
+        assert Span(place - options.images_per_iteration, place).passes_multiple_of(every)
+        shown.append(place)
+    assert shown == [64_000, 12_800, 12_800, 5_088]

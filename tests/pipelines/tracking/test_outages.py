@@ -84,7 +84,7 @@ CHILD = """
     import time
     from pipelines.tracking.experiment import Experiment
     from pipelines.tracking.runs import training_run
-    TESTS = Experiment("tests", metric="domain/fid", greater_is_better=False)
+    TESTS = Experiment("tests", metric="domain/fid", greater_is_better=False, halfway_images=64)
     with training_run(experiment=TESTS, run_key="child", run_name="child", params={}, tags={}, dataset=None) as log:
         for step in range(100):
             log.metrics({"loss/critic": 1.0}, step)

@@ -69,7 +69,7 @@ def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path
         import sys
         from pipelines.tracking.experiment import Experiment
         from pipelines.tracking.runs import training_run
-        EXPERIMENT = Experiment("e", metric="domain/fid", greater_is_better=False)
+        EXPERIMENT = Experiment("e", metric="domain/fid", greater_is_better=False, halfway_images=64)
         key = sys.argv[1]
         with training_run(experiment=EXPERIMENT, run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
             log.metrics({"loss/critic": 1.0}, 1)
@@ -158,7 +158,8 @@ def test_the_experiment_says_what_it_is_and_a_persons_words_stay(project: Path) 
     with training("k2"):
         pass
     assert tags() == {**before, "mlflow.note.content": "ours"}
-    with training("k3", experiment=Experiment("tests", metric="inception/is", greater_is_better=True)):
+    other = Experiment("tests", metric="inception/is", greater_is_better=True, halfway_images=64)
+    with training("k3", experiment=other):
         pass
     after = tags()
     assert after["mlflow.experiment.primaryMetric.name"] == "eval/inception/is_estimate"
