@@ -115,6 +115,6 @@ def _pages(client: "MlflowClient", config: RunConfig) -> Iterator[tuple[str, str
     }
     if found is not None and len(set(filter(None, runs.values()))) > 1:
         query = {"runs": json.dumps(list(runs.values())), "experiments": json.dumps([found.experiment_id])}
-        yield "champion and challenger side by side", f"compare-runs?{urlencode(query, quote_via=quote)}"
+        yield "champion and challenger side by side", f"compare-runs?{urlencode(query, quote_via=quote)}&{_TRAINING}"
     if CHAMPION in aliases:
         yield "the champion", f"models/{quote(name, safe='')}/versions/{aliases[CHAMPION]}?{_TRAINING}"
