@@ -101,9 +101,11 @@ def trained(project: Project) -> Project:
 
 
 def furnished(folder: Path) -> Path:
-    """A home with images of two classes in `photos`, and more of one of them in `new_photos`."""
+    """A home with a drawing, images of two classes in `photos`, and more of one of them in `new_photos`."""
     with zipfile.ZipFile(ROOT / "data/raw/digits.zip") as digits:
         names = sorted(name for name in digits.namelist() if name.endswith(".png"))
+        folder.mkdir()
+        (folder / "drawing.png").write_bytes(digits.read(names[0]))
         for digit, label in (("3", "cats"), ("8", "dogs")):
             chosen = [name for name in names if Path(name).parent.name == digit]
             for place, name in enumerate(chosen[: IMAGES_PER_CLASS + 5]):
@@ -135,4 +137,4 @@ def test_quick_blocks_run(name: str, project: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in shell_blocks() if name not in QUICK and run_here(name)])
 def test_blocks_run_after_a_first_run(name: str, trained: Project, tmp_path: Path) -> None:
     """In one project, as a reader goes through the pages: what one page has trained, the next finds in the cache."""
-    run_blocks(name, trained, tmp_path)
+    run_blocks(name, trained, furnished(tmp_path / "home"))
