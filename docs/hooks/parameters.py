@@ -81,7 +81,9 @@ def _section(model: type[BaseModel], name: str, written: Sequence[Written]) -> l
                 chooser, value = _choice(member)
                 heading += f" with `{chooser}: {value}`"
                 told = [each for each in written if each.values.get(f"{prefix}{key}.{chooser}") == value]
-            inner += [f"{'#' * (2 + prefix.count('.'))} {heading}", "", *_section(member, prefix + key, told)]
+            inner += [f"{'#' * (2 + prefix.count('.'))} {heading}", ""]
+            inner += ["This section, or `null`.", ""] if type(None) in get_args(info.annotation) else []
+            inner += _section(member, prefix + key, told)
         if not members:
             kind = _kind(schema["properties"][key], schema.get("$defs", {}))
             said = next((each.comments[prefix + key] for each in written if prefix + key in each.comments), "")

@@ -51,6 +51,7 @@ def texts(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
         evaluation=facts.evaluation,
         tags=report_project.LINEAGE,
         contest=lambda _: comparison(compared(1, 2)),
+        describe=lambda found, _run_id: found.verdict.reason,
     )
     be_ada(tmp_path, monkeypatch)
     promotion.promote(registration.model_name, registration.version, "for the examples", say=print)
