@@ -124,7 +124,7 @@ def run_blocks(name: str, project: Project, home: Path) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [pytest.param(QUICK[0], marks=pytest.mark.thorough), *QUICK[1:]])
 def test_quick_blocks_run(name: str, project: Project, tmp_path: Path) -> None:
     copy = Project(tmp_path / "project")
     shutil.copytree(project.root, copy.root, symlinks=True)

@@ -112,6 +112,7 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.mark.browser
+@pytest.mark.thorough
 @needs_browser
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -126,6 +127,7 @@ def test_pages_are_readable(browser: "Browser", address: str, size: tuple[int, i
 
 
 @pytest.mark.browser
+@pytest.mark.thorough
 @needs_browser
 def test_the_search_finds_a_parameter(browser: "Browser", address: str) -> None:
     with open_page(browser, address) as page:
