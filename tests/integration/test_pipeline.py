@@ -74,7 +74,9 @@ def test_report_and_card_are_with_the_run_and_the_model(project: Project) -> Non
     first, *_ = client.list_artifacts(run.info.run_id)
     assert first.path == "Report.html"
     champion = client.get_model_version_by_alias("digits", "champion")
-    model = Path(client.get_logged_model(champion.source.removeprefix("models:/")).artifact_location.removeprefix("file://"))
+    model = Path(
+        client.get_logged_model(champion.source.removeprefix("models:/")).artifact_location.removeprefix("file://")
+    )
     (card,) = model.rglob("MODEL_CARD.md")
     assert card.read_text(encoding="utf-8") == (project.root / paths.MODEL_CARD).read_text(encoding="utf-8")
 

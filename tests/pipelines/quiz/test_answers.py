@@ -46,7 +46,7 @@ def test_a_line_that_was_cut_short_does_not_count(tmp_path: Path, opening: Openi
 def test_damage_is_one_line(content: bytes, tmp_path: Path, opening: Opening) -> None:
     journal = Journal.begin(tmp_path, opening)
     journal.path.write_bytes(content)
-    with pytest.raises(UserError, match=r"damaged answers of a quiz \(.*\); mend or remove the file$"):
+    with pytest.raises(UserError, match=r"damaged answers of a quiz \(.*\); mend the file, or move it elsewhere$"):
         journal.read()
     journal.close(remove=False)
 
