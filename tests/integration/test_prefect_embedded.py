@@ -14,7 +14,7 @@ from pipelines import paths
 from tests.toy_project import RUN, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, run_in, wait_until
 
 # The cron schedule of another test comes round while these run.
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("cron_project")]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.usefixtures("cron_project")]
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 
 
@@ -52,7 +52,6 @@ def test_a_run_brings_its_own_server_and_takes_it_away(
     assert project.processes() == []
 
 
-@pytest.mark.thorough
 def test_however_it_is_killed_nothing_is_left(
     environment: dict[str, str], tmp_path: Path, finished: tuple[ToyProject, subprocess.CompletedProcess[str]]
 ) -> None:

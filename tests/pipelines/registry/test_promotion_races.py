@@ -52,7 +52,10 @@ def commands(source: random.Random, who: str, count: int) -> list[Command]:
     ]
 
 
-@pytest.mark.parametrize("where", ["two folders and a server", "one folder and a SQLite file"])
+@pytest.mark.parametrize(
+    "where",
+    ["two folders and a server", pytest.param("one folder and a SQLite file", marks=pytest.mark.thorough)],
+)
 def test_two_processes_race(
     where: str,
     project: Path,
@@ -97,6 +100,7 @@ def prepared(name: str, model: Path) -> str:
     return name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [PROMOTE, ROLLBACK], ids=lambda command: str(command[0]))
 def test_killed_before_any_write_and_run_again(
     command: Command, project: Path, small_model: Path, writers: Writers
@@ -171,7 +175,10 @@ def test_two_machines_at_once_are_told_apart(
     assert told_history(name)[-1][1:3] == ("3", "1")
 
 
-@pytest.mark.parametrize("stopped_before", ["finalize_logged_model", "create_model_version"])
+@pytest.mark.parametrize(
+    "stopped_before",
+    [pytest.param("finalize_logged_model", marks=pytest.mark.thorough), "create_model_version"],
+)
 def test_two_machines_that_register_one_generator_make_one_version(
     stopped_before: str, server: MlflowServer, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
