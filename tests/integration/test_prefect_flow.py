@@ -62,7 +62,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     graph = yaml.safe_load((project.root / "dvc.yaml").read_text())
     graph["stages"]["preprocess"]["outs"].append({"reports/data.json": {"cache": False}})
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(graph))
-    write_reports(project.root, evaluation(fid=figure(2.9, 0.25, 0.75)), registration("Better by 0.4."))
+    write_reports(project.root, evaluation(fid=figure(2.9, 2.65, 3.15)), registration("Better by 0.4."))
     # A store that is away keeps the report of the last decision.
     done = run_in(project.root, RUN, prefect_environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -82,7 +82,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     artifacts = {found.key: str(found.data) for found in prefect_client.read_artifacts(artifact_filter=of_run)}
     assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
     assert '{"kind": "truncated", "action": "drop", "count": 1}' in artifacts["data-quality"]
-    assert "| domain/fid | 0.50 | 0.25 to 0.75 | 2.90 |" in artifacts["result"]
+    assert "| domain/fid | 2.90 | 2.65 to 3.15 | 2.90 |" in artifacts["result"]
     assert "Gate: promoted" in artifacts["result"]
     assert "Better by 0.4." in artifacts["result"]
 
