@@ -24,7 +24,7 @@ from tests.ganlib.datasets.image_files import (
 )
 from tests.toy_project import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 FILES = noise_files(700)
 
 
@@ -38,7 +38,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.thorough
 @pytest.mark.filterwarnings("default")  # Dask's own
 def test_dask_gives_the_same_bytes(local: Path, tmp_path: Path) -> None:
     dask = PreprocessOptions(executor="dask", workers=2, dask_address=None, keep_parts=False)

@@ -8,7 +8,7 @@ import yaml
 from tests.ganlib.datasets.image_files import contents, noise_files, write_folder
 from tests.pipeline_project import Project, make_project, outcomes
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 COUNT, MORE = 600, 10
 
 

@@ -27,7 +27,7 @@ from tests.toy_project import wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-pytestmark = [pytest.mark.browser, pytest.mark.integration, needs_browser]
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.thorough, needs_browser]
 COUNT, EXPOSURE_MS = 6, 500
 # A shell in the background would have its children ignore Ctrl-C.
 CODE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from pipelines.cli import main; main()"
