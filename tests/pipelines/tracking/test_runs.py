@@ -15,10 +15,9 @@ import pytest
 
 from ganlib.errors import UserError
 from ganlib.events import Notice, Picture, Progress, Scalars
-from pipelines.data.placing import kept_in_git
 from pipelines.tracking import delivery, store
 from pipelines.tracking.experiment import Experiment, view
-from pipelines.tracking.runs import attach_run, commit_of, deliver_pending, surroundings
+from pipelines.tracking.runs import attach_run, deliver_pending
 from pipelines.tracking.store import check_store
 from pipelines.tracking.system_metrics import logged_system_metrics
 from tests.configs import ROOT
@@ -357,54 +356,6 @@ def test_a_temporary_copy_uses_the_store_of_its_project(project: Path, tmp_path:
     environment = {**os.environ, "DVC_ROOT": str(project), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert done.stdout.decode().split() == [f"sqlite:///{project}/mlflow.db", f"{project}/.ganlib/spool"]
-
-
-def test_surroundings_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(project))
-    assert "mlflow.source.git.commit" not in surroundings()
-
-
-def test_surroundings_tell_commit_and_changes(project: Path) -> None:
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
-        return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "-q", "-b", "main")
-    Path("a").write_text("1")
-    git("add", "a")
-    git("commit", "-qm", "one")
-    found = surroundings()
-    assert found["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
-    assert found["mlflow.source.git.branch"] == "main"
-    assert found["ganlib.git_dirty"] == "false"
-    Path("reports").mkdir()
-    written = [Path("dvc.lock"), Path("reports/metrics.json")]
-    for each in written:
-        each.write_text("1")
-    git("add", "dvc.lock", "reports")
-    git("commit", "-qm", "two")
-    for each in written:
-        each.write_text("2")
-    assert surroundings()["ganlib.git_dirty"] == "false", "what runs write is no change of theirs"
-    Path("a").write_text("2")
-    assert surroundings()["ganlib.git_dirty"] == "true"
-
-
-def test_a_repository_of_another_user_is_told_with_gits_own_remedy(
-    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Git itself is told to take the folder for another user's."""
-    subprocess.run(["git", "init", "-q"], check=True)
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    assert "mlflow.source.git.commit" not in surroundings()
-    (line,) = caplog.messages
-    assert f"run `git config --global --add safe.directory {project}`" in line
-    assert "no commit is recorded" in line
-    assert "\n" not in line
-    assert commit_of(project) is None
-    with pytest.raises(UserError, match="belongs to another user"):
-        kept_in_git(project, Path("data/raw/digits.zip"))
 
 
 def test_importing_is_cheap() -> None:
