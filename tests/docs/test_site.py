@@ -16,7 +16,7 @@ import yaml
 from docs.hooks.parameters import commented, flat
 from pipelines.cli import app
 from pipelines.report.meanings import MEANINGS
-from tests.browser import DESKTOP, PHONE, needs_browser, open_browser, open_page, scrolls_sideways
+from tests.browser import DESKTOP, PHONE, needs_browser, open_page, scrolls_sideways
 from tests.configs import PRESET, ROOT
 from tests.documents import documents
 
@@ -103,12 +103,6 @@ def address(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    with open_browser() as found:
-        yield found
 
 
 @pytest.mark.browser

@@ -1,6 +1,5 @@
 """The comparison in a real browser: on a desk and on a phone, by day and by night, from one file."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from tests.browser import (
     LOADED,
     PHONE,
     needs_browser,
-    open_browser,
     open_page,
     scrolls_sideways,
 )
@@ -24,12 +22,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.browser, needs_browser]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    with open_browser() as found:
-        yield found
 
 
 @pytest.mark.parametrize("wanted", [("champion", "challenger"), ("--last", "5")], ids=["two", "five"])
