@@ -100,9 +100,9 @@ def connect() -> "MlflowClient":
     if urlsplit(uri).scheme.partition("+")[0] not in _DATABASE_PORTS:
         return MlflowClient(tracking_uri=uri)
     file = database_file(uri)
+    if (new := missing_database()) is not None:
+        _make(new)
     with FileLock(paths.STORE_LOCK if file is None else file.with_name(paths.SCRATCH.name) / paths.STORE_LOCK.name):
-        if (new := missing_database()) is not None:
-            new.touch()  # SQLite would make one that only its owner may write, whatever the umask
         knock(uri)
         line = None if file is None else mend_moved(file)
         if line is not None:
@@ -110,6 +110,15 @@ def connect() -> "MlflowClient":
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _make(file: Path) -> None:
+    """An empty database: SQLite would make one that only its owner may write, whatever the umask."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise StoreError(f"cannot be made: {error}") from error
 
 
 def connect_to_read() -> "MlflowClient":
@@ -223,7 +232,7 @@ def _advice(error: BaseException) -> str:
     uri = store_uri()
     file = database_file(uri)
     if file is not None and isinstance(error, StoreError):
-        if "locked" in str(error) or "unable to open" in str(error):
+        if any(words in str(error) for words in ("locked", "unable to open", "cannot be made")):
             return f"close what else has {file.name} open, see that there is room and permission, and run again"
         return (
             f"if it is damaged, put back a copy of {file.name}; without one, keep it under another name, and the next "

@@ -271,6 +271,13 @@ def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monk
         assert "secret" not in str(caught.value)
 
 
+def test_a_store_that_cannot_be_made_is_told_in_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/file/x.db")
+    with pytest.raises(UserError, match=r"cannot be made: .*; close what else has x\.db open, see that there is room"):
+        check_store()
+
+
 def test_a_damaged_local_store_is_told_in_one_line(project: Path) -> None:
     (project / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(
