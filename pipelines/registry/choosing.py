@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _VERSION = re.compile(r"\d{1,9}")  # MLflow keeps it in 32 bits
 _ID = re.compile(r"[0-9a-f]{32}")
-_START_OF_ID = re.compile(r"[0-9a-f]{1,31}")
+_START_OF_ID = re.compile(r"[0-9a-f]{4,31}")
 _NAMED = 5
 _SHORT_ID = 8
 _LOOKED_AT = 200
@@ -150,7 +150,7 @@ def _has_version(client: "MlflowClient", model: str, number: str) -> bool:
 def _of_version(client: "MlflowClient", model: str, number: str, called: str) -> Chosen:
     version = client.get_model_version(model, number)
     whose = f"model {model}, version {number}"
-    if version.run_id is None:
+    if not version.run_id:  # None in a file, empty over HTTP
         raise UserError(f"{whose}: names no run; compare versions that the register stage has made")
     run = _run(client, version.run_id, whose)
     return Chosen(called, run, RunArtifacts(client, version.run_id), version, tuple(version.aliases))

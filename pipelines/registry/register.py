@@ -288,7 +288,7 @@ def logged_evaluation(name: str, version: str | None) -> Evaluation | None:
         client = connect()
         try:
             run_id = client.get_model_version(name, version).run_id
-            if run_id is None or record not in {
+            if not run_id or record not in {
                 each.path for each in client.list_artifacts(run_id, paths.EVALUATION_ARTIFACTS)
             }:
                 return None

@@ -189,7 +189,7 @@ def _registered(client: "MlflowClient", experiment_id: str, generator_sha256: st
 
     found = client.search_model_versions(f"tags.{GENERATOR_SHA256} = '{generator_sha256}'")
     for version in sorted(found, key=lambda each: int(each.version)):
-        if version.run_id is None:
+        if not version.run_id:  # None in a file, empty over HTTP
             continue
         try:
             run = client.get_run(version.run_id)

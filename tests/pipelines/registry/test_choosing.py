@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 
 from ganlib.errors import UserError
 from pipelines.registry.choosing import choose, newest
+from pipelines.tracking.delivery import attach
 from tests.mlflow_server import MlflowServer
 
 EXPERIMENT = MODEL = "choosing"
@@ -14,7 +15,10 @@ EXPERIMENT = MODEL = "choosing"
 
 @pytest.fixture(scope="module")
 def runs(session_server: MlflowServer) -> dict[str, str]:
-    """Ids by name: a first and a second run with a version each, two of one name, one that is deleted."""
+    """Ids by name: a first and a second run with a version each, two of one name, one that is deleted.
+
+    A third version names no run, as those that are made on MLflow's pages.
+    """
     client = MlflowClient(session_server.uri)
     experiment = client.create_experiment(EXPERIMENT)
     client.create_registered_model(MODEL)
@@ -25,6 +29,8 @@ def runs(session_server: MlflowServer) -> dict[str, str]:
         ids[name if name not in ids else "other twin"] = run.info.run_id
         if place < 2:
             client.create_model_version(MODEL, source=run.info.artifact_uri, run_id=run.info.run_id, tags=tags)
+    model = client.create_logged_model(experiment).model_id
+    client.create_model_version(MODEL, source=f"models:/{model}", model_id=model, tags={"generator_sha256": "3" * 64})
     client.set_registered_model_alias(MODEL, "champion", "1")
     client.delete_run(ids["gone"])
     return ids
@@ -51,7 +57,9 @@ def test_by_alias_version_name_id_and_its_start(
     assert chosen("digits · seed 1", "it's") == [("digits · seed 1", first, "1"), ("it's", second, "2")]
     assert chosen(first, second[:20]) == [("digits · seed 1", first, "1"), ("it's", second, "2")]
     twins = runs["twin"], runs["other twin"]
-    assert chosen(*twins) == [(f"twin ({each[:8]})", each, None) for each in twins]
+    assert chosen(*twins) == [
+        (f"twin ({each[:8]})", each, version) for each, version in zip(twins, (None, "3"), strict=True)
+    ]
 
 
 def test_the_newest_in_the_order_of_time(server: MlflowServer, runs: dict[str, str]) -> None:
@@ -68,6 +76,7 @@ def test_what_is_not_there_or_not_one_is_told(
     mistakes = {
         "nobody": r"RUN=nobody: no run, .*=choosing: twin, twin, it's, digits · seed 1; .*: champion \(version 1\)$",
         "9": "RUN=9: no run, alias or version",
+        "3": "model choosing, version 3: names no run; compare versions that the register stage has made",
         "f" * 32: f"RUN={'f' * 32}: run {'f' * 32} is not in http",
         "twin": r"RUN=twin: is the name or the start of the id of \w{8}, \w{8}; give more of an id",
         runs[
@@ -78,3 +87,7 @@ def test_what_is_not_there_or_not_one_is_told(
     for wanted, told in mistakes.items():
         with pytest.raises(UserError, match=told):
             chosen(first, wanted)
+
+
+def test_a_version_without_a_run_hides_no_run(server: MlflowServer, runs: dict[str, str]) -> None:
+    assert attach(MlflowClient(server.uri), EXPERIMENT, "3" * 64, {}) == runs["other twin"]
