@@ -61,13 +61,11 @@ clean: ## Remove the environment, caches and scratch files (keeps data, models, 
 	@if test -d .ganlib; then find .ganlib -mindepth 1 -maxdepth 1 ! -name spool ! -name quiz -exec rm -rf {} +; fi
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# The tools of the tests come with the packages where both are needed: one resolution instead of two.
+$(VENV)/.installed-check: EXTRA := [check]
+$(VENV)/.installed $(VENV)/.installed-check: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("error: PYTHON=$(PYTHON) is %d.%d, expected 3.11 or later; use make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up $(VENV) with $(if $(UV),uv,pip) (once, some minutes) ..."
 	@$(MAKE_VENV)
-	@$(INSTALL) --editable .
-	@touch $@
-
-$(VENV)/.installed-check: $(VENV)/.installed
-	@$(INSTALL) --editable '.[check]'
-	@touch $@
+	@$(INSTALL) --editable '.$(EXTRA)'
+	@touch $(VENV)/.installed $@

@@ -78,3 +78,11 @@ def test_uv_installs_where_it_is_found(half_made: str | None, folder: Path) -> N
     assert len([line for line in asked if line.startswith("uv venv")]) == 1, "a whole one is kept"
     assert len([line for line in asked if line.startswith("uv pip install")]) == 2
     assert all("--constraint constraints.txt" in line for line in asked if "pip install" in line)
+
+
+def test_one_installation_serves_the_tests_and_the_runs(folder: Path) -> None:
+    make(folder, ".venv/.installed-check")
+    make(folder, ".venv/.installed-check")
+    make(folder, ".venv/.installed")
+    (installation,) = [line for line in (folder / "asked").read_text().splitlines() if "pip install" in line]
+    assert installation.endswith("--editable .[check]")
