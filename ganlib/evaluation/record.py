@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ganlib.config import Options, read_record
 from ganlib.errors import UserError
-from ganlib.metrics import estimates
-from ganlib.metrics.memorisation import Memorisation
+
+if TYPE_CHECKING:
+    from ganlib.metrics import estimates
+    from ganlib.metrics.memorisation import Memorisation
 
 FORMAT_VERSION = 3
 
@@ -25,7 +27,7 @@ class Interval(Options):
     level: float
 
     @classmethod
-    def of(cls, found: estimates.Interval) -> Self:
+    def of(cls, found: "estimates.Interval") -> Self:
         """Plain numbers of a metric's interval."""
         return cls(
             estimate=float(found.estimate), low=float(found.low), high=float(found.high), level=float(found.level)
@@ -122,7 +124,7 @@ class Copying(Options):
         )
 
     @classmethod
-    def of(cls, found: Memorisation) -> Self:
+    def of(cls, found: "Memorisation") -> Self:
         """Plain numbers of what the metric found."""
         return cls(
             p_value=float(found.p_value),

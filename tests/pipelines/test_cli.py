@@ -1,5 +1,6 @@
 """The `gan` command in this process: what it says and how it ends."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -166,3 +167,17 @@ def test_a_schedule_needs_a_time(project: ToyProject, gan: Gan) -> None:
     code, _, err = gan("schedule")
     assert code == 2
     assert err.startswith("error: --cron: missing")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("pipelines.cli", "torch scipy mlflow prefect dvc numpy"),
+        ("pipelines.flows.schedule", "torch scipy mlflow dvc"),
+        ("pipelines.preflight, pipelines.registry.presence, pipelines.summary", "torch scipy mlflow prefect dvc"),
+    ],
+)
+def test_commands_start_without_libraries_that_they_do_not_need(module: str, heavy: str) -> None:
+    code = f"import sys, {module}; print([name for name in '{heavy}'.split() if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
