@@ -27,7 +27,8 @@ def spectral_norm(layer: LayerT, *, epsilon: float = SPECTRAL_EPSILON) -> LayerT
     outputs_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    parametrize.register_parametrization(layer, "weight", _SpectralNorm(weight, dim=outputs_dim, epsilon=epsilon))
+    norm = _SpectralNorm(weight, dim=outputs_dim, epsilon=epsilon)
+    parametrize.register_parametrization(layer, "weight", norm, unsafe=True)  # its shape is known to be right
     return layer
 
 
@@ -79,14 +80,15 @@ class _SpectralNorm(nn.Module):
         self.dim = dim
         self.epsilon = epsilon
         matrix = self.matrix(weight)
-        u = matrix.new_empty(matrix.shape[0]).normal_()
-        v = matrix.new_empty(matrix.shape[1]).normal_()
-        self.register_buffer("_u", self._unit(u))
-        self.register_buffer("_v", self._unit(v))
-        with torch.no_grad():
-            for _ in range(0 if matrix.is_meta else WARM_UP):  # without values there is nothing to find
-                self._u.copy_(self._unit(torch.mv(matrix, self._v)))
-                self._v.copy_(self._unit(torch.mv(matrix.T, self._u)))
+        u, v = (matrix.new_empty(length) for length in matrix.shape)
+        if not matrix.is_meta:  # without values there is nothing to find
+            u, v = self._unit(u.normal_()), self._unit(v.normal_())
+            with torch.no_grad():
+                for _ in range(WARM_UP):
+                    u = self._unit(torch.mv(matrix, v))
+                    v = self._unit(torch.mv(matrix.T, u))
+        self.register_buffer("_u", u)
+        self.register_buffer("_v", v)
         self._sigma: Tensor | None = None  # no buffer: files need not hold what follows from the others
         self._estimated_at = -1
 
