@@ -16,7 +16,11 @@ from pipelines.environment import quiet_environment
 from tests.configs import ROOT, tiny_values
 
 STAGES = ("preprocess", "extractor", "train", "evaluate", "register")
-SMALL: dict[str, Any] = {"train.total_images": 640, "train.measure_every_images": 320}
+SMALL: dict[str, Any] = {
+    "train.total_images": 640,
+    "train.measure_every_images": 320,
+    "train.checkpoint_every_images": 80,
+}
 
 
 @dataclass(frozen=True)
