@@ -59,7 +59,11 @@ def left_behind(project: Path) -> Iterator[list[psutil.Process]]:
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 0), (signal.SIGKILL, -9)],
+    [
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 0, marks=pytest.mark.thorough),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_the_server_ends_with_its_command(
     number: signal.Signals, exit_code: int, project: Path, left_behind: list[psutil.Process]
