@@ -195,7 +195,9 @@ def check_comparable(generator: ImageGenerator, data: PackedData) -> None:
     for name in ("size", "channels"):
         mine, theirs = getattr(generator.image, name), getattr(data.image, name)
         if mine != theirs:
-            raise UserError(f"generator makes images of {name} {mine}, the reference has {theirs}; they do not compare")
+            raise UserError(
+                f"generator makes images of {name} {mine}, the reference has {theirs}; they cannot be compared"
+            )
     if generator.conditional and generator.image.classes != data.image.classes:
         raise UserError(_different(generator.image.classes, data.image.classes))
 
@@ -208,7 +210,7 @@ def _different(mine: tuple[str, ...], theirs: tuple[str, ...]) -> str:
     }
     told = [f"{who} {_listed(names)}" for who, names in sides.items() if names]
     order = "they are in another order"
-    return f"generator and reference have different classes: {'; '.join(told) or order}; they do not compare"
+    return f"generator and reference have different classes: {'; '.join(told) or order}; they cannot be compared"
 
 
 def _listed(names: list[str]) -> str:

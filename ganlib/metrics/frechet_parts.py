@@ -128,7 +128,7 @@ def extrapolate_frechet(
     if smallest < max(dimensions, 2):
         raise UserError(
             f"fid extrapolation: found a smallest subset of {smallest} for {dimensions} features; "
-            f"expected {dimensions} or more, on a line only from there on"
+            f"expected {dimensions} or more: below, the distance is not linear in 1/size"
         )
     require("fid extrapolation", {"generated": count}, 2 * smallest, f"a line from {smallest} images on")
     assert points >= 3

@@ -95,7 +95,7 @@ class CheckpointStore:
         A training that was finished begins anew unless its length or patience has changed since.
         """
         if self._was_finished_alike():
-            notify("this training was finished before; it begins anew")
+            notify("this training had finished; it starts from the beginning")
             if ranks.is_first:
                 self._forget()
             return False
@@ -125,12 +125,12 @@ class CheckpointStore:
                 values = self._read(path)
             except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 passed_over += 1
-                notify(f"{path}: checkpoint passed over ({' '.join(str(error).split())[:160]})")
+                notify(f"{path}: checkpoint skipped ({' '.join(str(error).split())[:160]})")
                 continue
             state.load_state_dict(values, ranks)
             return True
         if passed_over:
-            notify("no sound checkpoint is left")
+            notify("no usable checkpoint is left")
         return False
 
     def run_key(self) -> str:

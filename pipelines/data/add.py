@@ -106,7 +106,7 @@ def _add_path(project: Path, what: str, options: DataOptions, *, name: str | Non
             _look(options, str(source))
         else:
             if name is None:
-                raise UserError(f"--name: missing; give {printable(what)} the name it shall have in {paths.RAW}")
+                raise UserError(f"--name: missing; give the name that {printable(what)} gets in {paths.RAW}")
             target = paths.RAW / f"{name}{'' if source.is_dir() else _suffix(source)}"
             check_free(project, target, force=force)
             _check_no_linked_folder(source, what)

@@ -47,7 +47,7 @@ def commit(project: Path) -> Iterator[Finding]:
     """
     head = git("rev-parse", "HEAD", project=project)
     if head is None:
-        raise UserError("git tells of no commit here, which runs would name; install git, or `git clone` the project")
+        raise UserError("git finds no commit here, and runs name theirs; install git, or `git clone` the project")
     branch = git("rev-parse", "--abbrev-ref", "HEAD", project=project)
     changed = len((git("status", "--porcelain", "--untracked-files=no", project=project) or "").splitlines())
     files = "one file" if changed == 1 else f"{changed} files"

@@ -139,7 +139,8 @@ def _serve(app: Starlette, listener: socket.socket) -> None:
 
 def _tell_of_person(person: Person, rates: ErrorRates) -> None:
     say(
-        f"quiz: {person.called} is through: wrong on {_percent(rates.overall.estimate)} of {len(person.answers)} images"
+        f"quiz: {person.called} has finished: wrong on {_percent(rates.overall.estimate)} "
+        f"of {len(person.answers)} images"
     )
 
 

@@ -125,9 +125,7 @@ def test_a_folder_that_is_no_project(
     code, told, _ = doctor()
     assert code == 1
     assert told["parameters"][0].startswith("do params.yaml: not found in ")
-    assert told["git"] == [
-        "do git tells of no commit here, which runs would name; install git, or `git clone` the project"
-    ]
+    assert told["git"] == ["do git finds no commit here, and runs name theirs; install git, or `git clone` the project"]
     assert told["MLflow"] == ["ok mlflow.db is not here yet: the first run makes it"]
     assert list(empty.iterdir()) == []
 

@@ -78,7 +78,7 @@ def pack(
                 manifest = _write(options, found, folder)
         except OSError as error:
             raise UserError(
-                f"{destination}: cannot be written ({error.strerror or error}); free or mend the disk and run again, "
+                f"{destination}: cannot be written ({error.strerror or error}); free or repair the disk and run again, "
                 "what is decoded so far is kept"
             ) from None
         untested = [name for name in found.classes if manifest.test.per_class[name] == 0]

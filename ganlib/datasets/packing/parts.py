@@ -129,7 +129,7 @@ def decode_part(work: Work) -> DecodedPart:
         return _read(work.folder, identity) or _decode(work, identity)
     except OSError as error:
         raise UserError(
-            f"{work.folder}: cannot be written ({error.strerror or error}); free or mend the disk and run again, "
+            f"{work.folder}: cannot be written ({error.strerror or error}); free or repair the disk and run again, "
             "what is decoded so far is kept"
         ) from None
 

@@ -206,7 +206,7 @@ def _full_disk_told(scratch: Path) -> Iterator[None]:
         if error.sqlite_errorcode & 0xFF not in _DISK_ERRORS:
             raise
         raise UserError(
-            f"{scratch}: cannot be written ({error}); free or mend the disk and run again, what is decoded so far is "
+            f"{scratch}: cannot be written ({error}); free or repair the disk and run again, what is decoded so far is "
             "kept"
         ) from None
 

@@ -277,7 +277,9 @@ class ImageFiles:
                         imageless[composed(label)] += 0
         if imageless:
             shown = shortened([f"{label} ({count} files)" for label, count in sorted(imageless.items())])
-            self.on_event(Notice(f"{self.files.location}: holds no image in {shown}, so that no class comes of it"))
+            self.on_event(
+                Notice(f"{self.files.location}: holds no image in {shown}; a folder without images is no class")
+            )
 
     def _members(self, files: RandomAccess, layout: Layout) -> Iterator[Member | Refusal]:
         imageless: Counter[str] = Counter()

@@ -92,7 +92,7 @@ def test_when_none_is_sound_it_says_so(store: CheckpointStore) -> None:
     seen_images, notices = load(store)
     assert seen_images is None
     assert len(notices) == 3
-    assert notices[-1] == "no sound checkpoint is left"
+    assert notices[-1] == "no usable checkpoint is left"
 
 
 def test_a_stop_serves_to_go_on_but_not_to_roll_back(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_finished_training_begins_anew_where_nothing_has_changed(tmp_path: Pat
     finished(config, tmp_path)
     state, found, told = resumed(config, tmp_path)
     assert (found, state.seen_images) == (False, 0)
-    assert told == ["this training was finished before; it begins anew"]
+    assert told == ["this training had finished; it starts from the beginning"]
     interrupted(config, tmp_path, at=64)
     state, found, _ = resumed(config, tmp_path)
     assert (found, state.seen_images) == (True, 48)

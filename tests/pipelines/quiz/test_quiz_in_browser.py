@@ -158,7 +158,7 @@ def test_people_play_to_the_end_and_the_run_knows(quiz_project: Path, browser: "
         page.click("#real")
         page.wait_for_selector("#trouble")
         assert "your answers so far are kept" in page.inner_text("#reason")
-    assert "Ada <Lovelace> is through: wrong on 33 % of 6 images" in quiz.said()
+    assert "Ada <Lovelace> has finished: wrong on 33 % of 6 images" in quiz.said()
     assert "person 2 (stopped early)" in quiz.said()
     check_run(quiz, missed)
 

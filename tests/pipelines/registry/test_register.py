@@ -115,7 +115,7 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     submit(one, 3.0)
 
     def refuse(folder: Path) -> Comparison:
-        raise NotComparable("generator makes images of size 16, the reference has 32; they do not compare")
+        raise NotComparable("generator makes images of size 16, the reference has 32; they cannot be compared")
 
     def stays(words: str, contest: Contest | None = None) -> None:
         found = submit(two, 0.1, contest=contest)

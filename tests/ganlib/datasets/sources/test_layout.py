@@ -135,7 +135,7 @@ def test_folders_beside_classes_that_hold_no_image_are_told(kind: str, tmp_path:
         (tmp_path / "folder/.hidden").mkdir()
     empty = ", empty (0 files)" if kind == "folder" else ""
     (text,) = notices(source)
-    assert text.endswith(f"holds no image in cow (2 files), docs (1 files){empty}, so that no class comes of it")
+    assert text.endswith(f"holds no image in cow (2 files), docs (1 files){empty}; a folder without images is no class")
 
 
 def test_refused_files_say_which_class_they_would_have_been_in(tmp_path: Path) -> None:
