@@ -24,6 +24,7 @@ STATE = "state.pt"
 MANIFEST = "manifest.json"
 FINISHED = "finished.json"
 RUN_KEY = "run_key"
+SPENT = "spent_s"
 LOCK = "lock"
 DIGITS = 12
 STOP_MARK = "-stop"
@@ -140,13 +141,23 @@ class CheckpointStore:
             _write(path, uuid.uuid4().hex)
         return path.read_text(encoding="utf-8")
 
+    def spent_s(self) -> float:
+        """Seconds that the goes at this training, which share its run key, have taken; as of the last `keep_spent`."""
+        path = self.home / SPENT
+        return float(path.read_text(encoding="utf-8")) if path.exists() else 0.0
+
+    def keep_spent(self, seconds: float) -> None:
+        """Keep what `spent_s` tells."""
+        _write(self.home / SPENT, repr(seconds))
+
     def finish(self) -> None:
         """Note that the outputs are written; what is needed to go on with a longer training stays."""
         newest = self._newest_first()
         if newest:
             self._drop_old(newest[0], keep=1)
         _write(self.home / FINISHED, json.dumps(self._length()))
-        (self.home / RUN_KEY).unlink(missing_ok=True)
+        for name in (RUN_KEY, SPENT):
+            (self.home / name).unlink(missing_ok=True)
 
     def remove_old_trainings(self) -> Iterator[str]:
         """Keep the newest KEPT_TRAININGS and those in use; a line for each that goes."""

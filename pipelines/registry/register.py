@@ -28,11 +28,11 @@ from pipelines.registry.verdict import Registration, Verdict, table_from_tag
 from pipelines.registry.versions import (
     NotAsRegistered,
     WriteCard,
+    describe_version,
     ensure_loadable,
     fetch_version,
     find_or_create_version,
     keep_card,
-    note_run,
 )
 from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.headline import evaluated
@@ -75,7 +75,7 @@ def register(
         tags: set on the version: git commit, data hash, parameters hash.
         contest: called with the champion's folder.
         describe: what MLflow says of the version and its run.
-        say: hears whom the gate waits for.
+        say: hears whom the gate waits for, and of descriptions that stay a person's.
 
     Raises:
         UserError: the store does not answer, the generator is missing, or it was not this one or not by the gate's
@@ -107,9 +107,7 @@ def register(
         keep_card(client, version, write_card)
         client.set_registered_model_alias(options.model_name, CHALLENGER, version.version)
         registration = _judge(client, options, version, evaluation, contest)
-        note = describe(registration, version.run_id or "")
-        client.update_model_version(options.model_name, version.version, description=note)
-        note_run(client, version, note)
+        describe_version(client, version, describe(registration, version.run_id or ""), say)
         return registration
 
 

@@ -18,8 +18,8 @@ import ganlib
 from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
 from pipelines.registry.champion import Say, registry_lock
-from pipelines.tracking.delivery import GENERATOR_SHA256, attach, find_or_create_experiment
-from pipelines.tracking.experiment import NOTE
+from pipelines.tracking.delivery import GENERATOR_SHA256, attach, describe_run, find_or_create_experiment
+from pipelines.tracking.descriptions import is_ours, sealed
 from pipelines.tracking.store import address_all_of_mlflow, connect_to_read, reachable, reason
 
 if TYPE_CHECKING:
@@ -115,11 +115,17 @@ def keep_card(client: "MlflowClient", version: "ModelVersion", write_card: Write
         client.log_model_artifact(_model_id(version), str(card), "artifacts")
 
 
-def note_run(client: "MlflowClient", version: "ModelVersion", note: str) -> None:
-    """Describe the run that made the version."""
+def describe_version(client: "MlflowClient", version: "ModelVersion", text: str, say: Say) -> None:
+    """Describe the version and the run that made it; a description that a person has written stays, and is told of."""
+    number = str(version.version)
+    if is_ours(client.get_model_version(version.name, number).description):
+        client.update_model_version(version.name, number, description=sealed(text))
+    else:
+        say(f"model {version.name}: a person has changed the description of version {number}; it stays")
     if version.run_id:
         with _unless_deleted():
-            client.set_tag(version.run_id, NOTE, note)
+            if not describe_run(client, version.run_id, text):
+                say(f"a person has changed the description of the run of version {number}; it stays")
 
 
 def _log_figures(

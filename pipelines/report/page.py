@@ -16,6 +16,7 @@ from pipelines.report.facts import Facts, Picture, Points
 from pipelines.report.meanings import MEANINGS, in_order, meaning, title
 from pipelines.report.rendering import render, replace_text
 from pipelines.report.rounding import decimals_of, estimate, exact, number
+from pipelines.tracking.descriptions import reproduction
 
 CHAPTERS = {
     "beside": "Real beside generated",
@@ -213,11 +214,8 @@ def _enlarged(picture: Picture) -> int:
 def commands(facts: Facts, registration: Registration) -> list[tuple[str, str]]:
     """(what it does, command) to make the generator again, to use it and to change the decision."""
     model = shlex.quote(registration.model_name)
-    found = []
-    if "git_commit" in facts.lineage:
-        found.append(("the code and parameters", f"git checkout {facts.lineage['git_commit']}"))
-    found += [
-        ("everything again, from the data to this page", "dvc repro"),
+    found = [
+        *reproduction(facts.lineage.get("git_commit")),
         ("a grid of samples", "gan sample --seed 0 --output samples.png"),
         ("who was champion when, and why", f"gan history --model {model}"),
     ]

@@ -9,6 +9,7 @@ from ganlib.config import RunConfig, TrainOptions
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.presets import known_presets, load_parameters
+from pipelines.tracking.descriptions import reproduction
 
 MOST_PARAMETERS = 40  # that MLflow shows of a run; all are in its params.yaml
 _ALWAYS = (
@@ -63,6 +64,21 @@ def describe(config: RunConfig) -> Description:
         *([f"{len(told) - _MOST_NAMED} more"] if len(told) > _MOST_NAMED else []),
     ]
     return Description(" · ".join(parts), shown)
+
+
+def trained_note(name: str, commit: str | None, best: str) -> str:
+    """What MLflow says of a run between the end of its training and the gate, in Markdown.
+
+    Args:
+        name: the run's, as `describe` gave it.
+        commit: of the code; None where there is none.
+        best: images shown and score of the snapshot that is kept.
+    """
+    lines = "\n".join(f"{command}  # {what}" for what, command in reproduction(commit))
+    return (
+        f"**Trained, not yet judged.** {name}. The generator is that of {best}. When it is registered, the gate's "
+        f"verdict stands here.\n\n```\n{lines}\n```"
+    )
 
 
 def halfway_samples(options: TrainOptions) -> int:

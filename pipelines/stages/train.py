@@ -1,8 +1,8 @@
 """Stage: train the generator; the best snapshot is the output."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,10 +41,10 @@ from ganlib.training.loop import Measure, sample_grid, train
 from ganlib.training.precision import device_type, prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices, check_shares
-from ganlib.training.state import TrainState, initial_state
+from ganlib.training.state import Snapshot, TrainState, initial_state
 from pipelines import paths
 from pipelines.registry.starting_point import starting_point
-from pipelines.stages.describing import describe, halfway_samples
+from pipelines.stages.describing import describe, halfway_samples, trained_note
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.real_images import real_grid
 from pipelines.stages.shell import (
@@ -58,6 +58,7 @@ from pipelines.stages.shell import (
     write_csv,
     write_png,
 )
+from pipelines.stages.spent_time import spent_time
 from pipelines.tracking import runs, tables
 from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.headline import TRAINED
@@ -156,7 +157,7 @@ class _Run:
 def _train_and_tell(run: _Run) -> None:
     """What the first process does: train, tell people and MLflow, write the outputs."""
     config, data, state, checkpoints = run.config, run.data, run.state, run.checkpoints
-    described = describe(config)
+    described, commit = describe(config), runs.commit_of(Path())
     with (
         checkpoints.in_use(),
         ProgressDisplay("train") as display,
@@ -187,22 +188,24 @@ def _train_and_tell(run: _Run) -> None:
             sink(Notice(cut))
         if not resumed:
             log.picture("samples/real", real_grid(data, by_class=config.network.conditional), 0)
-        started = time.monotonic()
-        _train(run, sink)
-        log.metrics({f"{TRAINED}/minutes": (time.monotonic() - started) / 60}, state.seen_images)
+        with spent_time(checkpoints) as spent:
+            _train(run, chain(sink, spent.sink))
+        log.metrics({f"{TRAINED}/minutes": spent.seconds() / 60}, state.seen_images)
         best = _write_outputs(run)
         assert state.best is not None
         digest = generator_sha256(paths.GENERATOR)
+        log.describe(trained_note(described.name, commit, _told_best(config, state.best)))
         log.made(digest)
         # Of one step in all runs, or MLflow would not show them beside each other.
         log.picture("samples/best", best, 0)
         log.tags({"best_snapshot": f"{state.best.seen_images} images shown"})
         for path in (paths.CURVES, paths.SNAPSHOTS, paths.TRAINING_SAMPLES):
             log.artifact(path, runs.TRAINING_ARTIFACTS)
-    say(
-        f"train: generator {digest[:12]}… from {state.best.seen_images} images shown, "
-        f"{config.train.extractor}/fid to the training split {state.best.score:.3f}"
-    )
+    say(f"train: generator {digest[:12]}… from {_told_best(config, state.best)}")
+
+
+def _told_best(config: RunConfig, best: Snapshot) -> str:
+    return f"{best.seen_images} images shown, {_metric(config)} to the training split {best.score:.3f}"
 
 
 def _train(run: _Run, sink: EventSink) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.tracking.descriptions import is_ours, sealed
 from pipelines.tracking.experiment import NOTE, Experiment
 from pipelines.tracking.journal import Op, Refused
 from pipelines.tracking.moving import LOCAL_ARTIFACTS
@@ -107,6 +108,8 @@ def _write(client: "MlflowClient", run_id: str, ops: Sequence[Op], folder: Path)
                 client.log_artifacts(run_id, str(path), f"{op['folder']}/{op['name']}".lstrip("/"))
             else:
                 client.log_artifact(run_id, str(path), op["folder"] or None)
+        case "describe":
+            describe_run(client, run_id, op["text"])
         case "made":
             _note_generator(client, run_id, op[GENERATOR_SHA256])
         case "finish":
@@ -158,7 +161,16 @@ def _note_generator(client: "MlflowClient", run_id: str, generator_sha256: str) 
     name = _free_name(client, experiment_id, f"{first.info.run_name} · repetition")
     client.update_run(run_id, name=name)
     told = f"Makes the same generator as {first.info.run_name}, whose run has its evaluation, verdict and report."
-    _set_tags(client, run_id, {PARENT: first.info.run_id, REPETITION_OF: first.info.run_id, NOTE: told})
+    _set_tags(client, run_id, {PARENT: first.info.run_id, REPETITION_OF: first.info.run_id})
+    describe_run(client, run_id, told)
+
+
+def describe_run(client: "MlflowClient", run_id: str, text: str) -> bool:
+    """Describe a run in Markdown; False where a person has written its description, which stays."""
+    if not is_ours(client.get_run(run_id).data.tags.get(NOTE)):
+        return False
+    client.set_tag(run_id, NOTE, sealed(text))
+    return True
 
 
 def attach(client: "MlflowClient", experiment: str, generator_sha256: str, tags: Mapping[str, str]) -> str:

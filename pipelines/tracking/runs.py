@@ -81,6 +81,10 @@ class RunLog:
         """Say which generator came of the run; where another run has made it before, this one is nested below that."""
         self._journal.append({"op": "made", GENERATOR_SHA256: generator_sha256})
 
+    def describe(self, text: str) -> None:
+        """Describe the run in Markdown, unless a person has; before `made`, which may have more to say."""
+        self._journal.append({"op": "describe", "text": text})
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; a later value replaces an earlier one."""
         self._journal.append({"op": "tags", "values": {key: str(value) for key, value in values.items()}})
@@ -175,7 +179,9 @@ def deliver_pending() -> None:
     try:
         deliver_orphans(paths.SPOOL, MlflowStore())
     except Unreachable as error:
-        raise UserError(f"{paths.SPOOL}: not delivered ({error}); try again when the store answers") from None
+        raise UserError(
+            f"{paths.SPOOL}: not delivered ({error}); nothing is lost, run again when that is mended"
+        ) from None
 
 
 def surroundings() -> dict[str, str]:

@@ -27,6 +27,15 @@ _log = logging.getLogger(__name__)
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCAL_DATABASE = paths.HOME / "mlflow.db"
 _SQLITE = "sqlite:///"
+# What MLflow's basic authentication answers, and its client tells.
+_REFUSALS = {
+    "Response body: 'You are not authenticated": (
+        "the server does not know this account; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    ),
+    "Response body: 'Permission denied'": (
+        "the server does not permit this to this account; ask its administrator for EDIT on experiment and model"
+    ),
+}
 _SERVER_PORTS = {"http": 80, "https": 443}
 _DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -256,7 +265,8 @@ def reason(error: BaseException) -> str:
 
     contact = _broken_contact(error)
     if contact is None:
-        return redact(" ".join(str(error).split()))[:300]
+        refused = next((told for words, told in _REFUSALS.items() if words in str(error)), None)
+        return refused or redact(" ".join(str(error).split()))[:300]
     if isinstance(contact, requests.Timeout | TimeoutError) or "timed out" in str(contact):
         return f"no answer within {os.environ[environment.REQUEST_TIMEOUT]} s"
     known = {"refused": "connection refused", "resolve": "unknown host name", "not known": "unknown host name"}

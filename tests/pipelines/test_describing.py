@@ -7,7 +7,7 @@ import pytest
 from ganlib.config import RunConfig, load_config
 from ganlib.training.clock import Span
 from pipelines.presets import load_parameters
-from pipelines.stages.describing import MOST_PARAMETERS, describe, halfway_samples
+from pipelines.stages.describing import MOST_PARAMETERS, describe, halfway_samples, trained_note
 from tests.configs import ROOT, tiny_config
 
 
@@ -67,3 +67,14 @@ def test_samples_halfway_are_where_the_training_draws_them() -> None:
         assert Span(place - options.images_per_iteration, place).passes_multiple_of(every)
         shown.append(place)
     assert shown == [64_000, 12_800, 12_800, 5_088]
+
+
+def test_what_a_run_says_before_the_gate_has_seen_its_generator() -> None:
+    told = trained_note("digits · dcgan · seed 0", "c0ffee", "640 images shown, domain/fid to the training split 1.5")
+    assert told.startswith("**Trained, not yet judged.** digits · dcgan · seed 0.")
+    assert told.splitlines()[-4:-1] == [
+        "```",
+        "git checkout c0ffee  # the code and parameters",
+        "dvc repro  # everything again, from the data to this page",
+    ]
+    assert "checkout" not in trained_note("digits", None, "640 images shown")

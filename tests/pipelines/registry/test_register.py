@@ -22,6 +22,7 @@ from pipelines.registry.verdict import Registration, Row, Verdict
 from pipelines.registry.versions import download_generator
 from pipelines.stages.shell import plain_errors
 from pipelines.tracking import delivery, store
+from pipelines.tracking.descriptions import sealed
 from pipelines.tracking.runs import attach_run
 from tests.mlflow_server import MlflowServer
 from tests.registered import TAGS, compared, comparison, evaluation_of, gate_options, make_generator, state, submit
@@ -54,7 +55,8 @@ def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: 
         **TAGS, "generator_sha256": digest, "score": "3.0", "metric": "domain/fid", "measured_on": "ref1",
     }.items()  # fmt: skip
     assert client.get_run(version.run_id).data.tags["generator_sha256"] == digest
-    assert version.description == version.tags["gate.reason"] == reason
+    assert version.tags["gate.reason"] == reason
+    assert version.description == sealed(reason)
 
 
 def test_a_generator_of_links_into_a_cache_is_registered_whole(project: Path, tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_contest(project: Path) -> None:
     assert (worse.version, worse.verdict.promoted, worse.champion_version) == ("2", False, "1")
     assert (worse.verdict.table[0].challenger, worse.verdict.table[0].champion) == (2.96, 3.0)
     assert state("digits")["aliases"] == {"challenger": "2", "champion": "1"}
-    assert state("digits")["versions"]["2"]["description"] == worse.verdict.reason
+    assert state("digits")["versions"]["2"]["description"] == sealed(worse.verdict.reason)
     assert submit(two, 2.96) == worse
 
     better = submit(three, 2.0)
@@ -271,6 +273,35 @@ def test_what_is_found_later_stands_with_the_run_of_the_version(project: Path) -
     (repetition,) = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     assert repetition.info.run_name == "first · repetition"
     assert "generator_sha256" not in repetition.data.tags
+
+
+@pytest.mark.parametrize("changed", ["the run", "the version"])
+def test_a_description_that_a_person_has_changed_stays(changed: str, project: Path) -> None:
+    folder = make_generator(project / "generator", 1)
+    with training("k", "digits") as log:
+        log.describe("Trained, not yet judged.")
+        log.made(generator_sha256(folder))
+    client, said = store.connect(), list[str]()
+
+    def descriptions() -> dict[str, str]:
+        version = client.get_model_version("digits", "1")
+        run = client.get_run(version.run_id)
+        return {"the run": run.data.tags["mlflow.note.content"], "the version": version.description}
+
+    first = submit(folder, 3.0, say=said.append)
+    ours = descriptions()
+    assert ours == dict.fromkeys(ours, sealed(first.verdict.reason))
+    words = f"{ours[changed]}\nThe fours look best. Anna"
+    version = client.get_model_version("digits", "1")
+    if changed == "the run":
+        client.set_tag(version.run_id, "mlflow.note.content", words)
+    else:
+        client.update_model_version("digits", "1", description=words)
+    again = submit(folder, 4.0, measured_on="ref2", say=said.append)
+    assert again.verdict.reason != first.verdict.reason
+    assert descriptions() == {**dict.fromkeys(ours, sealed(again.verdict.reason)), changed: words}
+    (told,) = said
+    assert told.endswith("it stays")
 
 
 def test_the_local_store_is_not_called_one_of_the_users_choice(project: Path) -> None:

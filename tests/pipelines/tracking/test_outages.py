@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,41 @@ def test_frozen_server_delays_nothing(server: MlflowServer, monkeypatch: pytest.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     deliver_pending()
     assert steps(run_of("frozen")) == list(range(1, 501))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, "You are not authenticated. Please see …", "does not know this account; set MLFLOW_TRACKING_USERNAME"),
+        (
+            403,
+            "Permission denied",
+            "does not permit this to this account; ask its administrator for EDIT on experiment",
+        ),
+    ],
+)
+def test_a_server_that_refuses_an_account_is_told_in_one_line(
+    status: int, body: str, told: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the words of MLflow's basic authentication."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
+        threading.Thread(target=refusing.serve_forever).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{refusing.server_port}")
+        try:
+            with pytest.raises(UserError, match=told) as caught:
+                check_store()
+        finally:
+            refusing.shutdown()
+    assert "\n" not in str(caught.value)
 
 
 CHILD = """

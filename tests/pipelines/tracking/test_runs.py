@@ -16,6 +16,7 @@ import pytest
 from ganlib.errors import UserError
 from ganlib.events import Notice, Picture, Progress, Scalars
 from pipelines.tracking import delivery, store
+from pipelines.tracking.descriptions import sealed
 from pipelines.tracking.experiment import Experiment, view
 from pipelines.tracking.runs import attach_run, deliver_pending
 from pipelines.tracking.store import check_store
@@ -134,6 +135,24 @@ def test_the_same_generator_once_more_is_nested_below_the_run_that_made_it(proje
     assert [other.info.status for other in others] == ["FINISHED"] * 2
     assert first.data.tags["generator_sha256"] == "cafe"
     assert all("generator_sha256" not in other.data.tags for other in others)
+
+
+def test_a_run_describes_itself_and_a_persons_words_stay(project: Path) -> None:
+    def described(key: str) -> str:
+        return str(run_of(key).data.tags["mlflow.note.content"])
+
+    for text in ("one", "two"):
+        with training("k1") as log:
+            log.describe(text)
+            log.made("cafe")
+        assert described("k1") == sealed(text)
+    client().set_tag(run_of("k1").info.run_id, "mlflow.note.content", "ours")
+    for key in ("k1", "k2"):
+        with training(key) as log:
+            log.describe("three")
+            log.made("cafe")
+    assert described("k1") == "ours"
+    assert described("k2").startswith("Makes the same generator as a run")
 
 
 def test_the_experiment_says_what_it_is_and_a_persons_words_stay(project: Path) -> None:
