@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,9 +110,9 @@ def connect() -> "MlflowClient":
     if urlsplit(uri).scheme.partition("+")[0] not in _DATABASE_PORTS:
         return MlflowClient(tracking_uri=uri)
     file = database_file(uri)
-    if (new := missing_database()) is not None:
-        _make(new)
-    with FileLock(paths.STORE_LOCK if file is None else file.with_name(paths.SCRATCH.name) / paths.STORE_LOCK.name):
+    with FileLock(paths.STORE_LOCK if file is None else _lock_beside(file)):
+        if (new := missing_database()) is not None:
+            _make(new)
         knock(uri)
         line = None if file is None else mend_moved(file)
         if line is not None:
@@ -121,11 +122,35 @@ def connect() -> "MlflowClient":
     return client
 
 
+def _lock_beside(file: Path) -> Path:
+    folder = file.with_name(paths.SCRATCH.name)
+    with _making():
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / paths.STORE_LOCK.name
+
+
 def _make(file: Path) -> None:
-    """An empty database: SQLite would make one that only its owner may write, whatever the umask."""
+    """A database with its tables, made aside: MLflow cannot use one whose making was broken off.
+
+    SQLite itself would make a file that only its owner may write, whatever the umask.
+    """
+    from mlflow import MlflowClient
+
+    folder = file.with_name(paths.SCRATCH.name)
+    aside = folder / f"{file.name}.{uuid.uuid4().hex}.partial"  # MLflow keeps a connection for each name
+    with _making():
+        for left_over in folder.glob(f"{file.name}.*.partial*"):
+            left_over.unlink()
+        aside.touch()
+    MlflowClient(tracking_uri=f"{_SQLITE}{aside.as_posix()}").search_experiments(max_results=1)
+    with _making():
+        aside.replace(file)
+
+
+@contextmanager
+def _making() -> Iterator[None]:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        yield
     except OSError as error:
         raise StoreError(f"cannot be made: {error}") from error
 

@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import zlib
@@ -61,30 +60,6 @@ def test_whole_run_in_the_default_store(project: Path, monkeypatch: pytest.Monke
     kept = client().download_artifacts(run.info.run_id, "reports/curves.csv", str(project))
     assert Path(kept).read_text() == "step,loss\n"
     assert spooled() == []
-
-
-def test_a_store_that_is_not_there_is_made_once_by_several_at_once(project: Path) -> None:
-    (project / "mlflow.db").unlink()
-    code = """
-        import sys
-        from pipelines.tracking.experiment import Experiment
-        from pipelines.tracking.runs import training_run
-        EXPERIMENT = Experiment("e", metric="domain/fid", greater_is_better=False, halfway_images=64)
-        key = sys.argv[1]
-        with training_run(experiment=EXPERIMENT, run_key=key, run_name=key, params={}, tags={}, dataset=None) as log:
-            log.metrics({"loss/critic": 1.0}, 1)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    children = [
-        subprocess.Popen([*command, f"k{number}"], stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        for number in range(2)
-    ]
-    told = [line for child in children for line in child.communicate()[1].decode().splitlines()]
-    # On a machine that is busy with others the store may take longer to make than a training waits for it.
-    assert [line for line in told if not line.endswith("delivered at the next contact")] == []
-    assert [child.returncode for child in children] == [0, 0]
-    deliver_pending()
-    assert [steps(run_of(f"k{number}", "e")) for number in range(2)] == [[1], [1]]
 
 
 def test_a_training_taken_up_again_continues_its_run(project: Path) -> None:
@@ -288,13 +263,6 @@ def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monk
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)
-
-
-def test_a_store_that_cannot_be_made_is_told_in_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("file").touch()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/file/x.db")
-    with pytest.raises(UserError, match=r"cannot be made: .*; close what else has x\.db open, see that there is room"):
-        check_store()
 
 
 def test_a_damaged_local_store_is_told_in_one_line(project: Path) -> None:
