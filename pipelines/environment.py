@@ -2,6 +2,8 @@
 
 import getpass
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ganlib
@@ -19,6 +21,7 @@ _QUIET = {
 REQUEST_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 REQUEST_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 REQUEST_TIMEOUT_S = 5
+PATIENT_TIMEOUT_S = 120
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BOUNDED = {
@@ -45,6 +48,20 @@ def apply() -> None:
         os.environ.setdefault(name, value)
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = _without_loopback(os.environ.get(name, ""))
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Longer requests where nobody waits for an answer but the result of a long training; a user's limit stays."""
+    usual = str(REQUEST_TIMEOUT_S)
+    if os.environ.get(REQUEST_TIMEOUT) != usual:
+        yield
+        return
+    os.environ[REQUEST_TIMEOUT] = str(PATIENT_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        os.environ[REQUEST_TIMEOUT] = usual
 
 
 def other_code(project: Path) -> str | None:

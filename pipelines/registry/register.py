@@ -6,10 +6,8 @@ a version is created together with its tags; the verdict is written before `cham
 """
 
 import json
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_UPLOAD_TIMEOUT_S = 120
 
 # Measures a saved generator and compares the challenger with it. Raises `NotComparable` where that is the saved one's
 # fault, another `UserError` where it cannot be done now.
@@ -91,8 +88,9 @@ def register(
         "score": repr(metric_of(evaluation, options.metric).value),
         "measured_on": evaluation.measured_on,
     }
-    deliver_pending()
-    with hold_registry(say), reachable(), _patient():
+    with environment.patient():
+        deliver_pending()
+    with environment.patient(), hold_registry(say), reachable():
         client = connect()
         version = find_or_create_version(
             client,
@@ -109,20 +107,6 @@ def register(
         registration = _judge(client, options, version, evaluation, contest)
         describe_version(client, version, describe(registration, version.run_id or ""), say)
         return registration
-
-
-@contextmanager
-def _patient() -> Iterator[None]:
-    """Longer requests while a model is uploaded, unless the user has set a limit."""
-    name, usual = environment.REQUEST_TIMEOUT, str(environment.REQUEST_TIMEOUT_S)
-    if os.environ.get(name) != usual:
-        yield
-        return
-    os.environ[name] = str(_UPLOAD_TIMEOUT_S)
-    try:
-        yield
-    finally:
-        os.environ[name] = usual
 
 
 def _judge(

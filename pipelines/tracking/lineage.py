@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ganlib.config import RunConfig, load_config
 from ganlib.datasets.packed.reading import PackedData
 from ganlib.errors import UserError
-from pipelines import paths
+from pipelines import environment, paths
 from pipelines.tracking.delivery import find_or_create_experiment, find_run
 from pipelines.tracking.runs import TRAINING_ARTIFACTS, deliver_pending
 from pipelines.tracking.store import connect, reachable
@@ -57,8 +57,8 @@ def origin(config: RunConfig, data: PackedData, generator_sha256: str) -> Origin
     Raises:
         UserError: the store does not answer.
     """
-    deliver_pending()
-    with reachable():
+    with environment.patient(), reachable():
+        deliver_pending()
         client = connect()
         experiment = find_or_create_experiment(client, config.tracking.experiment)
         run = find_run(client, experiment, generator_sha256)
