@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ganlib.config import RunConfig
 from ganlib.training import loop
 from ganlib.training.distributed import ALONE, Ranks
-from ganlib.training.graph import WARM_UP_ITERATIONS, CudaRecorder, GraphedIteration, Run, iteration_of
+from ganlib.training.graph import WARM_UP_ITERATIONS, CudaRecorder, GraphedIteration, iteration_of
 from ganlib.training.inputs import Feed, RealBatch
 from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.loop import Measure, train
@@ -25,6 +23,7 @@ from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
 from tests.configs import tiny_config
+from tests.ganlib.training.tape import TapeRecorder
 from tests.toy_training import IMAGE, Interrupted, ToyFeed, WholeFeed, brightness, store_of
 
 ITERATIONS = 10
@@ -68,62 +67,6 @@ CASES: dict[str, dict[str, Any]] = {
         "loss.gradient_penalty": {"weight": falling(8.0), "every_steps": 1},
     },
 }
-
-
-class Tape(TorchDispatchMode):
-    """Notes every operation, and what each tensor was before the first operation that changed it."""
-
-    # Each would wait for the device, or copy from the host.
-    FORBIDDEN = ("_local_scalar_dense", "lift_fresh", "nonzero")
-    DRAWS = ("rand", "normal", "uniform")  # beside those of dropout
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Any]]] = []
-        self.before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = func.overloadpacket.__name__
-        assert not name.startswith(self.FORBIDDEN), f"{name} in an iteration that is to be captured"
-        assert not name.startswith(self.DRAWS) or kwargs["generator"] is not None, f"{name} from no generator of ours"
-        if func._schema.is_mutable or name == "native_batch_norm":  # which does not own up to its running statistics
-            for tensor in tensors((args, kwargs)):
-                self.before.setdefault(id(tensor), (tensor, tensor.clone()))
-        results = func(*args, **kwargs)
-        self.operations.append((func, args, kwargs, tensors(results)))
-        return results
-
-    def undo(self) -> None:
-        for tensor, value in reversed(self.before.values()):
-            tensor.copy_(value)
-
-    def replay(self) -> None:
-        for func, args, kwargs, results in self.operations:
-            for noted, found in zip(results, tensors(func(*args, **kwargs)), strict=True):
-                if noted.data_ptr() != found.data_ptr():  # else a view, or changed in place
-                    noted.copy_(found)
-
-
-def tensors(tree: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-
-
-class TapeRecorder:
-    """What a CUDA graph does, on any device."""
-
-    recorded = 0
-
-    def aside(self, run: Run) -> None:
-        run()
-
-    def record(self, run: Run, random: torch.Generator) -> Run:
-        type(self).recorded += 1
-        with Tape() as tape:
-            run()
-        with torch.no_grad():
-            tape.undo()
-        return torch.no_grad()(tape.replay)
 
 
 RECORDERS = [
