@@ -47,11 +47,11 @@ class SplitFeed(Feed):
 
     def load(self, *chosen: Tensor) -> RealBatch:
         """Images [N, C, H, W] in [-1, 1] on the device."""
+        chosen = tuple(each.to(self._device, non_blocking=True) for each in chosen)
         if self._resident is not None:
             chosen = tuple(each[chosen[0]] for each in self._resident)
-        pixels, labels = chosen if len(chosen) == 2 else (*chosen, None)
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
-        return RealBatch(images.div_(127.5).sub_(1), labels)
+        images = chosen[0].permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
+        return RealBatch(images.div_(127.5).sub_(1), chosen[1] if self._labels is not None else None)
 
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
         seed, batch_size = self._seed, self._batch_size

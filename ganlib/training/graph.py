@@ -90,6 +90,7 @@ class GraphedIteration(Iteration):
             self.draws.begin(moment.before)  # capturing may have drawn
         own, replay = self._captured[kind]
         own.become(moment)
+        self.configure(own)  # what a checkpoint tells of the optimisers
         replay()
 
     def forget(self) -> None:

@@ -33,10 +33,10 @@ class Feed(ABC):
 
     @abstractmethod
     def load(self, *chosen: Tensor) -> RealBatch:
-        """The batch, from what was chosen, which lies on the device by now; waits for nothing."""
+        """The batch, from what was chosen; waits for nothing, and in a graph what was chosen lies on the device."""
 
     def at(self, seen_images: int) -> RealBatch:
-        """Both at once, where all lies on one device."""
+        """Both at once."""
         return self.load(*self.choose(seen_images))
 
 

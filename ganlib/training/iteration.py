@@ -40,8 +40,7 @@ class Iteration:
     def play(self, moment: Moment) -> None:
         """The device's part; it neither waits for the device nor reads the clock, so that a graph can repeat it."""
         state, recipe, draws = self.state, self.recipe, self.draws
-        state.critic_learner.configure(moment.critic_rate, moment.critic_betas)
-        state.generator_learner.configure(moment.generator_rate, moment.generator_betas)
+        self.configure(moment)
         latent_dim, kept = state.generator.latent_dim, recipe.options.reuse_fakes
         for index, chosen in enumerate(moment.chosen):
             real = mirrored(recipe, self.feed.load(*chosen), draws)
@@ -52,6 +51,11 @@ class Iteration:
         state.add_figures(GENERATOR_FIGURES, generator_step(state, recipe, inputs, self.ranks, fakes=fakes), 1.0)
         state.augmentation.adjust(moment.before, moment.after, self.ranks.total)
         update_ema(state.ema, state.generator, moment.ema_weight)
+
+    def configure(self, moment: Moment) -> None:
+        """Give both optimisers the rates and betas of a moment that lies on the device."""
+        self.state.critic_learner.configure(moment.critic_rate, moment.critic_betas)
+        self.state.generator_learner.configure(moment.generator_rate, moment.generator_betas)
 
     def forget(self) -> None:
         """To be called after the state has loaded another's values; nothing is kept here."""

@@ -105,6 +105,9 @@ def agree(one: TrainState, other: TrainState) -> None:
             assert torch.equal(value, theirs[key]), f"{name}: {key}"
     assert torch.equal(one.augmentation.probability, other.augmentation.probability)
     assert torch.equal(one.sums, other.sums)
+    for name in ("generator_learner", "critic_learner"):
+        rates = [getattr(each, name).optimizer.param_groups[0]["lr"] for each in (one, other)]
+        assert torch.equal(*rates), f"{name}: {rates}"
 
 
 @pytest.mark.parametrize(("device", "recorder"), RECORDERS)
