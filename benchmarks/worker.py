@@ -134,12 +134,12 @@ def operations(setting: Setting, name: str) -> float:
 def flops_of(runner: Contender) -> float:
     """Of one iteration."""
     runner.run(1)
-    with _Flops() as counter:
+    with _Flops() as counter:  # type: ignore[no-untyped-call]
         runner.run(1)
     return float(counter.total)
 
 
-class _Flops(TorchDispatchMode):
+class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """PyTorch's formulas, without its `FlopCounterMode`, whose tracking of modules refuses a second differentiation."""
 
     total = 0
