@@ -17,10 +17,10 @@ def decay_at(seen_images: int, *, images: int, half_life_images: int, ramp: floa
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, current: nn.Module, weight: torch.Tensor | float) -> None:
+def update_ema(average: nn.Module, current: nn.Module, weight: torch.Tensor) -> None:
     """Move the average's parameters and real-valued buffers by `weight` of the way to the current ones.
 
-    `weight` is 1 - decay, a number or a [] tensor; counters are copied.
+    `weight` [] is 1 - decay, a tensor on the device; counters are copied.
 
     The running statistics of batch norm are averaged like the weights they
     belong to (as Brock et al. 2019 did).
@@ -29,9 +29,7 @@ def update_ema(average: nn.Module, current: nn.Module, weight: torch.Tensor | fl
     moving = [index for index, tensor in enumerate(mine) if tensor.is_floating_point()]
     counters = [index for index, tensor in enumerate(mine) if not tensor.is_floating_point()]
     averages = [mine[index] for index in moving]
-    steps = torch._foreach_sub([theirs[index] for index in moving], averages)
-    torch._foreach_mul_(steps, weight)
-    torch._foreach_add_(averages, steps)
+    torch._foreach_lerp_(averages, [theirs[index] for index in moving], [weight.to(each.dtype) for each in averages])
     if counters:
         torch._foreach_copy_([mine[index] for index in counters], [theirs[index] for index in counters])
 

@@ -49,8 +49,8 @@ def test_the_plain_loop_does_the_same_as_ours(family: str, names: str, settings:
     for mine, theirs in ((ours.state.critic, loop.critic), (ours.state.generator, loop.generator)):
         pairs = list(zip(mine.parameters(), theirs.parameters(), strict=True))
         apart = torch.cat([(a - b).flatten().abs() for a, b in pairs])
-        # Where a gradient is next to nothing, rounding decides its sign.
-        assert (apart > 0.05 * rate).float().mean() < 0.02
+        # Where a gradient is next to nothing, rounding decides its sign: for 0.4 to 2.4 % with other latents.
+        assert (apart > 0.05 * rate).float().mean() < 0.05
     assert any(not torch.equal(a, b) for a, b in zip(before, loop.critic.parameters(), strict=True))
 
 

@@ -174,7 +174,7 @@ def test_ema_is_the_closed_form_for_weights_and_buffers() -> None:
         current.weight.fill_(3.0)
         current.running_mean.fill_(7.0)
         current.num_batches_tracked.fill_(5)
-    update_ema(average, current, 0.1)
+    update_ema(average, current, torch.tensor(0.1))
     np.testing.assert_allclose(average.weight.detach(), 0.9 * 1 + 0.1 * 3, rtol=1e-6)
     np.testing.assert_allclose(average.running_mean, 0.1 * 7, rtol=1e-6)
     assert int(average.num_batches_tracked) == 5
