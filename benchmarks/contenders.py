@@ -9,12 +9,12 @@ import torch
 
 from benchmarks.plain import PlainLoop, Switches, folder_batches, memory_batches
 from benchmarks.recipes import FAMILIES, Scale, configuration, lazily
-from ganlib.config import RunConfig
-from ganlib.datasets.packed.reading import PackedData, open_packed
+from ganlib.config import ImageSpec, RunConfig
+from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.graph import steps_of
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.graph import iteration_of
+from ganlib.training.iteration import take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
@@ -54,19 +54,19 @@ class Setting:
 class Ours:
     """Our whole iteration over packed data, with a log point at the end of each run."""
 
-    def __init__(self, config: RunConfig, data: PackedData) -> None:
-        self.config = config
+    def __init__(self, config: RunConfig, image: ImageSpec, split: Split) -> None:
+        self.config, self.split = config, split
         self.device = prepare_device(config.train)
-        self.recipe = Recipe.of(config, data.image)
-        self.state: TrainState = initial_state(config, data.image, self.device)
-        self.feed = SplitFeed(data.train, self.recipe, ALONE, self.device)
-        self.steps = steps_of(self.state, self.recipe, ALONE)
+        self.recipe = Recipe.of(config, image)
+        self.state: TrainState = initial_state(config, image, self.device)
+        self.feed = SplitFeed(split, self.recipe, ALONE, self.device)
+        self.iteration = iteration_of(self.state, self.recipe, self.feed, ALONE)
 
     def run(self, iterations: int) -> None:
         """Train and read the mean figures."""
         prepare_device(self.config.train)  # another contender may have left other settings
         for _ in range(iterations):
-            iterate(self.state, self.recipe, self.feed, ALONE, self.steps)
+            self.iteration.run()
         take_mean_figures(self.state, ALONE)
 
 
@@ -113,7 +113,7 @@ def contender(name: str, setting: Setting) -> Contender:
             return _ours(set(names.split("+")) - {""}, setting, data)
         case "folder" | "memory" | "arithmetic":
             config = setting.configuration()
-            start = Ours(config, data).state
+            start = Ours(config, data.image, data.train).state
             device = start.sums.device
             if kind == "folder":
                 batches = folder_batches(setting.images, setting.batch_size, device)
@@ -138,10 +138,11 @@ def _ours(names: set[str], setting: Setting, data: PackedData) -> Ours:
         cuda_graph="graph" in names,
         memory_format=layout,
     )
-    return Ours(lazily(config) if "lazy" in names else config, data)
+    return Ours(lazily(config) if "lazy" in names else config, data.image, data.train)
 
 
 def _pytorch_defaults(device: torch.device) -> None:
+    torch.use_deterministic_algorithms(False)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as most public examples set it
         torch.backends.cuda.matmul.fp32_precision = "ieee"

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
 
 from benchmarks.pictures import IMAGE_SIZE
 from ganlib.config import LossOptions, RunConfig
@@ -200,6 +199,8 @@ class PlainLoop:
 
 def folder_batches(folder: Path, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """Endless batches as public examples read them: files decoded and transformed one by one with PIL."""
+    from torchvision import datasets, transforms  # takes seconds, and nothing else here needs it
+
     transform = transforms.Compose(
         [
             transforms.Resize(IMAGE_SIZE),

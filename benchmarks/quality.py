@@ -28,7 +28,7 @@ from ganlib.metrics.frechet import FeatureStatistics, frechet_distance
 from ganlib.sampling import proportional_labels, render, seeded_latents
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, initial_state
@@ -105,8 +105,9 @@ def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str
     state, described = initial_state(config, data.image, device), Recipe.of(config, data.image)
     feed = SplitFeed(data.train, described, ALONE, device)
     wall_s, processor_s = time.perf_counter(), time.process_time()
+    iteration = Iteration(state, described, feed, ALONE)
     while state.seen_images < config.train.total_images:
-        iterate(state, described, feed, ALONE)
+        iteration.run()
     figures = dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True))
     wall_s, processor_s = time.perf_counter() - wall_s, time.process_time() - processor_s
     sides = {

@@ -11,7 +11,7 @@ from benchmarks.pictures import IMAGE_SIZE
 from ganlib.config import RunConfig
 from pipelines.presets import preset_text
 
-PRESET = Path(__file__).resolve().parents[1] / "presets" / "digits.yaml"
+PRESETS = Path(__file__).resolve().parents[1] / "presets"
 LAZY_STEPS = 8
 Scale = Literal["toy", "cpu", "cuda"]
 NO_PENALTY = {"weight": 0.0, "every_steps": 1}
@@ -20,6 +20,8 @@ NO_PENALTY = {"weight": 0.0, "every_steps": 1}
 @dataclass(frozen=True)
 class Family:
     """One family: its options at every scale, and how public scripts treat its generated images.
+
+    What is not named here, determinism for one, is as in its preset `cifar10-<name>`.
 
     `reuses_fakes`: the images judged in the critic's step serve in the
     generator's step too, so that a public script generates once an iteration.
@@ -101,7 +103,7 @@ FAMILIES = {
 
 def configuration(family: Family, scale: Scale, *, fresh: bool = False, **train: Any) -> RunConfig:
     """The whole configuration of a family; `fresh` never reuses fakes, `train` changes the section of that name."""
-    values = yaml.safe_load(preset_text(PRESET))
+    values = yaml.safe_load(preset_text(PRESETS / f"cifar10-{family.name}.yaml"))
     penalty = {"weight": family.gamma, "every_steps": 1}
     optimizer = {
         "learning_rate": family.learning_rate, "beta1": family.betas[0], "beta2": family.betas[1],
@@ -113,15 +115,18 @@ def configuration(family: Family, scale: Scale, *, fresh: bool = False, **train:
         adversarial=family.adversarial, label_smoothing=0.0, r1=penalty, r2=penalty, gradient_penalty=NO_PENALTY
     )
     values["augmentation"] = {"mirror": False, "critic": {"policy": "none"}}
-    values["register"]["metric"] = "domain/fid"
     values["train"].update(
-        batch_size=family.batch_size[scale],
-        generator_optimizer=optimizer,
-        critic_optimizer=optimizer,
-        deterministic=False,
-        reuse_fakes=family.reuses_fakes and not fresh and not train.get("cuda_graph", False),
-        ema_half_life_images=500_000,
-        **train,
+        {
+            "devices": 1,
+            "precision": "fp32",
+            "batch_size": family.batch_size[scale],
+            "critic_steps": 1,
+            "generator_optimizer": optimizer,
+            "critic_optimizer": optimizer,
+            "reuse_fakes": family.reuses_fakes and not fresh,
+            "ema_half_life_images": 500_000,
+            **train,
+        }
     )
     return RunConfig.model_validate(values)
 

@@ -9,7 +9,7 @@ EXPLANATION = f"""\
 `folder` is the plain loop as public examples write it: `ImageFolder` and a `DataLoader` with its default of no
 workers, PIL transforms, the critic not frozen in the generator's step, separate backward calls, default memory
 format, default Adam, `.item()` at every step, the average in a Python loop. `memory` is the same loop over images
-that lie decoded in memory. `ours` is `ganlib.training.iteration.iterate` over packed data, a log point at the end of
+that lie decoded in memory. `ours` is `ganlib.training.iteration.Iteration` over packed data, a log point at the end of
 each slot. All start from equal weights and take equal batches. For DCGAN and SNGAN both use the images of the critic's
 step in the generator's step too (`train.reuse_fakes`), as public scripts with one critic step do; `+fresh` makes new
 ones, which costs one more pass of the generator; for R3GAN both make new ones, as its authors' code does. `+lazy` is

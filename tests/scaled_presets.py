@@ -17,6 +17,7 @@ from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
 from pipelines.presets import known_presets, preset_text
 from tests.configs import ROOT
+from tests.toy_training import WholeFeed
 
 PRESETS = [preset.name for preset in known_presets(ROOT)]
 CLASSES = ("a", "b", "c")
@@ -85,13 +86,13 @@ def image_of(config: RunConfig) -> ImageSpec:
     )
 
 
-class NoiseFeed:
+class NoiseFeed(WholeFeed):
     """This rank's share of seeded noise; raises instead of a batch from `killed_at` on."""
 
     def __init__(self, config: RunConfig, ranks: Ranks = ALONE, killed_at: int | None = None) -> None:
         self.image, self.share, self.killed_at = image_of(config), ranks.share(BATCH_SIZE), killed_at
 
-    def at(self, seen_images: int) -> RealBatch:
+    def batch(self, seen_images: int) -> RealBatch:
         if self.killed_at is not None and seen_images >= self.killed_at:
             raise Killed
         draw = np.random.default_rng(seen_images)

@@ -1,6 +1,7 @@
 """A training small enough for a test: grey noise of three classes, judged by its brightness."""
 
 import hashlib
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.ingredients import Ingredients
-from ganlib.training.inputs import RealBatch
+from ganlib.training.inputs import Feed, RealBatch
 from ganlib.training.loop import Measure, train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
@@ -23,14 +24,30 @@ class Interrupted(Exception):
     """Stands for the kill of the process."""
 
 
-class ToyFeed:
+class WholeFeed(Feed):
+    """Has its batches as images, on the device."""
+
+    @abstractmethod
+    def batch(self, seen_images: int) -> RealBatch:
+        """The batch that follows after `seen_images`."""
+
+    def choose(self, seen_images: int) -> tuple[torch.Tensor, ...]:
+        batch = self.batch(seen_images)
+        return (batch.images,) if batch.labels is None else (batch.images, batch.labels)
+
+    def load(self, *chosen: torch.Tensor) -> RealBatch:
+        images, labels = chosen if len(chosen) == 2 else (*chosen, None)
+        return RealBatch(images, labels)
+
+
+class ToyFeed(WholeFeed):
     """Grey noise, brighter with the class, where the networks are; raises instead of a batch after `stop_after`."""
 
     def __init__(self, config: RunConfig, stop_after: int | None = None) -> None:
         self.config, self.stop_after = config, stop_after
         self.device = torch.device("cuda" if config.train.device == "cuda" else "cpu")
 
-    def at(self, seen_images: int) -> RealBatch:
+    def batch(self, seen_images: int) -> RealBatch:
         if self.stop_after is not None and seen_images >= self.stop_after:
             raise Interrupted
         draw = np.random.default_rng(seen_images)

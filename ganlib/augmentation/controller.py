@@ -64,6 +64,11 @@ class ProbabilityControl:
             self._sums[0] += (real_logits.detach() - self._undecided_logit).sign().sum(dtype=torch.float32)
             self._sums[1] += real_logits.numel()
 
+    def intervals(self, before: int, after: int) -> int:
+        """How many intervals of the adaptive control end in (before, after] images shown."""
+        control = self._adaptive
+        return 0 if control is None else after // control.every_images - before // control.every_images
+
     def adjust(self, before: int, after: int, total: Callable[[Tensor], Tensor]) -> None:
         """Move the probability if an interval ended in (before, after] images shown; unless adaptive, nothing.
 
@@ -72,11 +77,8 @@ class ProbabilityControl:
         was observed is then forgotten. `total` sums a tensor over the ranks:
         all of them must call at the same steps.
         """
-        control = self._adaptive
-        if control is None:
-            return
-        ended = after // control.every_images - before // control.every_images
-        if ended == 0:
+        control, ended = self._adaptive, self.intervals(before, after)
+        if control is None or ended == 0:
             return
         signs, count = total(self._sums).unbind()
         stride = ended * control.every_images / control.full_range_images

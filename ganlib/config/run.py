@@ -9,7 +9,7 @@ from ganlib.config.augmentation import AdaOptions, AdaptiveControl, Augmentation
 from ganlib.config.base import PRETRAINED, Options, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import LossOptions
-from ganlib.config.networks import DcganOptions, MlpOptions, NetworkOptions
+from ganlib.config.networks import NetworkOptions
 from ganlib.config.stages import (
     FEATURES,
     INCEPTION_CLASSES,
@@ -71,24 +71,12 @@ class RunConfig(Options):
 
     def _what_no_graph_holds(self) -> Iterator[tuple[str, object, str]]:
         """(name, what was found, what a CUDA graph needs), for what would be frozen in a graph or break it."""
-        train, network = self.train, self.network
-        if train.precision == "fp16":
-            yield "train.precision", train.precision, "fp32, tf32 or bf16"
-        if train.accumulation != 1:
-            yield "train.accumulation", train.accumulation, "1"
-        if train.devices != 1:
-            yield "train.devices", train.devices, "1"
-        if train.reuse_fakes:
-            yield "train.reuse_fakes", "true", "false"
-        if train.compile:
-            yield "train.compile", "true", "false"
+        train = self.train
         for name in ("generator_optimizer", "critic_optimizer"):
             optimizer: OptimizerOptions = getattr(train, name)
             for beta in ("beta1", "beta2"):
                 if isinstance(getattr(optimizer, beta), Schedule):
                     yield f"train.{name}.{beta}", "a schedule", "a constant"
-        if isinstance(network, MlpOptions | DcganOptions) and network.critic_dropout > 0:
-            yield "network.critic_dropout", network.critic_dropout, "0"
 
     @model_validator(mode="after")
     def _metric_is_measured(self) -> Self:

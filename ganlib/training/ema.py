@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def decay_at(seen_images: int, *, images: int, half_life_images: int, ramp: float) -> float:
@@ -18,19 +17,21 @@ def decay_at(seen_images: int, *, images: int, half_life_images: int, ramp: floa
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, current: nn.Module, decay: float) -> None:
-    """Move the average's parameters and real-valued buffers towards the current ones; copy the counters.
+def update_ema(average: nn.Module, current: nn.Module, weight: torch.Tensor) -> None:
+    """Move the average's parameters and real-valued buffers by `weight` of the way to the current ones.
+
+    `weight` [] is 1 - decay, a tensor on the device; counters are copied.
 
     The running statistics of batch norm are averaged like the weights they
     belong to (as Brock et al. 2019 did).
     """
-    pairs = list(zip(_tensors(average), _tensors(current), strict=True))
-    moving = [pair for pair in pairs if pair[0].is_floating_point()]
-    average_all = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    average_all([mine for mine, _ in moving], [theirs for _, theirs in moving], 0)
-    for mine, theirs in pairs:
-        if not mine.is_floating_point():
-            mine.copy_(theirs)
+    mine, theirs = list(_tensors(average)), list(_tensors(current))
+    moving = [index for index, tensor in enumerate(mine) if tensor.is_floating_point()]
+    counters = [index for index, tensor in enumerate(mine) if not tensor.is_floating_point()]
+    averages = [mine[index] for index in moving]
+    torch._foreach_lerp_(averages, [theirs[index] for index in moving], [weight.to(each.dtype) for each in averages])
+    if counters:
+        torch._foreach_copy_([mine[index] for index in counters], [theirs[index] for index in counters])
 
 
 def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:

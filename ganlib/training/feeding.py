@@ -11,7 +11,7 @@ from ganlib.datasets.packed.order import BalancedOrder, batch_indices
 from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
 from ganlib.training.distributed import Ranks
-from ganlib.training.inputs import RealBatch
+from ganlib.training.inputs import Feed, RealBatch
 from ganlib.training.precision import MEMORY_FORMATS
 from ganlib.training.recipe import Recipe
 
@@ -19,7 +19,7 @@ RESIDENT_SHARE = 0.25  # of the free memory of the device, at most, for the whol
 READ_IMAGES = 4096
 
 
-class SplitFeed:
+class SplitFeed(Feed):
     """Batches of a split: from the device's own memory where the split fits, else read one batch ahead.
 
     The pixels cross as uint8 and become [N, C, H, W] in [-1, 1] there. On the
@@ -33,24 +33,25 @@ class SplitFeed:
         self._share = ranks.share(self._batch_size)
         self._labels = split.labels if recipe.conditional else None
         self._balanced = _balanced(split, self._seed) if recipe.options.class_balanced else None
-        self._resident = _resident(split, device)
+        self._resident = _resident(split, self._labels, device)
         self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" and self._resident is None else None
-        self._ahead: tuple[int, Future[Tensor]] | None = None
+        self._ahead: tuple[int, Future[tuple[Tensor, ...]]] | None = None
 
-    def at(self, seen_images: int) -> RealBatch:
-        """This process's share of the batch that follows after `seen_images`."""
-        chosen = self._indices(seen_images)
+    def choose(self, seen_images: int) -> tuple[Tensor, ...]:
+        """Indices into what lies on the device, else pixels, with labels where they are wanted."""
         if self._resident is not None:
-            pixels = self._resident[torch.from_numpy(chosen).to(self._device, non_blocking=True)]
-        elif self._reader is not None:
-            pixels = self._read_ahead(seen_images, self._reader).to(self._device, non_blocking=True)
-        else:
-            pixels = torch.from_numpy(self._split.take(chosen))
-        labels = None
-        if self._labels is not None:
-            labels = torch.from_numpy(self._labels[chosen]).to(self._device, non_blocking=True)
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
-        return RealBatch(images.div_(127.5).sub_(1), labels)
+            return (torch.from_numpy(self._indices(seen_images)).pin_memory(),)
+        if self._reader is not None:
+            return self._read_ahead(seen_images, self._reader)
+        return self._read(seen_images)
+
+    def load(self, *chosen: Tensor) -> RealBatch:
+        """Images [N, C, H, W] in [-1, 1] on the device."""
+        chosen = tuple(each.to(self._device, non_blocking=True) for each in chosen)
+        if self._resident is not None:
+            chosen = tuple(each[chosen[0]] for each in self._resident)
+        images = chosen[0].permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
+        return RealBatch(images.div_(127.5).sub_(1), chosen[1] if self._labels is not None else None)
 
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
         seed, batch_size = self._seed, self._batch_size
@@ -60,16 +61,21 @@ class SplitFeed:
             whole = batch_indices(seed=seed, seen_images=seen_images, batch_size=batch_size, size=len(self._split))
         return whole[self._share]
 
-    def _read_ahead(self, seen_images: int, reader: ThreadPoolExecutor) -> Tensor:
+    def _read_ahead(self, seen_images: int, reader: ThreadPoolExecutor) -> tuple[Tensor, ...]:
         """This batch, most likely read already; the next one is begun."""
         ready = self._ahead[1] if self._ahead is not None and self._ahead[0] == seen_images else None
-        pixels = ready.result() if ready is not None else self._pinned(seen_images)
+        chosen = ready.result() if ready is not None else self._read_pinned(seen_images)
         following = seen_images + self._batch_size
-        self._ahead = following, reader.submit(self._pinned, following)
-        return pixels
+        self._ahead = following, reader.submit(self._read_pinned, following)
+        return chosen
 
-    def _pinned(self, seen_images: int) -> Tensor:
-        return torch.from_numpy(self._split.take(self._indices(seen_images))).pin_memory()
+    def _read_pinned(self, seen_images: int) -> tuple[Tensor, ...]:
+        return tuple(each.pin_memory() for each in self._read(seen_images))
+
+    def _read(self, seen_images: int) -> tuple[Tensor, ...]:
+        indices = self._indices(seen_images)
+        pixels = torch.from_numpy(self._split.take(indices))
+        return (pixels,) if self._labels is None else (pixels, torch.from_numpy(self._labels[indices]))
 
 
 def _balanced(split: Split, seed: int) -> BalancedOrder:
@@ -78,8 +84,8 @@ def _balanced(split: Split, seed: int) -> BalancedOrder:
     return BalancedOrder(seed, [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)])
 
 
-def _resident(split: Split, device: torch.device) -> Tensor | None:
-    """The whole split, uint8 [N, H, W, C], in the device's memory; None on a CPU and where it does not fit."""
+def _resident(split: Split, labels: NDArray[np.int64] | None, device: torch.device) -> tuple[Tensor, ...] | None:
+    """The whole split, uint8 [N, H, W, C], and its labels in the device's memory; None on a CPU and without room."""
     if device.type != "cuda":
         return None
     shape = split.take(np.zeros(1, dtype=np.int64)).shape[1:]
@@ -90,4 +96,4 @@ def _resident(split: Split, device: torch.device) -> Tensor | None:
     for start in range(0, len(split), READ_IMAGES):
         indices = np.arange(start, min(start + READ_IMAGES, len(split)), dtype=np.int64)
         pixels[start : start + len(indices)] = torch.from_numpy(split.take(indices))
-    return pixels
+    return (pixels,) if labels is None else (pixels, torch.from_numpy(labels).to(device))

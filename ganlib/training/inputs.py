@@ -1,21 +1,15 @@
-"""What a step is a function of, besides the state: real images, labels and random numbers.
+"""What a step is a function of, besides the state: real images, labels and random numbers."""
 
-All are functions of (seed, purpose, images shown) for the whole batch, of
-which each process takes its share. So neither the number of devices nor the
-point of resuming changes them.
-"""
-
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ganlib.augmentation import mirror
-from ganlib.training.distributed import Ranks
-from ganlib.training.randomness import generator_at
+from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
 
 
@@ -27,11 +21,23 @@ class RealBatch:
     labels: Tensor | None
 
 
-class Feed(Protocol):
-    """Where real images come from."""
+class Feed(ABC):
+    """Where real images come from, in two parts: a captured graph repeats the second on what the first has chosen."""
+
+    @abstractmethod
+    def choose(self, seen_images: int) -> tuple[Tensor, ...]:
+        """What names this process's share of the batch that follows after `seen_images`, or holds it; of fixed shapes.
+
+        It may lie in pinned memory.
+        """
+
+    @abstractmethod
+    def load(self, *chosen: Tensor) -> RealBatch:
+        """The batch, from what was chosen; waits for nothing, and in a graph what was chosen lies on the device."""
 
     def at(self, seen_images: int) -> RealBatch:
-        """This process's share of the batch that follows after `seen_images`."""
+        """Both at once."""
+        return self.load(*self.choose(seen_images))
 
 
 @dataclass(frozen=True)
@@ -73,35 +79,18 @@ class Inputs:
             yield Inputs(RealBatch(images, labels), latents, real_draws, fake_draws, mixing)
 
 
-def real_at(recipe: Recipe, feed: Feed, seen_images: int, ranks: Ranks) -> RealBatch:
-    """Real images after `seen_images`, half of them mirrored where the recipe says so."""
-    real = feed.at(seen_images)
-    if not recipe.augmentation.mirror:
-        return real
-    draws = _uniform("mirror", recipe, seen_images, ranks, real.images.device)
-    return RealBatch(mirror(real.images, draws), real.labels)
+def mirrored(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
+    """Half of the images mirrored, where the recipe says so."""
+    return RealBatch(mirror(real.images, draws.uniform()), real.labels) if recipe.augmentation.mirror else real
 
 
-def inputs_at(purpose: str, recipe: Recipe, real: RealBatch, seen_images: int, latent_dim: int, ranks: Ranks) -> Inputs:
-    """The inputs of the critic's or the generator's step (`purpose`) after `seen_images`."""
-    device = real.images.device
-    batch_size, draw_dim = recipe.options.batch_size, 0 if recipe.augment is None else recipe.augment.draw_dim
-    noise = generator_at(recipe.options.seed, purpose, seen_images, device)
-    latents = torch.randn(batch_size, latent_dim, generator=noise, device=device)
-
-    def uniform(name: str, *shape: int) -> Tensor:
-        return _uniform(f"{purpose} {name}", recipe, seen_images, ranks, device, *shape)
-
+def draw_inputs(recipe: Recipe, real: RealBatch, latent_dim: int, draws: Draws, *, mixed: bool) -> Inputs:
+    """The inputs of a step on these real images; `mixed` where the gradient penalty may want images in between."""
+    draw_dim = 0 if recipe.augment is None else recipe.augment.draw_dim
     return Inputs(
         real=real,
-        latents=latents[ranks.share(batch_size)],
-        real_draws=uniform("augments real", draw_dim) if draw_dim else None,
-        fake_draws=uniform("augments fake", draw_dim) if draw_dim else None,
-        mixing=uniform("mixes") if recipe.loss.gradient_penalty.active and purpose == "critic" else None,
+        latents=draws.normal(latent_dim),
+        real_draws=draws.uniform(draw_dim) if draw_dim else None,
+        fake_draws=draws.uniform(draw_dim) if draw_dim else None,
+        mixing=draws.uniform() if mixed and recipe.loss.gradient_penalty.active else None,
     )
-
-
-def _uniform(name: str, recipe: Recipe, seen_images: int, ranks: Ranks, device: torch.device, *shape: int) -> Tensor:
-    noise = generator_at(recipe.options.seed, name, seen_images, device)
-    batch_size = recipe.options.batch_size
-    return torch.rand(batch_size, *shape, generator=noise, device=device)[ranks.share(batch_size)]

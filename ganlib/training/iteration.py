@@ -1,55 +1,64 @@
 """One turn of the game: the critic's steps, the generator's step, the average."""
 
-import math
-
 import torch
 
 from ganlib.training.distributed import Ranks
-from ganlib.training.ema import decay_at, update_ema
-from ganlib.training.graph import EagerSteps, Steps
-from ganlib.training.inputs import Feed, inputs_at, real_at
-from ganlib.training.randomness import seed_at
+from ganlib.training.ema import update_ema
+from ganlib.training.inputs import Feed, draw_inputs, mirrored
+from ganlib.training.moment import Moment, moment_of
+from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import CRITIC_FIGURES, GENERATOR_FIGURES, TrainState
+from ganlib.training.step import critic_step, generator_step
 
 
-def iterate(state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks, steps: Steps | None = None) -> None:
-    """Show `images_per_iteration` real images to the critic, then teach the generator once.
+class Iteration:
+    """Shows `images_per_iteration` real images to the critic, then teaches the generator once.
 
-    `steps` take the two steps of this state; where not given, they are taken eagerly.
+    `run` reads the clock and moves it on; `play` is all that the device does, as a function of the moment alone.
     """
-    options, latent_dim = recipe.options, state.generator.latent_dim
-    if steps is None:
-        steps = EagerSteps(state, recipe, ranks)
-    before, total = state.seen_images, options.total_images
-    state.generator_learner.apply_schedules(options.generator_optimizer, before, total, state.rate_scale)
-    state.critic_learner.apply_schedules(options.critic_optimizer, before, total, state.rate_scale)
-    state.augmentation.begin(before)
-    for _ in range(options.critic_steps):
-        seen = state.seen_images
-        real = real_at(recipe, feed, seen, ranks)
-        _seed_dropout("critic", state, recipe, ranks)
-        figures = steps.critic(inputs_at("critic", recipe, real, seen, latent_dim, ranks))
-        state.add_figures(CRITIC_FIGURES, figures, 1 / options.critic_steps)
-        state.seen_images += options.batch_size
-    _seed_dropout("generator", state, recipe, ranks)
-    figures = steps.generator(inputs_at("generator", recipe, real, seen, latent_dim, ranks))
-    state.add_figures(GENERATOR_FIGURES, figures, 1.0)
-    state.augmentation.adjust(before, state.seen_images, ranks.total)
-    state.summed_iterations += 1
-    decay = decay_at(
-        state.seen_images,
-        images=options.images_per_iteration,
-        half_life_images=options.ema_half_life_images,
-        ramp=options.ema_ramp if options.init_from is None else math.inf,  # no random start to forget
-    )
-    update_ema(state.ema, state.generator, decay)
 
+    def __init__(self, state: TrainState, recipe: Recipe, feed: Feed, ranks: Ranks) -> None:
+        self.state, self.recipe, self.feed, self.ranks = state, recipe, feed, ranks
+        self.device = state.sums.device
+        self.draws = Draws(recipe.options, ranks, self.device)
 
-def _seed_dropout(purpose: str, state: TrainState, recipe: Recipe, ranks: Ranks) -> None:
-    """Make dropout a function of the clock too; it draws from torch's global generator."""
-    if state.drops_out:
-        torch.manual_seed(seed_at(recipe.options.seed, f"{purpose} drops out in {ranks.rank}", state.seen_images))
+    def run(self) -> None:
+        """Train for one iteration."""
+        state = self.state
+        moment = moment_of(state, self.recipe, self.feed)
+        state.augmentation.begin(moment.before)
+        self.draws.begin(moment.before)
+        self.launch(moment)
+        state.seen_images = moment.after
+        state.summed_iterations += 1
+
+    def launch(self, moment: Moment) -> None:
+        """Have the device do its part: here, operation by operation."""
+        self.play(moment.on(self.device))
+
+    def play(self, moment: Moment) -> None:
+        """The device's part; it neither waits for the device nor reads the clock, so that a graph can repeat it."""
+        state, recipe, draws = self.state, self.recipe, self.draws
+        self.configure(moment)
+        latent_dim, kept = state.generator.latent_dim, recipe.options.reuse_fakes
+        for index, chosen in enumerate(moment.chosen):
+            real = mirrored(recipe, self.feed.load(*chosen), draws)
+            inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=True)
+            figures, fakes = critic_step(state, recipe, inputs, self.ranks, moment.penalties(index), keep_fakes=kept)
+            state.add_figures(CRITIC_FIGURES, figures, 1 / recipe.options.critic_steps)
+        inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=False)
+        state.add_figures(GENERATOR_FIGURES, generator_step(state, recipe, inputs, self.ranks, fakes=fakes), 1.0)
+        state.augmentation.adjust(moment.before, moment.after, self.ranks.total)
+        update_ema(state.ema, state.generator, moment.ema_weight)
+
+    def configure(self, moment: Moment) -> None:
+        """Give both optimisers the rates and betas of a moment that lies on the device."""
+        self.state.critic_learner.configure(moment.critic_rate, moment.critic_betas)
+        self.state.generator_learner.configure(moment.generator_rate, moment.generator_betas)
+
+    def forget(self) -> None:
+        """To be called after the state has loaded another's values; nothing is kept here."""
 
 
 def take_mean_figures(state: TrainState, ranks: Ranks) -> torch.Tensor:

@@ -15,9 +15,9 @@ from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.clock import Clock, Span
 from ganlib.training.distributed import ALONE, Ranks
-from ganlib.training.graph import steps_of
+from ganlib.training.graph import iteration_of
 from ganlib.training.inputs import Feed
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.iteration import take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, Snapshot, TrainState
 
@@ -100,19 +100,19 @@ def train(
         _save(state, session)  # something to go back to
     state.finished = state.finished and _out_of_patience(state, options)  # the options may have changed
     clock = Clock(options.total_images, state.seen_images, session.on_event)
-    steps = steps_of(state, recipe, ranks)
+    iteration = iteration_of(state, recipe, feed, ranks)
     while True:
         try:
             if state.finished or state.seen_images >= options.total_images:
                 _end_run(state, clock, session)
                 return state
             before = state.seen_images
-            iterate(state, recipe, feed, ranks, steps)
+            iteration.run()
             clock.tick(state.seen_images)
             _milestones(state, Span(before, state.seen_images), clock, session)
         except _Diverged as diverged:
             _roll_back(state, diverged.alarm, session)
-            steps.forget()  # the optimisers' state lies elsewhere now
+            iteration.forget()  # the optimisers' state lies elsewhere now
             clock.restart(state.seen_images)
         if _asked_to_stop(state, session, should_stop):
             _interrupt(state, session)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlib.config import PenaltyOptions
 from ganlib.losses import (
     critic_loss,
     generator_loss,
@@ -16,28 +15,11 @@ from ganlib.losses import (
     zero_centered_penalty,
 )
 from ganlib.networks.convolution import without_weight_gradients
-from ganlib.schedules import value_at
 from ganlib.training.inputs import Inputs
+from ganlib.training.moment import Penalties
 from ganlib.training.precision import autocast
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState
-
-
-class Due(NamedTuple):
-    """Which penalties a step computes."""
-
-    r1: bool
-    r2: bool
-    gradient_penalty: bool
-
-
-class Penalties(NamedTuple):
-    """What each penalty is multiplied by in this step, a number or a [] tensor, and whether it is computed at all."""
-
-    r1: float | Tensor
-    r2: float | Tensor
-    gradient_penalty: float | Tensor
-    due: Due
 
 
 class CriticTerms(NamedTuple):
@@ -47,18 +29,6 @@ class CriticTerms(NamedTuple):
     penalty: Tensor
     real_logits: Tensor
     fake_logits: Tensor
-
-
-def penalties_at(recipe: Recipe, seen_images: int) -> Penalties:
-    """The factors after `seen_images`: gamma / 2 for R1 and R2, times the steps that a lazy one stands for."""
-    loss, options = recipe.loss, recipe.options
-
-    def factor(penalty: PenaltyOptions) -> float:
-        due = seen_images // options.batch_size % penalty.every_steps == 0
-        return value_at(penalty.weight, seen_images, options.total_images) * penalty.every_steps if due else 0.0
-
-    r1, r2, gradient_penalty = factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty)
-    return Penalties(r1, r2, gradient_penalty, Due(r1 > 0, r2 > 0, gradient_penalty > 0))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,10 @@
 import hashlib
 
 import torch
+from torch import Tensor
+
+from ganlib.config import TrainOptions
+from ganlib.training.distributed import Ranks
 
 
 def seed_at(seed: int, purpose: str, seen_images: int) -> int:
@@ -11,6 +15,29 @@ def seed_at(seed: int, purpose: str, seen_images: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator_at(seed: int, purpose: str, seen_images: int, device: torch.device) -> torch.Generator:
-    """A random generator with the seed of this moment."""
-    return torch.Generator(device).manual_seed(seed_at(seed, purpose, seen_images))
+class Draws:
+    """The random numbers of an iteration, one after another from one generator that the clock seeds.
+
+    A captured graph draws from the same generator, so that it finds the numbers of eager execution. Every process
+    draws for the whole batch and takes its share, so that the number of devices changes nothing.
+    """
+
+    def __init__(self, options: TrainOptions, ranks: Ranks, device: torch.device) -> None:
+        self.generator = torch.Generator(device)
+        self._seed, self._batch_size, self._ranks = options.seed, options.batch_size, ranks
+
+    def begin(self, seen_images: int) -> None:
+        """Seed them for the iteration that begins after `seen_images`; never to be called in a capture."""
+        self.generator.manual_seed(seed_at(self._seed, "iteration", seen_images))
+        # Dropout draws from PyTorch's own generator, for the images of this process alone.
+        torch.manual_seed(seed_at(self._seed, f"dropout in {self._ranks.rank}", seen_images))
+
+    def normal(self, *shape: int) -> Tensor:
+        """This process's share of standard normal numbers [batch size, *shape]."""
+        numbers = torch.randn(self._batch_size, *shape, generator=self.generator, device=self.generator.device)
+        return numbers[self._ranks.share(self._batch_size)]
+
+    def uniform(self, *shape: int) -> Tensor:
+        """This process's share of numbers in [0, 1), [batch size, *shape]."""
+        numbers = torch.rand(self._batch_size, *shape, generator=self.generator, device=self.generator.device)
+        return numbers[self._ranks.share(self._batch_size)]

@@ -15,7 +15,6 @@ from ganlib.losses import undecided_logit
 from ganlib.networks import build_critic, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.spectral import SpectralNorms
-from ganlib.schedules import value_at
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
 from ganlib.training.precision import MEMORY_FORMATS, loss_scaler
 from ganlib.training.warm_start import frozen_parameters, warm_start
@@ -37,17 +36,12 @@ class Snapshot:
 
 @dataclass
 class Learner:
-    """How one network learns: Adam, the scaler of its loss, the parameters that are not kept frozen, spectral norms.
-
-    `rate`, where there is one, is the learning rate as a [] float32 tensor on
-    the device: a captured graph sees it change.
-    """
+    """How one network learns: Adam, the scaler of its loss, the parameters that are not kept frozen, spectral norms."""
 
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     parameters: list[nn.Parameter]
     spectral_norms: SpectralNorms
-    rate: Tensor | None = None
 
     def freeze(self) -> None:
         """No gradients for the parameters, until `unfreeze`."""
@@ -63,15 +57,10 @@ class Learner:
         """Add the gradients of a loss [], scaled where that is needed."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
-    def apply_schedules(
-        self, options: OptimizerOptions, seen_images: int, total_images: int, rate_scale: float
-    ) -> None:
-        """Set rate and betas to their schedules' values."""
-        rate = value_at(options.learning_rate, seen_images, total_images) * rate_scale
-        betas = tuple(value_at(beta, seen_images, total_images) for beta in (options.beta1, options.beta2))
+    def configure(self, rate: Tensor, betas: tuple[float, float]) -> None:
+        """Set learning rate, a [] tensor on the device, and betas of the next update."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate if self.rate is None else self.rate.fill_(rate)
-            group["betas"] = betas
+            group["lr"], group["betas"] = rate, betas
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser and scaler."""
@@ -90,8 +79,7 @@ class TrainState:
     `sums` holds the running sums of FIGURES over the `summed_iterations` since
     the last log point, on the device, so that no step waits for it.
     `rate_scale` multiplies both learning rates and falls at each of the
-    `rollbacks`; `alarms` names those that sound now; `drops_out` says that
-    the critic has dropout, the one user of torch's global randomness; `finished` is set when
+    `rollbacks`; `alarms` names those that sound now; `finished` is set when
     patience is out.
     """
 
@@ -102,7 +90,6 @@ class TrainState:
     critic_learner: Learner
     augmentation: ProbabilityControl
     sums: Tensor
-    drops_out: bool = False
     summed_iterations: int = 0
     seen_images: int = 0
     rate_scale: float = 1.0
@@ -200,7 +187,6 @@ def initial_state(
             config.augmentation.critic, device, options.total_images, undecided_logit=undecided or 0.0
         ),
         sums=torch.zeros(len(FIGURES), dtype=torch.float64, device=device),
-        drops_out=any(isinstance(each, nn.Dropout | nn.Dropout2d) and each.p > 0 for each in critic.modules()),
     )
 
 
@@ -209,5 +195,4 @@ def _learner(
 ) -> Learner:
     parameters = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(parameters, eps=optimizer_options.epsilon, fused=True, capturable=options.cuda_graph)
-    rate = torch.zeros((), dtype=torch.float32, device=device) if options.cuda_graph else None
-    return Learner(optimizer, loss_scaler(options, device), parameters, SpectralNorms(network), rate)
+    return Learner(optimizer, loss_scaler(options, device), parameters, SpectralNorms(network))

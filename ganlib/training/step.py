@@ -10,35 +10,27 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from ganlib.config import OptimizerOptions
 from ganlib.training.distributed import Ranks
 from ganlib.training.inputs import Inputs
-from ganlib.training.objective import Objective, Penalties, penalties_at
+from ganlib.training.moment import Penalties
+from ganlib.training.objective import Objective
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import Learner, TrainState
 
 
 def critic_step(
-    state: TrainState,
-    recipe: Recipe,
-    inputs: Inputs,
-    ranks: Ranks,
-    *,
-    penalties: Penalties | None = None,
-    fakes: list[Tensor] | None = None,
-) -> Tensor:
-    """Update the critic once; returns its figures (CRITIC_FIGURES), [5].
+    state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks, penalties: Penalties, *, keep_fakes: bool = False
+) -> tuple[Tensor, list[Tensor]]:
+    """Update the critic once.
 
-    Where `penalties` are not given they are those of the clock. A list of
-    `fakes` gets the images generated for each part, with what is needed to
-    differentiate them.
+    Returns its figures (CRITIC_FIGURES), [5], and where they are kept the images generated for each part, with what
+    is needed to differentiate them.
     """
     objective, learner = Objective(state, recipe), state.critic_learner
-    if penalties is None:
-        penalties = penalties_at(recipe, state.seen_images)
     learner.optimizer.zero_grad(set_to_none=True)
-    figures = []
+    figures, fakes = [], []
     for part in inputs.parts(recipe.options.accumulation):
-        with torch.set_grad_enabled(fakes is not None):
+        with torch.set_grad_enabled(keep_fakes):
             fake = objective.generate(part)
-        if fakes is not None:
+        if keep_fakes:
             fakes.append(fake)
         terms = objective.critic(part, fake.detach(), penalties)
         learner.backward((terms.adversarial + terms.penalty) / recipe.options.accumulation)
@@ -48,7 +40,7 @@ def critic_step(
             torch.stack([terms.adversarial, told_penalty, terms.real_logits.mean(), terms.fake_logits.mean()]).detach()
         )
     norm = _update(learner, recipe.options.critic_optimizer, ranks)
-    return torch.cat([torch.stack(figures).mean(dim=0), norm[None]])
+    return torch.cat([torch.stack(figures).mean(dim=0), norm[None]]), fakes
 
 
 def generator_step(

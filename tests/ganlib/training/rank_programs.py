@@ -4,22 +4,28 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import torch
 from torch import Tensor, nn
 
+from ganlib.config import RunConfig
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from ganlib.losses import critic_loss, generator_loss
 from ganlib.networks.dcgan import DcganCritic, DcganGenerator
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import Ranks, join, synchronise_batch_norm
+from ganlib.training.graph import GraphedIteration
 from ganlib.training.ingredients import Ingredients
+from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.launch import inside_worker, launch
 from ganlib.training.loop import Measure, train
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
+from tests.ganlib.training.tape import TapeRecorder
 from tests.scaled_presets import NoiseFeed, image_of, scaled
 
 BATCH = 12
@@ -38,6 +44,8 @@ def numbers(folder: Path) -> None:
             "agree": torch.tensor([ranks.agree(b"both"), ranks.agree(bytes([7, ranks.rank]))]),
             **{f"norm {name}": value for name, value in norm_figures(ranks).items()},
             **{f"gan {name}": value for name, value in gan_gradients(ranks).items()},
+            "eager": weights_after(ranks, Iteration),
+            "graphed": weights_after(ranks, partial(GraphedIteration, recorder=TapeRecorder)),
         }
         (folder / f"drifted-{ranks.rank}").write_text(drifted(folder, ranks))
         ranks.wait("the end")
@@ -108,6 +116,42 @@ def gan_gradients(ranks: Ranks) -> dict[str, Tensor]:
     generator_loss("non_saturating", None, critic(fake, labels[part])).mean().backward()
     ranks.average_gradients(list(generator.parameters()))
     return found | {f"generator {name}": each.grad for name, each in generator.named_parameters()}
+
+
+def weights_after(ranks: Ranks, kind: Callable[..., Iteration]) -> Tensor:
+    """All weights and sums after some iterations of a generator with batch norm, R1 at every second step, and ADA."""
+    config = scaled("photos-256", total_iterations=8)
+    values = config.model_dump(mode="json", by_alias=True)
+    values["network"] = scaled("digits").network.model_dump(mode="json") | {"conditional": False, "projection": False}
+    values["loss"]["r1"]["every_steps"] = 2
+    values["train"] |= {"device": "auto", "precision": "fp32", "cuda_graph": True}
+    config = RunConfig.model_validate(values)
+    image = image_of(config)
+    state = initial_state(config, image, torch.device("cpu"), ranks=ranks)
+    iteration = kind(state, Recipe.of(config, image), NoiseFeed(config, ranks), ranks)
+    for _ in range(8):
+        iteration.run()
+    networks = (state.generator, state.critic, state.ema)
+    values_of = [tensor for network in networks for tensor in network.state_dict().values()]
+    return torch.cat([each.flatten().double() for each in (*values_of, state.sums, state.augmentation.probability)])
+
+
+def compiled_and_eager(folder: Path) -> None:
+    """Mean figures of compiled and of eager networks with batch norm over both ranks."""
+    torch.set_num_threads(1)
+    with join(torch.device("cpu"), timeout_s=10 * TIMEOUT_S) as ranks:
+        found = []
+        for compiled in (False, True):
+            config = scaled("digits")
+            options = config.train.model_copy(update={"compile": compiled})
+            config = config.model_copy(update={"train": options})
+            image = image_of(config)
+            state = initial_state(config, image, torch.device("cpu"), ranks=ranks)
+            iteration = Iteration(state, Recipe.of(config, image), NoiseFeed(config, ranks), ranks)
+            for _ in range(3):
+                iteration.run()
+            found.append(take_mean_figures(state, ranks))
+        torch.save(found, folder / f"{ranks.rank}.pt")
 
 
 def drifted(folder: Path, ranks: Ranks) -> str:

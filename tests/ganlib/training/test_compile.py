@@ -14,7 +14,7 @@ from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
 from ganlib.training import requirements
 from ganlib.training.distributed import ALONE
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices
 from ganlib.training.state import TrainState
@@ -45,7 +45,7 @@ def iterated(changes: dict[str, Any]) -> tuple[TrainState, torch.Tensor]:
     state, recipe, feed = start(config), Recipe.of(config, IMAGE), ToyFeed(config)
     rows = []
     for _ in range(ITERATIONS):
-        iterate(state, recipe, feed, ALONE)
+        Iteration(state, recipe, feed, ALONE).run()
         rows.append(take_mean_figures(state, ALONE))
     return state, torch.stack(rows)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganlib.errors import UserError
 from ganlib.training.distributed import ALONE, RANK_VARIABLES, Ranks, join, synchronise_batch_norm
 from ganlib.training.launch import launch
-from tests.ganlib.training.rank_programs import BATCH, MISTAKE, gan_gradients, norm_figures, numbers
+from tests.ganlib.training.rank_programs import BATCH, MISTAKE, compiled_and_eager, gan_gradients, norm_figures, numbers
 
 PARTS = [Ranks(rank, 2, rank).share(BATCH) for rank in range(2)]
 
@@ -91,3 +91,18 @@ def test_averaged_gradients_are_those_of_the_whole_batch(found: list[dict[str, T
         first, second = (each[f"gan {name}"] for each in found)
         assert torch.equal(first, second)
         torch.testing.assert_close(first, value, rtol=1e-9, atol=float(largest) * 1e-13)
+
+
+def test_graphed_iterations_of_two_ranks_are_the_eager_ones(found: list[dict[str, Tensor]]) -> None:
+    """Their exchanges are part of the graph."""
+    for each in found:
+        assert torch.equal(each["graphed"], each["eager"])
+        assert torch.isfinite(each["graphed"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_compiled_networks_of_two_ranks_are_the_eager_ones_to_rounding(tmp_path: Path) -> None:
+    launch(compiled_and_eager, tmp_path, processes=2)
+    eager, compiled = torch.load(tmp_path / "0.pt")
+    torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ import torch
 
 from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import FIGURES, initial_state
 from tests.configs import NETWORKS, tiny_config
@@ -38,7 +38,7 @@ def losses(family: str, **more: float) -> list[dict[str, float]]:
         )
         rows = []
         for _ in range(ITERATIONS):
-            iterate(state, recipe, feed, ALONE)
+            Iteration(state, recipe, feed, ALONE).run()
             rows.append(dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True)))
     finally:
         torch.set_num_threads(threads)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ganlib.training.distributed import ALONE, join, local_rank
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.graph import WARM_UP_ITERATIONS, iteration_of
+from ganlib.training.iteration import take_mean_figures
 from ganlib.training.launch import launch
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
@@ -15,7 +16,7 @@ from tests.configs import tiny_config
 from tests.ganlib.training.rank_programs import TIMEOUT_S
 from tests.toy_training import IMAGE, ToyFeed
 
-ITERATIONS = 4
+ITERATIONS = WARM_UP_ITERATIONS + 2
 PENALISED = {
     "network": "r3gan",
     "loss.adversarial": "relativistic",
@@ -30,8 +31,9 @@ def figures(changes: dict, device: str) -> torch.Tensor:
     config = tiny_config({**changes, "train.device": "auto" if device == "cpu" else device})
     state = initial_state(config, IMAGE, torch.device("cpu") if device == "cpu" else prepare_device(config.train))
     recipe, feed = Recipe.of(config, IMAGE), ToyFeed(config)
+    iteration = iteration_of(state, recipe, feed, ALONE)
     for _ in range(ITERATIONS):
-        iterate(state, recipe, feed, ALONE)
+        iteration.run()
     return take_mean_figures(state, ALONE)
 
 
@@ -52,9 +54,10 @@ def test_a_gpu_finds_the_figures_of_a_cpu():
 @pytest.mark.gpu
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-def test_compiled_on_a_gpu_is_eager_to_rounding():
+@pytest.mark.parametrize("graphed", [False, True])
+def test_compiled_on_a_gpu_is_eager_to_rounding(graphed):
     changes = {"loss.adversarial": "non_saturating"}
-    compiled = figures({**changes, "train.compile": True}, "cuda")
+    compiled = figures({**changes, "train.compile": True, "train.cuda_graph": graphed}, "cuda")
     torch.testing.assert_close(compiled, figures(changes, "cuda"), rtol=1e-3, atol=1e-4)
 
 

@@ -14,13 +14,14 @@ from torch.utils._pytree import tree_leaves
 from ganlib.config import RunConfig
 from ganlib.networks import build_generator
 from ganlib.training.distributed import ALONE
-from ganlib.training.graph import NO_PENALTIES
 from ganlib.training.inputs import Inputs, RealBatch
-from ganlib.training.iteration import iterate
+from ganlib.training.iteration import Iteration
+from ganlib.training.moment import Due, Penalties, moment_of
 from ganlib.training.objective import Objective
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from tests.scaled_presets import BATCH_SIZE, PRESETS, NoiseFeed, image_of, scaled
+from tests.toy_training import WholeFeed
 
 # Operations an iteration, views not counted: each is a kernel or more. Widths do not change them, depths do.
 MOST_OPERATIONS = {
@@ -59,23 +60,25 @@ def test_an_iteration_launches_few_operations_and_waits_for_none(name: str) -> N
     config = scaled(name)
     state = initial_state(config, image_of(config), torch.device("cpu"))
     recipe, feed = Recipe.of(config, image_of(config)), Ready(config)
-    iterate(state, recipe, feed, ALONE)  # Adam makes its state
+    iteration = Iteration(state, recipe, feed, ALONE)
+    iteration.run()  # Adam makes its state
+    moment = moment_of(state, recipe, feed)
     with Operations() as operations:
-        iterate(state, recipe, feed, ALONE)
+        iteration.launch(moment)
     found = sum(operations.names.values())
     assert 0.9 * MOST_OPERATIONS[name] < found <= MOST_OPERATIONS[name], operations.names.most_common(12)
     assert not [each for each in operations.names if each.startswith(WAITING)]
 
 
-class Ready:
+class Ready(WholeFeed):
     """Batches that lie on the device already."""
 
     def __init__(self, config: RunConfig) -> None:
         feed, options = NoiseFeed(config), config.train
         moments = range(0, 2 * options.images_per_iteration, options.batch_size)
-        self.batches = {seen_images: feed.at(seen_images) for seen_images in moments}
+        self.batches = {seen_images: feed.batch(seen_images) for seen_images in moments}
 
-    def at(self, seen_images: int) -> RealBatch:
+    def batch(self, seen_images: int) -> RealBatch:
         return self.batches[seen_images]
 
 
@@ -97,7 +100,7 @@ def test_all_of_a_forward_pass_lies_on_the_gpu(name: str, monkeypatch: pytest.Mo
         for _ in range(2):  # augmentations place their constants at their first call
             with Operations() as operations:
                 fake = objective.generate(inputs)
-                terms = objective.critic(inputs, fake.detach(), NO_PENALTIES)
+                terms = objective.critic(inputs, fake.detach(), Penalties(0.0, 0.0, 0.0, Due(False, False, False)))
                 loss = objective.generator(inputs, fake)
     assert fake.shape == shape
     assert fake.dtype == torch.float32

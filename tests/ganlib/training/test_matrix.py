@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.distributed import ALONE
 from ganlib.training.inputs import RealBatch
-from ganlib.training.iteration import iterate, take_mean_figures
+from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from tests.configs import NETWORKS, changed, tiny_values
+from tests.toy_training import WholeFeed
 
 pytestmark = pytest.mark.thorough
 
@@ -22,11 +23,11 @@ PENALTIES = ((), ("r1",), ("r2",), ("gradient_penalty",), ("r1", "r2", "gradient
 BATCH_SIZE = 2
 
 
-class NoiseFeed:
+class NoiseFeed(WholeFeed):
     def __init__(self, image: ImageSpec, *, conditional: bool) -> None:
         self.image, self.conditional = image, conditional
 
-    def at(self, seen_images: int) -> RealBatch:
+    def batch(self, seen_images: int) -> RealBatch:
         draw = torch.Generator().manual_seed(seen_images)
         shape = (BATCH_SIZE, self.image.channels, self.image.size, self.image.size)
         labels = torch.randint(0, self.image.num_classes, (BATCH_SIZE,), generator=draw)
@@ -55,7 +56,7 @@ def trains(config: RunConfig) -> bool:
     before = [each.detach().clone() for each in (*state.generator.parameters(), *state.critic.parameters())]
     feed = NoiseFeed(image, conditional=config.network.conditional)
     for _ in range(3):
-        iterate(state, Recipe.of(config, image), feed, ALONE)
+        Iteration(state, Recipe.of(config, image), feed, ALONE).run()
     after = [*state.generator.parameters(), *state.critic.parameters()]
     moved = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
     finite = all(bool(torch.isfinite(each).all()) for each in after)

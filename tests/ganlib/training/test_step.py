@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from ganlib.config import ImageSpec
-from ganlib.training.distributed import ALONE
+from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.ema import decay_at, update_ema
 from ganlib.training.inputs import Inputs, RealBatch
-from ganlib.training.objective import penalties_at
-from ganlib.training.randomness import generator_at
+from ganlib.training.moment import penalties_at
+from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from ganlib.training.step import critic_step, generator_step
@@ -56,7 +56,7 @@ def test_critic_step_with_zero_centred_penalties_equals_the_formula() -> None:
     twin = copy.deepcopy(state.critic)
     fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
 
-    critic_step(state, recipe, inputs, ALONE)
+    critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))
 
     real_logits, r1 = slope(twin, inputs.real.images, inputs.real.labels)
     fake_logits, r2 = slope(twin, fake, inputs.real.labels)
@@ -75,7 +75,7 @@ def test_critic_step_with_gradient_penalty_equals_the_formula() -> None:
     twin = copy.deepcopy(state.critic)
     fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
 
-    critic_step(state, recipe, inputs, ALONE)
+    critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))
 
     share = inputs.mixing[:, None, None, None]
     _, squared = slope(twin, (1 - share) * inputs.real.images + share * fake, inputs.real.labels)
@@ -96,7 +96,7 @@ def test_penalties_in_fp16_are_those_of_fp32_at_the_first_loss_scale(penalty: st
     found = []
     for precision in ("fp32", "fp16"):
         state, recipe, inputs = setup({**changes, "train.precision": precision})
-        found.append(critic_step(state, recipe, inputs, ALONE))
+        found.append(critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))[0])
     assert state.critic_learner.scaler.get_scale() == 2.0**16  # no step was skipped
     assert float(found[0][1]) > 0
     torch.testing.assert_close(found[1], found[0], rtol=5e-3, atol=1e-4)
@@ -108,7 +108,7 @@ def test_accumulated_parts_are_the_whole_batch() -> None:
     whole, recipe, inputs = setup(changes)
     parts, accumulating, _ = setup({**changes, "train.accumulation": 4})
     for state, its_recipe in ((whole, recipe), (parts, accumulating)):
-        critic_figures = critic_step(state, its_recipe, inputs, ALONE)
+        critic_figures = critic_step(state, its_recipe, inputs, ALONE, penalties_at(recipe, 0))[0]
         generator_figures = generator_step(state, its_recipe, inputs, ALONE)
         assert torch.isfinite(critic_figures).all()
         assert torch.isfinite(generator_figures).all()
@@ -124,7 +124,7 @@ def test_lazy_penalties_fall_due_on_the_clock() -> None:
 
 def test_clipping_bounds_the_norm_of_what_is_applied() -> None:
     state, recipe, inputs = setup({"train.critic_optimizer.max_gradient_norm": 1e-3})
-    figures = critic_step(state, recipe, inputs, ALONE)
+    figures = critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))[0]
     applied = torch.nn.utils.get_total_norm([each.grad for each in state.critic.parameters()])
     assert float(figures[-1]) > 1e-3
     assert float(applied) == pytest.approx(1e-3, rel=1e-3)
@@ -149,8 +149,8 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     changes = {**slow, "network.critic_norm": "none", "loss.adversarial": "non_saturating"}
     state, recipe, inputs = setup(changes)
     for learner in (state.critic_learner, state.generator_learner):
-        learner.apply_schedules(recipe.options.critic_optimizer, 0, recipe.options.total_images, 1.0)
-    critic_losses = [float(critic_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
+        learner.configure(torch.tensor(1e-4), (0.5, 0.999))
+    critic_losses = [float(critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))[0][0]) for _ in range(12)]
     assert critic_losses[-1] < critic_losses[0]
     generator_losses = [float(generator_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert generator_losses[-1] < generator_losses[0]
@@ -174,7 +174,7 @@ def test_ema_is_the_closed_form_for_weights_and_buffers() -> None:
         current.weight.fill_(3.0)
         current.running_mean.fill_(7.0)
         current.num_batches_tracked.fill_(5)
-    update_ema(average, current, 0.9)
+    update_ema(average, current, torch.tensor(0.1))
     np.testing.assert_allclose(average.weight.detach(), 0.9 * 1 + 0.1 * 3, rtol=1e-6)
     np.testing.assert_allclose(average.running_mean, 0.1 * 7, rtol=1e-6)
     assert int(average.num_batches_tracked) == 5
@@ -186,10 +186,16 @@ def test_ema_decay_is_a_half_life_in_images_with_ramp() -> None:
     assert decay_at(2000, images=100, half_life_images=10**9, ramp=0.05) == pytest.approx(0.5)
 
 
-def test_draws_are_functions_of_seed_purpose_and_clock() -> None:
-    def draw(*key: object) -> torch.Tensor:
-        return torch.randn(4, generator=generator_at(*key, torch.device("cpu")))
+def test_draws_are_functions_of_seed_and_clock_and_ranks_share_them() -> None:
+    def draw(seed: int, seen_images: int, ranks: Ranks = ALONE) -> torch.Tensor:
+        draws = Draws(tiny_config({"train.seed": seed}).train, ranks, torch.device("cpu"))
+        torch.rand(1, generator=draws.generator)  # what was drawn before makes no difference
+        draws.begin(seen_images)
+        return torch.cat([draws.normal(4), draws.uniform()[:, None], draws.uniform(2)], dim=1)
 
-    assert torch.equal(draw(0, "critic", 64), draw(0, "critic", 64))
-    for other in ((1, "critic", 64), (0, "generator", 64), (0, "critic", 128)):
-        assert not torch.equal(draw(0, "critic", 64), draw(*other))
+    whole = draw(0, 64)
+    assert whole.shape == (8, 7)
+    assert torch.equal(whole, draw(0, 64))
+    assert torch.equal(whole, torch.cat([draw(0, 64, Ranks(rank, 2, rank)) for rank in range(2)]))
+    for other in ((1, 64), (0, 128)):
+        assert not torch.equal(whole, draw(*other))

@@ -1,0 +1,1 @@
+"""What only a GPU can settle, within ten minutes: `python -m benchmarks.gpu`."""
