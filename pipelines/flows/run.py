@@ -35,7 +35,7 @@ def run_pipeline(project: Path, *, force: bool = False) -> int:
     except ServerFailed as error:
         return fail(str(error), FAILURE_EXIT_CODE)
     except KeyboardInterrupt:
-        return fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+        return fail("interrupted; run again to continue from the last checkpoint", INTERRUPTED)
     summary.show(project, outcomes)
     return 0
 

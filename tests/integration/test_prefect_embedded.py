@@ -87,7 +87,7 @@ def test_a_server_that_does_not_start_is_one_line(environment: dict[str, str], t
     done = run_in(project.root, RUN, environment)
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: Prefect's server ended with code \d+ while it started; see .*server\.log\n", done.stderr
+        r"error: the Prefect server exited with code \d+ while it started; see .*server\.log\n", done.stderr
     )
     assert project.processes() == []
 
