@@ -19,6 +19,7 @@ from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_KEY,
     PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_LOCAL_STORAGE_PATH,
     temporary_settings,
 )
@@ -33,6 +34,8 @@ START_TIMEOUT_S = 180.0
 PATIENCE_S = 15.0
 POLL_S = 0.2
 DRAIN_TIMEOUT_S = 20
+# Nobody starts a server of our own again; Prefect's usual five tries take a minute for each request.
+OWN_SERVER_RETRIES = 2
 HOST = "127.0.0.1"
 
 
@@ -62,7 +65,11 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
         with (
             _own_server(project, say) as url,
             temporary_settings(
-                {PREFECT_API_URL: url, PREFECT_LOCAL_STORAGE_PATH: storage},
+                {
+                    PREFECT_API_URL: url,
+                    PREFECT_CLIENT_MAX_RETRIES: OWN_SERVER_RETRIES,
+                    PREFECT_LOCAL_STORAGE_PATH: storage,
+                },
                 restore_defaults={PREFECT_API_AUTH_STRING, PREFECT_API_KEY},
             ),
             _drained(),
