@@ -108,7 +108,11 @@ class Services:
         assert done.returncode == 0, done.stderr
 
     def wait_for_run(self, *states: str, since: float, timeout_s: float) -> None:
-        """Until a run that has started since then is in one of these states; one that was covered does not count."""
+        """Until a run is in one of these states that came to it since then; one that was covered does not count.
+
+        It is PENDING when the worker has taken it up: how long its process takes to import our code is a matter of the
+        machine.
+        """
 
         def there() -> bool:
             for name in self._running:  # as systemd does, or a person: some take their time to end
@@ -119,8 +123,7 @@ class Services:
             return any(
                 run["state_type"] in states
                 and run["state_name"] != "Covered"
-                and run["start_time"] is not None
-                and datetime.fromisoformat(run["start_time"]).timestamp() >= since
+                and datetime.fromisoformat(run["start_time"] or run["state"]["timestamp"]).timestamp() >= since
                 for run in found
             )
 

@@ -56,7 +56,7 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
         code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
         raise typer.Exit(fail(str(error), code)) from None
     except KeyboardInterrupt:
-        raise typer.Exit(fail("interrupted; run again to go on from the last checkpoint", 130)) from None
+        raise typer.Exit(fail("interrupted; run again to continue from the last checkpoint", 130)) from None
     show(project, outcomes)
 
 

@@ -55,11 +55,15 @@ def _ask_prefect(settings: dict[str, str]) -> str:
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         start = "start one with `prefect server start`, or correct or unset it"
-        raise UserError(f"{shown}: no Prefect server answers ({str(error) or type(error).__name__}); {start}") from None
+        raise UserError(
+            f"{shown}: the Prefect server does not respond ({str(error) or type(error).__name__}); {start}"
+        ) from None
     if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        raise UserError(f"{shown}: refuses us ({answer.status_code}); set {_AUTH}=USER:PASSWORD as on the server")
+        raise UserError(
+            f"{shown}: the server denies access ({answer.status_code}); set {_AUTH}=USER:PASSWORD to its value"
+        )
     if answer.status_code != httpx.codes.OK or "json" not in answer.headers.get("content-type", ""):
-        raise UserError(f"{shown}: no Prefect API there ({answer.status_code}); expected an address that ends in /api")
+        raise UserError(f"{shown}: found no Prefect API ({answer.status_code}); expected an address that ends in /api")
     return f"{shown} answers, Prefect {answer.json()}"
 
 

@@ -19,6 +19,7 @@ from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_KEY,
     PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_LOCAL_STORAGE_PATH,
     temporary_settings,
 )
@@ -33,6 +34,8 @@ START_TIMEOUT_S = 180.0
 PATIENCE_S = 15.0
 POLL_S = 0.2
 DRAIN_TIMEOUT_S = 20
+# Nobody starts a server of our own again; Prefect's usual five tries take a minute for each request.
+OWN_SERVER_RETRIES = 2
 HOST = "127.0.0.1"
 
 
@@ -62,7 +65,11 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
         with (
             _own_server(project, say) as url,
             temporary_settings(
-                {PREFECT_API_URL: url, PREFECT_LOCAL_STORAGE_PATH: storage},
+                {
+                    PREFECT_API_URL: url,
+                    PREFECT_CLIENT_MAX_RETRIES: OWN_SERVER_RETRIES,
+                    PREFECT_LOCAL_STORAGE_PATH: storage,
+                },
                 restore_defaults={PREFECT_API_AUTH_STRING, PREFECT_API_KEY},
             ),
             _drained(),
@@ -111,7 +118,7 @@ def told_in_one_line(url: str | None = None) -> Iterator[None]:
     except httpx.HTTPStatusError as error:
         raise UserError(f"{_shown(url)}: {_refusal(url, error.response.status_code)}") from None
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException) as error:
-        raise UserError(f"{_shown(url)}: no Prefect server answers ({_why(error)}); {_start(url)}") from None
+        raise UserError(f"{_shown(url)}: the Prefect server does not respond ({_why(error)}); {_start(url)}") from None
 
 
 def _why(error: Exception) -> str:
@@ -124,23 +131,23 @@ def _start(url: str) -> str:
     except httpx.InvalidURL:
         return "correct or unset it"
     if address.host not in LOOPBACK:
-        return "check that it runs, or correct or unset the address"
+        return "check that it is running, or correct or unset the address"
     return f"start it with `prefect --no-prompt server start --port {address.port or 80}`, or unset the address"
 
 
 def _refusal(url: str, status: int) -> str:
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return f"the server refuses us ({status}); set PREFECT_API_AUTH_STRING=USER:PASSWORD as on the server"
+        return f"the server denies access ({status}); set PREFECT_API_AUTH_STRING=USER:PASSWORD to its value"
     if not url.rstrip("/").endswith("/api"):
-        return f"no Prefect API there ({status}); expected an address that ends in /api: {url.rstrip('/')}/api"
-    return f"the server answers with status {status}; look at its log"
+        return f"found no Prefect API ({status}); expected an address that ends in /api: {url.rstrip('/')}/api"
+    return f"the server responds with status {status}; see its log"
 
 
 def _shown(url: str) -> str:
     """The address and where it is set: the environment, or a profile of Prefect's."""
     if os.environ.get("PREFECT_API_URL"):
         return f"PREFECT_API_URL={url}"
-    return f"PREFECT_API_URL={url} (of Prefect's profile {get_settings_context().profile.name})"
+    return f"PREFECT_API_URL={url} (from the Prefect profile {get_settings_context().profile.name})"
 
 
 @contextlib.contextmanager
@@ -171,7 +178,7 @@ def _own_server(project: Path, say: Callable[[str], None]) -> Iterator[str]:
             _wait_until_healthy(url, server, log_file, say)
             yield url
         except (httpx.HTTPError, PrefectException) as error:
-            raise ServerFailed(f"Prefect's server failed ({_why(error)}); see {log_file}, and run again") from None
+            raise ServerFailed(f"the Prefect server failed ({_why(error)}); see {log_file}, and run again") from None
         finally:
             supervisor.stop(server)
 
@@ -184,12 +191,14 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_file: Pat
             if httpx.get(f"{url}/health", timeout=POLL_S * 10).status_code == httpx.codes.OK:
                 return
         if server.poll() is not None:
-            raise ServerFailed(f"Prefect's server ended with code {server.returncode} while it started; see {log_file}")
+            raise ServerFailed(
+                f"the Prefect server exited with code {server.returncode} while it started; see {log_file}"
+            )
         if time.monotonic() - started > next_word_s:
-            say(f"still waiting for Prefect's server ({next_word_s:.0f} of at most {START_TIMEOUT_S:.0f} s)")
+            say(f"still waiting for the Prefect server ({next_word_s:.0f} of at most {START_TIMEOUT_S:.0f} s)")
             next_word_s += PATIENCE_S
         time.sleep(POLL_S)
-    raise ServerFailed(f"Prefect's server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
+    raise ServerFailed(f"the Prefect server did not start within {START_TIMEOUT_S:.0f} s; see {log_file}")
 
 
 def _free_port() -> int:

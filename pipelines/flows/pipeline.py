@@ -45,7 +45,7 @@ def _run_name() -> str:
 
 @flow(
     name="pipeline",
-    description="The stages of dvc.yaml, in their order; what has not changed is left alone.",
+    description="Runs the stages of dvc.yaml in order and skips those that are up to date.",
     flow_run_name=_run_name,
 )
 def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutcome, ...] | State[Any]:
@@ -69,13 +69,15 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
         try:
             lock = held.enter_context(hold_pipeline(project, on_wait=_say, one_waits=runtime.deployment.id is not None))
         except OneWaits:
-            return Completed(name="Covered", message="a run is at work and another one waits, which covers this one")
+            return Completed(
+                name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"
+            )
         check_registry(project, config.tracking.experiment, say=_say)
         changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
         create_table_artifact(
             key="plan",
             table=_plan(graph, changed, options, force=force),
-            description="What this run is going to do",
+            description="What this run will do",
         )
         states: dict[str, State[dag.StageOutcome]] = {}
         outcomes: dict[str, dag.StageOutcome] = {}
@@ -88,7 +90,9 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
                 rows, summary = data_quality(project / paths.DATA_REPORT)
                 create_table_artifact(key="data-quality", table=rows, description=summary)
     finished = tuple(outcomes.values())
-    create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description="What came of it")
+    create_markdown_artifact(
+        key="result", markdown=result_markdown(project, finished), description="Results of this run"
+    )
     return finished
 
 
@@ -108,7 +112,7 @@ def _stage_task(
     )
     def bring_up_to_date() -> dag.StageOutcome:
         if settled:
-            _say("nothing has changed")
+            _say("up to date")
             return dag.StageOutcome(stage.name, "unchanged", 0.0)
         try:
             outcome = dag.run_stage(

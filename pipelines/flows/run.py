@@ -35,16 +35,19 @@ def run_pipeline(project: Path, *, force: bool = False) -> int:
     except ServerFailed as error:
         return fail(str(error), FAILURE_EXIT_CODE)
     except KeyboardInterrupt:
-        return fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+        return fail("interrupted; run again to continue from the last checkpoint", INTERRUPTED)
     summary.show(project, outcomes)
     return 0
 
 
 def _show_only_what_people_want() -> None:
-    """The stages' output as plain lines; of Prefect itself only warnings.
+    """The stages' output as plain lines; of Prefect itself only warnings, each once.
 
-    What Prefect reports about runs is said by the flow itself or by the exit.
+    What Prefect reports about runs is said by the flow itself or by the exit, and so is the loss of a server: Prefect
+    would print each log and event that the server did not receive.
     """
+    logging.raiseExceptions = False
+    logging.getLogger("prefect._internal.concurrency").addFilter(lambda _record: False)
     prefect = logging.getLogger("prefect")
     prefect.propagate = False
     if not any(isinstance(handler, _Terminal) for handler in prefect.handlers):
@@ -52,13 +55,21 @@ def _show_only_what_people_want() -> None:
 
 
 class _Terminal(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._warnings: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a line that was meant for people, or a warning from elsewhere."""
-        about_runs = record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
-        for_people = FOR_PEOPLE.items() <= vars(record).items()
-        if for_people or (record.levelno >= logging.WARNING and not about_runs):
+        """Print a line that was meant for people, or a new warning from elsewhere."""
+        message = record.getMessage()
+        if FOR_PEOPLE.items() <= vars(record).items():
             stage = vars(record).get("task_run_name")
-            _print(f"{stage} | {record.getMessage()}" if stage else record.getMessage())
+            _print(f"{stage} | {message}" if stage else message)
+            return
+        about_runs = record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
+        if record.levelno >= logging.WARNING and not about_runs and message not in self._warnings:
+            self._warnings.add(message)
+            _print(message)
 
 
 def _print(line: str) -> None:

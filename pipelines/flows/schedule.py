@@ -63,9 +63,9 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
             work_pool_name=WORK_POOL,
             job_variables={"env": _job_environment()},
         )
-    _print(f"{project} runs at '{cron}' ({timezone}) from now on, as the deployment {NAME}.")
-    _print(f"The next two: {' and '.join(f'{each.astimezone():%a %d %b %Y %H:%M %Z}' for each in firings)}.")
-    _print(f"Next: keep a worker running in this environment: prefect worker start --pool {WORK_POOL}")
+    _print(f"{project} runs at '{cron}' ({timezone}) as the deployment {NAME}.")
+    _print(f"Next runs: {' and '.join(f'{each.astimezone():%a %d %b %Y %H:%M %Z}' for each in firings)}.")
+    _print(f"Keep a worker running in this environment: prefect worker start --pool {WORK_POOL}")
     _print(f"To run it now: prefect deployment run {NAME}")
 
 
@@ -81,7 +81,7 @@ def remove_schedule(project: Path) -> None:
         if deployment is None:
             raise UserError(f"{NAME}: no such deployment on the server; nothing to remove")
         client.delete_deployment(deployment.id)
-    _print(f"{NAME} is removed; {project} no longer runs by itself.")
+    _print(f"{NAME} is removed; {project} is no longer scheduled.")
 
 
 def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None:
@@ -94,7 +94,7 @@ def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None
     if folders == [str(project)]:
         return deployment
     if folders and not any(Path(folder).exists() for folder in folders):
-        _print(f"{NAME}: was that of {folders[0]}, which is no longer here; {project} takes it over.")
+        _print(f"{NAME}: belonged to {folders[0]}, which no longer exists; it now belongs to {project}.")
     else:
         raise UserError(
             f"{NAME}: on this server it is the schedule of {folders[0] if folders else 'an unknown folder'}, not of "
@@ -111,7 +111,7 @@ def _firings(schedule: CronSchedule) -> list[datetime]:
     try:
         return list(asyncio.run(ServerSchedule(cron=schedule.cron, timezone=schedule.timezone).get_dates(2)))
     except ValueError:
-        raise UserError(f"--cron '{schedule.cron}': never fires; expected a day that exists") from None
+        raise UserError(f"--cron '{schedule.cron}': never fires; expected a date that exists") from None
 
 
 def _cron(expression: str, timezone: str) -> CronSchedule:
@@ -136,7 +136,7 @@ def _server() -> Iterator[SyncPrefectClient]:
     url = PREFECT_API_URL.value()
     if not url:
         raise UserError(
-            "PREFECT_API_URL: not set, and a schedule needs a Prefect server that stays; start one with "
+            "PREFECT_API_URL: not set, and a schedule needs a Prefect server that keeps running; start one with "
             "`prefect --no-prompt server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     require_api(url)

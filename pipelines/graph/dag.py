@@ -86,7 +86,7 @@ class StageFailed(Exception):
             if (refused := _FAILED.match(line)) and not _EXITED.search(line):
                 return f"stage {self.name}: {refused[2]}"
         said = [line for line in self.last_lines if line and not _FAILED.match(line)]
-        last = said[-1].removeprefix("error: ") if said else "it said nothing"
+        last = said[-1].removeprefix("error: ") if said else "no output"
         return (
             f"stage {self.name}: {last}"
             if self.user_error
@@ -105,7 +105,7 @@ class StageTimedOut(StageFailed):
         self.timeout_s = timeout_s
 
     def __str__(self) -> str:
-        return f"stage {self.name} took longer than {self.timeout_s:g} s (flow.timeout_s.{self.name}) and was ended"
+        return f"stage {self.name} took longer than {self.timeout_s:g} s (flow.timeout_s.{self.name}) and was stopped"
 
 
 class StageHeldUp(StageFailed):

@@ -51,7 +51,7 @@ def wait_for_process(pid: int, command: str, *, on_wait: OnWait, deadline: float
     on_wait(f"waiting for process {pid} ({command}) to finish: it holds files of this pipeline")
     while psutil.pid_exists(pid):
         if time.monotonic() > deadline:
-            raise StillBusy(f"process {pid} ({command}) holds its files and did not end in time")
+            raise StillBusy(f"process {pid} ({command}) holds files of this pipeline and did not finish in time")
         time.sleep(POLL_S)
 
 
@@ -70,7 +70,7 @@ def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> No
             on_wait(f"waiting for {holder} to finish: it holds DVC's lock ({repo.lock.lockfile})")
             told = True
         if time.monotonic() > deadline:
-            raise StillBusy(f"{holder} holds DVC's lock ({repo.lock.lockfile}) and did not end in time")
+            raise StillBusy(f"{holder} holds DVC's lock ({repo.lock.lockfile}) and did not finish in time")
 
 
 def _holder(lock_file: Path) -> str:

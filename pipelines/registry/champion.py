@@ -126,6 +126,6 @@ def version_of(client: "MlflowClient", name: str, number: str) -> "ModelVersion"
         versions = sorted(int(each.version) for each in client.search_model_versions(f"name = '{name}'"))
         shown = ", ".join(map(str, versions[-10:])) or "none"
         raise UserError(
-            f"model {name}: version {number} is not in the registry, or deleted (the latest there: {shown}); "
+            f"model {name}: version {number} does not exist or is deleted (the latest: {shown}); "
             "choose one with `gan promote VERSION --reason …`"
         ) from None

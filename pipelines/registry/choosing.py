@@ -64,8 +64,8 @@ def choose(experiment: str, model: str, wanted: Sequence[str]) -> list[Chosen]:
         run_id = each.run.info.run_id
         if run_id in first:
             raise UserError(
-                f"{first[run_id]} and {asked}: are the same run, {run_id}; give two that differ: `gan history` tells "
-                "which version was champion before"
+                f"{first[run_id]} and {asked}: are the same run, {run_id}; give two different runs: `gan history` "
+                "shows which version was champion before"
             )
         first[run_id] = asked
     return _told_apart(found)
@@ -86,7 +86,7 @@ def newest(experiment: str, model: str, count: int) -> list[Chosen]:
         if len(runs) < 2:
             raise UserError(
                 f"tracking.experiment={experiment}: holds {len(runs)} runs in {redact(store_uri())}, expected two or "
-                "more to compare; `gan repro` makes one"
+                "more to compare; `gan repro` creates one"
             )
         return _told_apart([_of_run(client, model, run) for run in reversed(runs)])
 
@@ -109,13 +109,13 @@ def _choose(client: "MlflowClient", experiment: str, model: str, wanted: str) ->
     if len(runs) > 1:
         ids = ", ".join(run.info.run_id[:_SHORT_ID] for run in runs[:_NAMED])
         more = " and others" if len(runs) > _NAMED else ""
-        raise UserError(f"RUN={wanted}: is the name or the start of the id of {ids}{more}; give more of an id")
+        raise UserError(f"RUN={wanted}: matches the runs {ids}{more}; give more characters of an id")
     return _of_run(client, model, runs[0])
 
 
 def _unknown(client: "MlflowClient", experiment: str, model: str, wanted: str, aliases: dict[str, str]) -> str:
     names = [run.info.run_name for run in _search(client, experiment, "", _NAMED)]
-    known = ", ".join(names) or "none; `gan repro` makes one"
+    known = ", ".join(names) or "none; `gan repro` creates one"
     versions = ", ".join(f"{alias} (version {number})" for alias, number in aliases.items()) or "none"
     return (
         f"RUN={wanted}: no run, alias or version of this name in {redact(store_uri())}; the newest runs of "
@@ -151,7 +151,7 @@ def _of_version(client: "MlflowClient", model: str, number: str, called: str) ->
     version = client.get_model_version(model, number)
     whose = f"model {model}, version {number}"
     if not version.run_id:  # None in a file, empty over HTTP
-        raise UserError(f"{whose}: names no run; compare versions that the register stage has made")
+        raise UserError(f"{whose}: has no run; compare versions that the register stage created")
     run = _run(client, version.run_id, whose)
     return Chosen(called, run, RunArtifacts(client, version.run_id), version, tuple(version.aliases))
 
@@ -179,7 +179,7 @@ def _run(client: "MlflowClient", run_id: str, whose: str) -> "Run":
         raise UserError(f"{whose}: run {run_id} is not in {redact(store_uri())}; choose another") from None
     if run.info.lifecycle_stage == "deleted":
         restore = f"mlflow runs restore --run-id {run_id}"
-        raise UserError(f"{whose}: run {run_id} is deleted; bring it back with `{restore}` or choose another")
+        raise UserError(f"{whose}: run {run_id} is deleted; restore it with `{restore}` or choose another")
     return run
 
 

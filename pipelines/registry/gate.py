@@ -65,7 +65,7 @@ def decide(options: RegisterOptions, evaluation: Evaluation, opponent: Opponent 
     guards = near_copies(options, evaluation.memorisation)
     if options.guards.memorised_share is not None and not evaluation.memorisation:
         why = evaluation.skipped.get("memorisation", "not measured")
-        guards = [Row(name="near copies", note=f"not looked at ({why})")]
+        guards = [Row(name="near copies", note=f"not checked ({why})")]
     if opponent is not None:
         guards = [*_guards(options.guards, opponent.comparison), *guards]
     promoted = metric.passed is True and all(row.passed is not False for row in guards)
@@ -125,7 +125,7 @@ def _guards(options: GuardOptions, comparison: Comparison) -> list[Row]:
             continue
         found, name = comparison.guards[guard], guard.replace("_", " ")
         if isinstance(found, Unseen):
-            note = f"lost: {found.why}" if found.lost else f"not looked at ({found.why})"
+            note = f"lost: {found.why}" if found.lost else f"not checked ({found.why})"
             rows.append(Row(name=name, note=note, passed=False if found.lost else None))
         else:
             rows.append(_guard(guard, name if found.of_class is None else f"{name} ({found.of_class})", most, found))
@@ -159,7 +159,7 @@ def near_copies(options: RegisterOptions, memorisation: Mapping[str, Copying]) -
     for space, copying in memorisation.items():
         name = f"near copies by {space}"
         if copying.blind is not None:
-            rows.append(Row(name=name, note=f"not looked at ({copying.blind})"))
+            rows.append(Row(name=name, note=f"not checked ({copying.blind})"))
             continue
         share = _not_below_zero(copying.share)
         past, sure = share.estimate > most, copying.p_value < 1 - options.confidence

@@ -80,11 +80,11 @@ class Ledger:
         if self.intent is not None and (self.intent.origin, self.intent.target) == (expected, self.champion):
             return self.intent
         if not self.transitions:
-            why = "Was champion already when this history began."
+            why = "Was already champion when this history began."
         elif self.champion is None:
-            why = "The alias was removed, or its version deleted, outside gan; noticed at this time."
+            why = "The alias was removed, or its version deleted, outside gan; detected at this time."
         else:
-            why = "The alias was moved outside gan; noticed at this time."
+            why = "The alias was moved outside gan; detected at this time."
         # The token is none, so that two who notice it at once write it once.
         return Transition(self.next_key("outside"), "outside", expected, self.champion, "", UNKNOWN, why, now())
 
@@ -148,7 +148,7 @@ def _parse_one(tag: str, value: str, model_name: str) -> Transition:
         } if _KEY.fullmatch(key) and action in get_args(Action):
             return Transition(key, action, origin, target, generator, who, why, when)
     raise UserError(
-        f"model {model_name}: the tag {one_line(tag)} is no entry of its history (found {one_line(value)[:80]!r}); "
+        f"model {model_name}: the tag {one_line(tag)} is not a valid history entry (found {one_line(value)[:80]!r}); "
         "delete the tag on MLflow's page of the model"
     )
 

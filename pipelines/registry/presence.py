@@ -48,7 +48,7 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
     if (missing := missing_database()) is not None:
         if report.exists():
             shown = redact(store_uri()) if configured() else missing.name
-            _forget(report, f"{shown} is not here, so no registry is", say)
+            _forget(report, f"{shown} does not exist, so there is no registry", say)
         return
     environment.apply()
     import requests
@@ -58,17 +58,17 @@ def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]
         client = connect()
         check_experiment(client, experiment)
         if report.exists() and not _holds(client, Registration.read(report)):
-            _forget(report, f"{redact(store_uri())} does not hold the version that it names", say)
+            _forget(report, f"{redact(store_uri())} lacks the version of the last report", say)
     except (MlflowException, StoreError, requests.RequestException) as error:
         if is_passing(error) or "locked" in str(error):
-            say(f"{redact(store_uri())} is away ({reason(error)}); what is logged waits for it")
+            say(f"{redact(store_uri())} does not respond ({reason(error)}); what is logged is kept until it does")
             return
         with reachable():
             raise
 
 
 def _forget(report: Path, why: str, say: Callable[[str], None]) -> None:
-    say(f"{why}: removing {paths.REGISTRATION} to register again")
+    say(f"{why}; removing {paths.REGISTRATION} to register again")
     report.unlink()
 
 
@@ -96,7 +96,7 @@ def check_experiment(client: "MlflowClient", name: str) -> None:
         address = shlex.quote(f"MLFLOW_TRACKING_URI={redact(uri)}")
         restore = f"env {address} mlflow experiments restore --experiment-id {found.experiment_id}"
         raise UserError(
-            f"tracking.experiment={name}: deleted in {redact(uri)}; bring it back with `{restore}` or choose another"
+            f"tracking.experiment={name}: deleted in {redact(uri)}; restore it with `{restore}` or choose another"
         )
     server = urlsplit(uri)
     if server.scheme not in _SERVERS or server.hostname in environment.LOOPBACK:
@@ -106,9 +106,11 @@ def check_experiment(client: "MlflowClient", name: str) -> None:
     if place.scheme not in {"", "file"} or Path(unquote(place.path)).is_dir():
         return
     if found is not None or not _serves_artifacts(uri):
-        another = f", and choose another tracking.experiment, as {name} keeps its folder" if found is not None else ""
+        another = (
+            f", and choose another tracking.experiment, because {name} keeps its folder" if found is not None else ""
+        )
         raise UserError(
-            f"{redact(uri)}: has artifacts written to the folder {unquote(place.path)}, which is on another machine; "
+            f"{redact(uri)}: stores artifacts in the folder {unquote(place.path)}, which is not on this machine; "
             f"start the server with `--serve-artifacts` and `--artifacts-destination FOLDER`{another}"
         )
 

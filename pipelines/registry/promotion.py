@@ -51,11 +51,11 @@ def promote(name: str, version: str, reason: str, *, say: Say) -> str:
             if target is None:
                 raise UserError(f"model {name}: no version has the alias {CHALLENGER}; give the number of a version")
             if target == ledger.champion:
-                return f"model {name}: version {target} is the champion already; nothing changed"
+                return f"model {name}: version {target} is already the champion; nothing changed"
             found = version_of(client, name, target)
             ensure_loadable(client, found, mend=_ANOTHER)
             moved = move(client, ledger, "promote", found, who=who, why=why)
-    return f"model {name}: version {target} is the champion now; before: {moved.origin or 'none'}"
+    return f"model {name}: version {target} is now the champion; before: {moved.origin or 'none'}"
 
 
 def roll_back(name: str, reason: str, *, say: Say) -> str:
@@ -91,7 +91,7 @@ def _before(ledger: Ledger) -> str:
     previous = ledger.previous()
     if previous is None:
         raise UserError(
-            f"model {name}: version {ledger.champion} is the first champion known, so there is none to go back to; "
+            f"model {name}: version {ledger.champion} is the first known champion, so there is none to roll back to; "
             f"{_ANOTHER}"
         )
     return previous
@@ -141,7 +141,7 @@ def operator() -> str:
 def _checked(reason: str) -> str:
     why = one_line(reason)
     if not why:
-        raise UserError("--reason: empty; say why, for those who read the history")
+        raise UserError("--reason: empty; give a reason for the history")
     if len(why) > MAX_REASON_CHARACTERS:
         raise UserError(f"--reason: {len(why)} characters, expected at most {MAX_REASON_CHARACTERS}; shorten it")
     return why

@@ -80,7 +80,7 @@ def register(
     """
     digest, made = generator_sha256(generator_folder), read_description(generator_folder)
     if evaluation.generator_sha256 != digest:
-        raise UserError(f"{paths.EVALUATION}: is about another generator than {generator_folder}; evaluate again")
+        raise UserError(f"{paths.EVALUATION}: describes another generator than {generator_folder}; evaluate again")
     identity = {
         **tags,
         GENERATOR_SHA256: digest,
@@ -193,7 +193,7 @@ def _heed_people(verdict: Verdict, ledger: Ledger, version: "ModelVersion") -> V
 
 
 def _by_hand(number: str) -> str:
-    return f"to promote it all the same: `gan promote {number} --reason …`"
+    return f"to promote it anyway: `gan promote {number} --reason …`"
 
 
 def _already_champion(

@@ -47,8 +47,8 @@ def _is_kept(folder: Path, sha256: str) -> bool:
 def _fetch(source: str, folder: Path) -> None:
     if (missing := missing_database()) is not None:
         raise UserError(
-            f"train.init_from.source={source}: {missing.name} is not here, so no registry is; name the one that holds "
-            "it in MLFLOW_TRACKING_URI, or give a generator's folder"
+            f"train.init_from.source={source}: {missing.name} does not exist, so there is no registry; name another "
+            "store in MLFLOW_TRACKING_URI, or give a generator's folder"
         )
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent) as download:
@@ -85,5 +85,5 @@ def local_starting_point(source: str, project: Path = Path()) -> Path:
             f"{MODEL_URI_SCHEME}NAME@ALIAS"
         )
     if not (path / DESCRIPTION).is_file():
-        raise UserError(f"train.init_from.source={source}: holds no {DESCRIPTION}; expected a generator's folder")
+        raise UserError(f"train.init_from.source={source}: contains no {DESCRIPTION}; expected a generator's folder")
     return path

@@ -54,7 +54,9 @@ def table_from_tag(text: str, whose: str) -> tuple[Row, ...]:
         return _TABLE.validate_json(text)
     except ValidationError as error:
         found = error.errors()[0]["msg"]
-        raise UserError(f"{whose}: the tag gate.table is no table ({found}); delete it on MLflow's page") from None
+        raise UserError(
+            f"{whose}: the tag gate.table is not a valid table ({found}); delete it on the version's page in MLflow"
+        ) from None
 
 
 _TABLE: TypeAdapter[tuple[Row, ...]] = TypeAdapter(tuple[Row, ...])

@@ -94,7 +94,7 @@ def find_or_create_version(
         if _model_id(first) != model.model_id:
             client.delete_logged_model(model.model_id)
         say(
-            f"model {name}: another has registered the same generator at this moment, as version {first.version}; "
+            f"model {name}: another process registered this generator first, as version {first.version}; "
             f"version {version.version} is removed"
         )
         version = first
@@ -249,19 +249,19 @@ def fetch_version(client: "MlflowClient", version: "ModelVersion", folder: Path)
     address_all_of_mlflow()
     try:
         if _is_gone(client, version, uri):
-            raise NotAsRegistered("its files are gone")
+            raise NotAsRegistered("its files are missing")
         model = _download(uri, folder)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise NotAsRegistered(f"its files are gone ({reason(error)})") from None
+        raise NotAsRegistered(f"its files are missing ({reason(error)})") from None
     try:
         generator = _generator_in(model, uri)
     except UserError as error:
         raise NotAsRegistered(str(error)) from None
     lacking = [name for name in (DESCRIPTION, WEIGHTS) if not (generator / name).exists()]
     if lacking:
-        raise NotAsRegistered(f"its files are gone (no {lacking[0]})")
+        raise NotAsRegistered(f"its files are missing (no {lacking[0]})")
     digest = generator_sha256(generator)
     if digest != version.tags.get(GENERATOR_SHA256, digest):
         raise NotAsRegistered("its stored generator is not the one that was registered")
@@ -344,4 +344,4 @@ def _generator_in(model: Path, model_uri: str) -> Path:
         artifacts = Model.load(str(model)).flavors["python_function"]["artifacts"]
         return model / str(artifacts["generator"]["path"])
     except (MlflowException, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{model_uri}: holds no generator; expected a model made by the register stage") from None
+        raise UserError(f"{model_uri}: contains no generator; expected a model created by the register stage") from None

@@ -53,7 +53,7 @@ def _evaluate(notify: Notify) -> None:
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
-    notify("handing the results to MLflow")
+    notify("logging the results to MLflow")
     _log(result, config, int(generator.provenance["seen_images"]))
 
 

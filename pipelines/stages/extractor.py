@@ -30,7 +30,7 @@ def main() -> None:
     if data.image.num_classes < 2:
         save_extractor(paths.EXTRACTOR, None, data.image)
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
-        say("extractor: the data have no two classes to tell apart; no domain classifier")
+        say("extractor: the data has fewer than two classes; no domain classifier is trained")
         return
     with ProgressDisplay("extractor") as display:
         classifier = train_classifier(
@@ -53,9 +53,9 @@ def main() -> None:
 def _check_extractors(config: RunConfig, on_event: EventSink) -> None:
     """Fetch and open what will look at images: nobody wants to learn after the training that it is missing."""
     for name in sorted({config.train.extractor, config.evaluate.extractor} - {"domain"}):
-        on_event(Notice(f"opening {name}, whose weights are downloaded where they are not here"))
+        on_event(Notice(f"opening {name}, downloading its weights if necessary"))
         extractor = project_extractor(name, config, torch.device("cpu"))
-        say(f"extractor: {name} is in place, weights {extractor.weights_sha256[:16]}…")
+        say(f"extractor: {name} is ready, weights {extractor.weights_sha256[:16]}…")
 
 
 def _batch(data: PackedData, config: RunConfig, seen_images: int) -> tuple[Images, NDArray[np.int64]]:

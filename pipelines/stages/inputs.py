@@ -39,8 +39,8 @@ def unchanged_inputs(name: str) -> Iterator[None]:
             told = "; ".join(changes[:MOST_TOLD])
             more = f" and {len(changes) - MOST_TOLD} more" if len(changes) > MOST_TOLD else ""
             raise InputsChanged(
-                f"{name}: {told}{more} while this ran, and its result is of what was there before: put that back "
-                "and run again to keep the result, or run again as it is now"
+                f"{name}: {told}{more} while this ran, and its result belongs to the former state: restore that "
+                "and run again to keep the result, or run again with the new state"
             )
 
 
@@ -65,7 +65,7 @@ def _read(stage: Any) -> _Inputs:
             else:
                 digests[str(dep)] = dep.get_hash().value if dep.exists else None
         except DvcException as error:
-            raise UserError(f"{stage.name}: {' '.join(str(error).split())}; mend it and run again") from None
+            raise UserError(f"{stage.name}: {' '.join(str(error).split())}; correct it and run again") from None
     return _Inputs(parameters, digests)
 
 
@@ -82,7 +82,7 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 def _changes(before: _Inputs, after: _Inputs) -> list[str]:
     old, new = before.parameters, after.parameters
     return [
-        f"{name} went from {_shown(old.get(name, _MISSING))} to {_shown(new.get(name, _MISSING))}"
+        f"{name} changed from {_shown(old.get(name, _MISSING))} to {_shown(new.get(name, _MISSING))}"
         for name in dict.fromkeys([*old, *new])
         if old.get(name, _MISSING) != new.get(name, _MISSING)
     ] + [f"{path} changed" for path, digest in before.digests.items() if digest != after.digests[path]]

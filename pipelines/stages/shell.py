@@ -103,9 +103,9 @@ def _scarcity(name: str, error: Exception) -> str | None:
     """What to say where memory or disk ran out, which torch and safetensors report as errors of their own."""
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text for words in ("out of memory", "allocate memory")):
-        return f"out of memory; {_LESS_MEMORY.get(name, 'end other programs')}"
+        return f"out of memory; {_LESS_MEMORY.get(name, 'close other programs')}"
     if any(words in text for words in ("PytorchStreamWriter", "file write failed", "Error while serializing")):
-        return f"a file could not be written, most likely because the disk is full; make room ({text.splitlines()[0]})"
+        return f"a file could not be written, most likely because the disk is full; free space ({text.splitlines()[0]})"
     return None
 
 
@@ -175,7 +175,7 @@ class ProgressDisplay:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(name, total=None, of="", rate=0.0, visible=False)
-        self._heartbeat = Heartbeat(self._print, "at work")
+        self._heartbeat = Heartbeat(self._print, "running")
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -160,7 +160,7 @@ def _note_generator(client: "MlflowClient", run_id: str, generator_sha256: str) 
         return
     name = _free_name(client, experiment_id, f"{first.info.run_name} · repetition")
     client.update_run(run_id, name=name)
-    told = f"Makes the same generator as {first.info.run_name}, whose run has its evaluation, verdict and report."
+    told = f"Produces the same generator as {first.info.run_name}; that run has the evaluation, verdict and report."
     _set_tags(client, run_id, {PARENT: first.info.run_id, REPETITION_OF: first.info.run_id})
     describe_run(client, run_id, told)
 

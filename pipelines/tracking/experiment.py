@@ -65,9 +65,9 @@ class Experiment:
             f"**The best run has the {best} `{gate_key(self.metric)}`**: an estimate free of the bias of few images, "
             f"with its interval in `…_low` and `…_high`. `{EVALUATED}/{self.metric}` is the value as papers report it. "
             "Two runs whose intervals overlap may be equally good; `gan compare` measures the difference.\n\n"
-            f"The saved view *{_VIEW_NAME}* sorts and charts the runs so. In a run, *Artifacts* begins with its "
+            f"The saved view *{_VIEW_NAME}* sorts and charts the runs that way. In a run, *Artifacts* begins with its "
             f"report, `evaluation/figures.csv` has every figure with its interval, `{TRAINED}/params.yaml` every "
-            "parameter; *Parameters* are those that always matter and those that differ from the nearest preset. "
+            "parameter; *Parameters* shows the main ones and those that differ from the nearest preset. "
             "`samples/generated` shows the same seeds through the training, `samples/best` the snapshot that was kept."
         )
 

@@ -44,9 +44,9 @@ def check_health() -> tuple[str, "MlflowClient | None"]:
     if missing_database() is not None:
         if configured():
             raise UserError(f"{URI_VARIABLE}={shown}: no such file; correct or unset the variable")
-        return f"{LOCAL_DATABASE.name} is not here yet: the first run makes it", None
+        return f"{LOCAL_DATABASE.name} does not exist yet; the first run creates it", None
     _check_tables(uri, database_file(uri))
-    return f"{shown}, its tables are those of this MLflow", None
+    return f"{shown}: its schema matches the installed MLflow", None
 
 
 def _check_tables(uri: str, file: Path | None) -> None:

@@ -191,12 +191,16 @@ def deliver_orphans(root: Path, store: Store) -> None:
         except Timeout:
             continue  # its process lives and delivers by itself
         except Undeliverable as error:
-            _log.warning("tracking: %s; mend the store, or give up what was logged and delete %s", error, folder)
+            _log.warning("tracking: %s; repair the store, or delete %s to discard what was logged", error, folder)
         except OSError as error:
             _log.warning("tracking: %s cannot be delivered: %s", folder, error)
     for name, count in for_others.items():
         _log.warning(
-            "tracking: in %s, what %d processes logged waits for %s, not for %s", root, count, name, store.name
+            "tracking: %s holds the logs of %d processes for another store, %s; the current store is %s",
+            root,
+            count,
+            name,
+            store.name,
         )
 
 
@@ -228,7 +232,7 @@ def _set_aside(folder: Path, error: Exception) -> None:
     folder.rename(aside)
     folder.with_suffix(".lock").unlink(missing_ok=True)
     why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    _log.warning("tracking: %s is damaged (%s); not delivered but moved to %s", folder, why, aside.name)
+    _log.warning("tracking: %s is damaged (%s); it was not delivered and is now %s", folder, why, aside.name)
 
 
 def _deliver_orphan(folder: Path, store: Store) -> str | None:
@@ -326,7 +330,9 @@ class Journal:
         self._courier.join(0.1)  # one that only waits for its next attempt ends now
         delivered = not self.folder.exists()
         if not delivered:
-            _log.warning("tracking: %s waits for %s; delivered at the next contact", self.folder, self._store.name)
+            _log.warning(
+                "tracking: %s is kept; it will be delivered to %s at the next contact", self.folder, self._store.name
+            )
         return delivered
 
     def _run(self) -> None:
@@ -334,7 +340,7 @@ class Journal:
             self._deliver_until_closed()
         except Exception as error:  # a fault of ours or of a library: the work that is tracked must not suffer
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            _log.warning("tracking: the delivery broke off (%s); entries are kept in %s", why, self.folder)
+            _log.warning("tracking: the delivery failed (%s); entries are kept in %s", why, self.folder)
             self._closing.wait()
         finally:
             self._writer.close()
@@ -353,7 +359,7 @@ class Journal:
             except Unreachable as error:
                 self._cut_off.set()
                 if not reported:
-                    _log.warning("tracking: %s; entries are kept in %s until it answers", error, self.folder)
+                    _log.warning("tracking: %s; entries are kept in %s until it responds", error, self.folder)
                     reported = True
                 if self._closing.wait(pause_s):
                     return

@@ -48,7 +48,10 @@ def mend_moved(database: Path) -> str | None:
                             (f"{now}/", len(root) + 2, len(root) + 1, f"{root}/"),
                         )
     shown = ", ".join(sorted(_path(root) for root in before))
-    return f"{database.name}: its files were in {shown} and are in {folder} now; mended, the old one is {backup.name}"
+    return (
+        f"{database.name}: its artifacts moved from {shown} to {folder}; updated the paths and kept the previous "
+        f"database as {backup.name}"
+    )
 
 
 def _moved_root(location: str, folder: Path) -> str | None:

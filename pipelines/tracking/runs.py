@@ -180,7 +180,7 @@ def deliver_pending() -> None:
         deliver_orphans(paths.SPOOL, MlflowStore())
     except Unreachable as error:
         raise UserError(
-            f"{paths.SPOOL}: not delivered ({error}); nothing is lost, run again when that is mended"
+            f"{paths.SPOOL}: not delivered ({error}); nothing is lost; run again when that is corrected"
         ) from None
 
 

@@ -152,7 +152,7 @@ def _making() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"cannot be made: {error}") from error
+        raise StoreError(f"cannot be created: {error}") from error
 
 
 def connect_to_read() -> "MlflowClient":
@@ -180,8 +180,8 @@ def check_there() -> None:
             "variable to use the store of the project's folder"
         )
     raise UserError(
-        f"{file.name}: not in this folder, so no runs and no models are; go to the project's folder, make some with "
-        f"`gan repro`, or name another store in {URI_VARIABLE}"
+        f"{file.name}: not in this folder, so there are no runs and no models; go to the project's folder, create some "
+        f"with `gan repro`, or name another store in {URI_VARIABLE}"
     )
 
 
@@ -248,9 +248,9 @@ def reachable() -> Iterator[None]:
         if "database schema" in str(error):
             uri = redact(store_uri())
             raise UserError(
-                f"{uri}: its tables are those of another version of MLflow; if that is an older one, make a copy, then "
-                f"run `mlflow db upgrade {uri}`, after which the older one cannot use it any more; if it is a newer "
-                "one, install that here"
+                f"{uri}: its schema belongs to another version of MLflow; if that version is older, make a backup and "
+                f"run `mlflow db upgrade {uri}` (the older version cannot open it afterwards); if it is newer, install "
+                "it here"
             ) from None
         told = "; ".join(part for part in (reason(error), _advice(error)) if part)
         raise UserError(f"{_shown_store()}: {told}") from None
@@ -266,22 +266,23 @@ def _advice(error: BaseException) -> str:
     uri = store_uri()
     file = database_file(uri)
     if file is not None and isinstance(error, StoreError):
-        if any(words in str(error) for words in ("locked", "unable to open", "cannot be made")):
-            return f"close what else has {file.name} open, see that there is room and permission, and run again"
+        if any(words in str(error) for words in ("locked", "unable to open", "cannot be created")):
+            return f"close other programs that use {file.name}, check free space and permissions, and run again"
         return (
-            f"if it is damaged, put back a copy of {file.name}; without one, keep it under another name, and the next "
-            "run begins an empty store"
+            f"if it is damaged, restore a backup of {file.name}; without a backup, rename it, and the next run creates "
+            "an empty store"
         )
     if not configured() or (not isinstance(error, StoreError) and _broken_contact(error) is None):
         return ""
     address = urlsplit(uri)
-    start = "check that it runs"
+    start = "check that it is running"
     if address.scheme == "http" and address.hostname in environment.LOOPBACK:
         start = (
             f"start it again with `mlflow server --host {address.hostname} --port {address.port or 80} "
-            "--backend-store-uri STORE --artifacts-destination FOLDER`, both as before: without them it is an empty one"
+            "--backend-store-uri STORE --artifacts-destination FOLDER`; the same STORE and FOLDER as before, since "
+            "others give another, empty store"
         )
-    return f"{start}; or unset the variable to go on in the project's own store, which has its own champion"
+    return f"{start}; or unset the variable to use the project's own store, which has its own champion"
 
 
 def reason(error: BaseException) -> str:

@@ -80,6 +80,28 @@ def test_however_it_is_killed_nothing_is_left(
     assert (project.root / paths.PIPELINE_LOCK).exists()
 
 
+def test_the_loss_of_the_server_is_one_line_and_the_next_run_completes(
+    environment: dict[str, str], tmp_path: Path, finished: tuple[ToyProject, subprocess.CompletedProcess[str]]
+) -> None:
+    project = make_project(tmp_path / "project")
+    release = tmp_path / "release"
+    project.behave("preprocess", f"while not pathlib.Path({str(release)!r}).exists(): time.sleep(0.1)")
+    shutil.copytree(finished[0].root / paths.PREFECT_HOME, project.root / paths.PREFECT_HOME)
+    process = start_run(project, environment)
+    log = project.root / "output.log"
+    wait_until(lambda: "| preprocess works" in log.read_text(), timeout_s=120, what="the stage runs")
+    (server,) = [each for each in project.processes() if "server" in each.cmdline() and "--" not in each.cmdline()]
+    server.kill()
+    release.touch()
+    assert process.wait(timeout=150) == 1
+    lines = log.read_text().splitlines()
+    assert lines[-1].startswith("error: the Prefect server failed (")
+    warnings = [line for line in lines[:-1] if not re.match(r"\w+ \| |starting a|still waiting", line)]
+    assert [line.partition(" ")[0] for line in warnings] == ["Unable"], warnings
+    assert run_in(project.root, RUN, environment).returncode == 0
+    assert project.processes() == []
+
+
 def test_a_server_that_does_not_start_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     (project.root / paths.PREFECT_HOME).mkdir(parents=True)
@@ -87,7 +109,7 @@ def test_a_server_that_does_not_start_is_one_line(environment: dict[str, str], t
     done = run_in(project.root, RUN, environment)
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: Prefect's server ended with code \d+ while it started; see .*server\.log\n", done.stderr
+        r"error: the Prefect server exited with code \d+ while it started; see .*server\.log\n", done.stderr
     )
     assert project.processes() == []
 

@@ -96,7 +96,7 @@ def test_a_lost_registry_is_told_and_a_failing_stage_is_tried_again_and_then_sto
     report.write_text("{}")
     done = run_in(project.root, RUN, {k: v for k, v in prefect_environment.items() if k != "MLFLOW_TRACKING_URI"})
     assert done.returncode == 1
-    assert "mlflow.db is not here" in done.stdout, "a registry that is lost takes no part in what is up to date"
+    assert "mlflow.db does not exist" in done.stdout, "a registry that is lost takes no part in what is up to date"
     assert not report.exists()
     assert done.stderr == "error: stage extractor failed with exit code 1: boom\n"
     assert (project.root / "tries").read_text() == "xx"

@@ -129,7 +129,7 @@ def test_taking_over_and_removing(
     prefect_client.update_deployment(prefect_client.read_deployment_by_name(NAME).id, DeploymentUpdate(paused=True))
     moved.root.rename(tmp_path / "after")
     schedule_pipeline(tmp_path / "after", cron=NEVER)
-    assert "takes it over" in capsys.readouterr().out
+    assert "it now belongs to" in capsys.readouterr().out
     assert not prefect_client.read_deployment_by_name(NAME).paused
     shutil.rmtree(tmp_path / "after")
     schedule_pipeline(cron_project.root, cron=NEVER)
@@ -161,8 +161,8 @@ def test_an_invalid_cron_expression_is_one_line(cron: str, told: str, tmp_path: 
 @pytest.mark.parametrize(
     ("url", "password", "told"),
     [
-        ("{url}/api", "anna:wrong", "refuses us.*PREFECT_API_AUTH_STRING"),
-        ("{url}/api", None, "refuses us.*PREFECT_API_AUTH_STRING"),
+        ("{url}/api", "anna:wrong", "denies access.*PREFECT_API_AUTH_STRING"),
+        ("{url}/api", None, "denies access.*PREFECT_API_AUTH_STRING"),
         ("{url}", "anna:secret", "ends in /api: http://127.0.0.1:[0-9]*/api"),
     ],
 )
@@ -183,7 +183,9 @@ def test_an_unknown_time_zone_and_a_missing_server_are_one_line(cron_project: To
         schedule_pipeline(cron_project.root, cron=NEVER, timezone="Mars/Base")
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
-        pytest.raises(UserError, match=r"no Prefect server answers .*`prefect --no-prompt server start --port 9`"),
+        pytest.raises(
+            UserError, match=r"the Prefect server does not respond .*`prefect --no-prompt server start --port 9`"
+        ),
     ):
         schedule_pipeline(cron_project.root, cron=NEVER)
     with temporary_settings({PREFECT_API_URL: None}), pytest.raises(UserError, match="PREFECT_API_URL: not set"):

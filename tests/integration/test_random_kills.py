@@ -133,13 +133,18 @@ def test_killed_at_a_random_moment(number: int, reference: Reference, services: 
     print(moment)
     project = reference.copy(tmp_path / "project")
     after_s = moment.share * reference.seconds[moment.driver]
-    if moment.driver == "schedule":
-        strike_the_schedule(moment, project, after_s, services)
-    else:
-        strike_a_command(moment, project, after_s)
-    assert "waiting for" not in run(project, PREFECT_API_URL=services.url)
-    assert outcome(project) == reference.outcome
-    assert left_behind(project) == []
+    try:
+        if moment.driver == "schedule":
+            strike_the_schedule(moment, project, after_s, services)
+        else:
+            strike_a_command(moment, project, after_s)
+        assert "waiting for" not in run(project, PREFECT_API_URL=services.url)
+        assert outcome(project) == reference.outcome
+        assert left_behind(project) == []
+    finally:
+        for process in processes_in(project.root):  # of a moment that failed: the next one shall not wait for them
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def run(project: Project, **variables: str) -> str:
@@ -190,7 +195,7 @@ def strike_the_schedule(moment: Moment, project: Project, after_s: float, servic
             after_s,
         )
         struck = time.time()
-        services.wait_for_run("RUNNING", "COMPLETED", since=struck, timeout_s=TWO_MINUTES_S)
+        services.wait_for_run("PENDING", "RUNNING", "COMPLETED", since=struck, timeout_s=TWO_MINUTES_S)
         services.wait_for_run("COMPLETED", since=struck, timeout_s=COMMAND_S)
     finally:
         services.remove_schedule(project.root)

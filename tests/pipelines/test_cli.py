@@ -123,7 +123,7 @@ def test_a_lost_registry_is_told(project: ToyProject, gan: Gan) -> None:
     (project.root / paths.REGISTRATION).write_text('{"reason": "First champion."}')
     code, out, _ = gan("repro")
     assert code == 0
-    assert "mlflow.db is not here" in out
+    assert "mlflow.db does not exist" in out
     assert not (project.root / paths.REGISTRATION).exists()
 
 

@@ -80,7 +80,7 @@ def test_all_is_well_and_nothing_is_touched(doctor: Doctor, folder: Path) -> Non
         "versions", "environment", "telemetry", "variables", "parameters", "devices", "weights", "disk", "git", "DVC",
         "MLflow", "Prefect", "locks", "spool",
     }  # fmt: skip
-    assert told["MLflow"] == [f"ok sqlite:///{folder}/mlflow.db, its tables are those of this MLflow"]
+    assert told["MLflow"] == [f"ok sqlite:///{folder}/mlflow.db: its schema matches the installed MLflow"]
     assert told["git"][0].startswith("ok commit ")
     assert told["git"][0].endswith(" on main, nothing changed since")
     assert contents(folder) == before
@@ -126,7 +126,7 @@ def test_a_folder_that_is_no_project(
     assert code == 1
     assert told["parameters"][0].startswith("do params.yaml: not found in ")
     assert told["git"] == ["do git finds no commit here, and runs name theirs; install git, or `git clone` the project"]
-    assert told["MLflow"] == ["ok mlflow.db is not here yet: the first run makes it"]
+    assert told["MLflow"] == ["ok mlflow.db does not exist yet; the first run creates it"]
     assert list(empty.iterdir()) == []
 
 
@@ -136,7 +136,7 @@ def test_tables_of_another_mlflow(doctor: Doctor, folder: Path) -> None:
     before = (folder / "mlflow.db").read_bytes()
     code, told, _ = doctor()
     assert code == 1
-    assert "its tables are those of another version of MLflow" in told["MLflow"][0]
+    assert "its schema belongs to another version of MLflow" in told["MLflow"][0]
     assert (folder / "mlflow.db").read_bytes() == before
 
 

@@ -64,7 +64,11 @@ def repro(project: Path, meanwhile: str) -> subprocess.CompletedProcess[str]:
     [
         (
             SET.format(change="v['seed'] = 41; v['train'] = {'rate': {'start': 2.0}, 'new': True}"),
-            ["seed went from 40 to 41", "train.rate.start went from 1.0 to 2.0", "train.flags went from [] to nothing"],
+            [
+                "seed changed from 40 to 41",
+                "train.rate.start changed from 1.0 to 2.0",
+                "train.flags changed from [] to nothing",
+            ],
         ),
         (
             "(pathlib.Path('code') / 'net.py').write_text('x = 2'); pathlib.Path('data.bin').unlink()",

@@ -213,7 +213,7 @@ def test_a_starting_point_is_looked_at_first(project: ToyProject) -> None:
     check_project(project.root)
     for source, sha256, line in (
         ("models/absent", "0" * 8, "train.init_from.source=models/absent: no such folder; give"),
-        ("data/raw", "0" * 8, "train.init_from.source=data/raw: holds no generator.json"),
+        ("data/raw", "0" * 8, "train.init_from.source=data/raw: contains no generator.json"),
         ("models/start", "0" * 8, "train.init_from.sha256=00000000: the generator in "),
         ("models:/name", "0" * 8, "train.init_from.source=models:/name: expected models:/NAME@ALIAS or"),
     ):

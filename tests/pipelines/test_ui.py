@@ -112,7 +112,7 @@ def test_addresses_of_what_is_there(project: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "told"),
     [
-        (None, "put back a copy of mlflow.db"),
+        (None, "restore a backup of mlflow.db"),
         ("foo:bar", "MLFLOW_TRACKING_URI=foo:bar: "),
         ("http://[::1", "MLFLOW_TRACKING_URI=http://[::1: not an address (Invalid IPv6 URL); correct or unset it"),
         ("postgresql://u:geheim@h:x/db", "MLFLOW_TRACKING_URI=postgresql://***@h:x/db: not an address"),

@@ -76,12 +76,10 @@ def test_what_is_not_there_or_not_one_is_told(
     mistakes = {
         "nobody": r"RUN=nobody: no run, .*=choosing: twin, twin, it's, digits · seed 1; .*: champion \(version 1\)$",
         "9": "RUN=9: no run, alias or version",
-        "3": "model choosing, version 3: names no run; compare versions that the register stage has made",
+        "3": "model choosing, version 3: has no run; compare versions that the register stage created",
         "f" * 32: f"RUN={'f' * 32}: run {'f' * 32} is not in http",
-        "twin": r"RUN=twin: is the name or the start of the id of \w{8}, \w{8}; give more of an id",
-        runs[
-            "gone"
-        ]: f"run {runs['gone']} is deleted; bring it back with `mlflow runs restore --run-id {runs['gone']}`",
+        "twin": r"RUN=twin: matches the runs \w{8}, \w{8}; give more characters of an id",
+        runs["gone"]: f"run {runs['gone']} is deleted; restore it with `mlflow runs restore --run-id {runs['gone']}`",
         "champion": f"{first} and champion: are the same run, {first}",
     }
     for wanted, told in mistakes.items():

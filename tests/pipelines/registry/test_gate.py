@@ -139,7 +139,7 @@ WON = compared(1.0, 2.0, 0.5)
         ("worst_class", compared(6.0, 4.0, 1.0, "two"), False, "past the limit of 1"),
         ("worst_class", compared(6.0, 4.0, 3.0, "two"), True, "past the limit of 1, but it may be chance"),
         ("worst_class", compared(2.0, 4.0, 1.0, "two"), True, "within the limit of 1"),
-        ("label_fidelity", Unseen("needs labels", lost=False), None, "not looked at (needs labels)"),
+        ("label_fidelity", Unseen("needs labels", lost=False), None, "not checked (needs labels)"),
         ("label_fidelity", Unseen("no classes", lost=True), False, "lost: no classes"),
     ],
 )
@@ -179,7 +179,7 @@ def test_near_copies_stop_even_a_first_champion(tmp_path: Path) -> None:
     left_out = evaluation_of(folder, 3.0).model_copy(update={"skipped": {"memorisation": "too few images"}})
     found = decide(options, left_out, None)
     assert found.promoted
-    assert (found.table[1].passed, found.table[1].note) == (None, "not looked at (too few images)")
+    assert (found.table[1].passed, found.table[1].note) == (None, "not checked (too few images)")
 
 
 @pytest.mark.parametrize(("near_duplicates", "left_out"), [(250, False), (251, True), (500, True)])
@@ -195,7 +195,7 @@ def test_copies_that_cannot_be_told_leave_the_guard_out_with_the_count(
     assert found.promoted is left_out
     row = found.table[1]
     assert (row.name, row.passed) == ("near copies by features", None if left_out else False)
-    why = f"not looked at ({near_duplicates} of 500 held-out images have a near duplicate in the training set"
+    why = f"not checked ({near_duplicates} of 500 held-out images have a near duplicate in the training set"
     assert row.note.startswith(why) is left_out
 
 
@@ -224,7 +224,7 @@ def test_the_decision_is_one_sentence_and_the_table_has_the_figures(tmp_path: Pa
     assert (copies.challenger, copies.note) == (0.0, "no sign of copying, p = 0.5")
     assert copies.difference == Interval(estimate=0.0, low=0.0, high=0.0011, level=0.95)
     assert table_from_tag(verdict.table_to_tag(), "model m, version 1") == verdict.table
-    with pytest.raises(UserError, match=r"^model m, version 1: the tag gate\.table is no table .*delete it"):
+    with pytest.raises(UserError, match=r"^model m, version 1: the tag gate\.table is not a valid table .*delete it"):
         table_from_tag('[{"name": 1}]', "model m, version 1")
 
 

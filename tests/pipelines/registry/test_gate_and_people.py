@@ -33,7 +33,7 @@ def test_the_gate_heeds_people(project: Path) -> None:
     again = submit(two, 2.0)
     assert not again.verdict.promoted
     assert again.verdict.reason.startswith(f"Not promoted: rolled back by {ADA} at ")
-    words = "(eights look like threes); to promote it all the same: `gan promote 2 --reason …`. By its figures: surely"
+    words = "(eights look like threes); to promote it anyway: `gan promote 2 --reason …`. By its figures: surely"
     assert words in again.verdict.reason
     assert submit(two, 2.0) == again
     assert told_history("digits") == before

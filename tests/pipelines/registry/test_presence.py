@@ -57,7 +57,7 @@ def test_a_store_that_holds_the_version_is_left_alone_and_any_other_registers_an
     # A team's server: it may be empty, or hold another generator under the same number.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", session_server.uri)
     (line,) = asked()
-    assert line == f"{session_server.uri} does not hold the version that it names: removing {file} to register again"
+    assert line == f"{session_server.uri} lacks the version of the last report; removing {file} to register again"
     assert not file.exists()
     number = hold(MlflowClient(session_server.uri), "presence", "b" * 64)
     file = report(model_name="presence", version=number, generator_sha256="a" * 64)
@@ -67,7 +67,7 @@ def test_a_store_that_holds_the_version_is_left_alone_and_any_other_registers_an
     assert asked() == []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     (line,) = asked()
-    assert "is away (no answer (connection refused))" in line
+    assert "does not respond (no answer (connection refused))" in line
     assert file.exists()
 
 
@@ -75,7 +75,7 @@ def test_a_clone_has_no_registry(project: Path) -> None:
     (project / "mlflow.db").unlink()
     file = report()
     (line,) = asked()
-    assert "mlflow.db is not here" in line
+    assert "mlflow.db does not exist" in line
     assert not file.exists()
     assert asked() == []
     assert not (project / "mlflow.db").exists(), "to ask makes no store"
@@ -84,7 +84,7 @@ def test_a_clone_has_no_registry(project: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "told"),
     [
-        (None, "mlflow.db: not in this folder, so no runs and no models are; go to the project's folder"),
+        (None, "mlflow.db: not in this folder, so there are no runs and no models; go to the project's folder"),
         (
             "sqlite:///{}/nowhere/x.db",
             "MLFLOW_TRACKING_URI=sqlite:///{}/nowhere/x.db: no such file, so it holds no runs",

@@ -31,16 +31,16 @@ def _ada(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_rollback_restores_the_version_before(project: Path, small_model: Path) -> None:
     name = create("digits", small_model)
-    assert promote(name, "2") == "model digits: version 2 is the champion now; before: none"
-    assert promote(name, "4", "  sharper\nthrees ") == "model digits: version 4 is the champion now; before: 2"
+    assert promote(name, "2") == "model digits: version 2 is now the champion; before: none"
+    assert promote(name, "4", "  sharper\nthrees ") == "model digits: version 4 is now the champion; before: 2"
     promote(name, "1")
     before = store.connect().get_registered_model(name)
-    assert promote(name, "1", "again") == "model digits: version 1 is the champion already; nothing changed"
+    assert promote(name, "1", "again") == "model digits: version 1 is already the champion; nothing changed"
     assert dict(store.connect().get_registered_model(name)) == dict(before)
     assert roll_back(name) == "model digits: version 4 is the champion again; rolled back: 1"
     roll_back(name)
     assert ledger(name).champion == "2"
-    with pytest.raises(UserError, match="version 2 is the first champion known, so there is none to go back to"):
+    with pytest.raises(UserError, match="version 2 is the first known champion, so there is none to roll back to"):
         roll_back(name)
     assert told_history(name) == [
         ("promote", None, "2", ADA, "better"),
@@ -53,7 +53,7 @@ def test_a_rollback_restores_the_version_before(project: Path, small_model: Path
     roll_back(name)
     assert ledger(name).champion == "2"
     store.connect().set_registered_model_alias(name, "challenger", "3")
-    assert promote(name, "challenger").startswith("model digits: version 3 is the champion now")
+    assert promote(name, "challenger").startswith("model digits: version 3 is now the champion")
 
 
 def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: py
     refused(("promote", "best", "x"), "VERSION=best: expected the number of a version, or challenger")
     refused(("promote", "9" * 20, "x"), f"VERSION={'9' * 20}: expected the number of a version, or challenger")
     refused(("promote", "9" * 5000, "x"), "…: expected the number of a version, or challenger")
-    refused(("promote", "9", "x"), "version 9 is not in the registry, or deleted (the latest there: 1, 2, 3)")
+    refused(("promote", "9", "x"), "version 9 does not exist or is deleted (the latest: 1, 2, 3)")
     refused(("promote", "challenger", "x"), "no version has the alias challenger")
     refused(("rollback", "", "x"), "no version has the alias champion, so there is nothing to roll back; promote one")
     refused(("rollback", "", "x"), "model nothing: not in the registry", model="nothing")
@@ -81,7 +81,7 @@ def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: py
     refused(("rollback", "", "x"), "the last was 2: `gan promote 2")
     promote(name, "3")
     client.delete_model_version(name, "2")
-    refused(("rollback", "", "x"), "version 2 is not in the registry, or deleted (the latest there: 1, 3)")
+    refused(("rollback", "", "x"), "version 2 does not exist or is deleted (the latest: 1, 3)")
     assert [entry[:4] for entry in told_history(name)] == [
         ("promote", None, "1", ADA), ("promote", "1", "2", ADA), ("outside", "2", None, "unknown"),
         ("promote", None, "3", ADA),
@@ -89,10 +89,10 @@ def test_mistakes_are_one_line(project: Path, small_model: Path, monkeypatch: py
     client.delete_model_version(name, "3")
     assert (
         promotion.history(name)[0].why
-        == "The alias was removed, or its version deleted, outside gan; noticed at this time."
+        == "The alias was removed, or its version deleted, outside gan; detected at this time."
     )
     client.set_registered_model_tag(name, "history.000009.ff", '{"action": "dance"}')
-    refused(("promote", "1", "x"), "the tag history.000009.ff is no entry of its history")
+    refused(("promote", "1", "x"), "the tag history.000009.ff is not a valid history entry")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     refused(("promote", "1", "x"), "no answer (connection refused); start it again with")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -155,10 +155,10 @@ def damaged(model: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("all", "its files are gone"),
-        ("weights", "its files are gone (no generator.safetensors)"),
+        ("all", "its files are missing"),
+        ("weights", "its files are missing (no generator.safetensors)"),
         ("exchanged", "its stored generator is not the one that was registered"),
-        ("description", "holds no generator"),
+        ("description", "contains no generator"),
         ("code", "code.py"),
     ],
 )
@@ -180,7 +180,7 @@ def test_what_cannot_be_loaded_never_becomes_champion(
         assert said.endswith("choose another with `gan promote VERSION --reason …`")
         assert "\n" not in said
     assert dict(client.get_registered_model(name)) == before
-    assert promote(name, "2").endswith("version 2 is the champion now; before: 1")
+    assert promote(name, "2").endswith("version 2 is now the champion; before: 1")
 
 
 def test_the_commands(
@@ -203,7 +203,7 @@ def test_the_commands(
     assert gan("promote", "3", "--reason", "better", *model)[0] == 0
     code, out, _ = gan("rollback", "--reason", "eights look like threes", *model)
     assert (code, out) == (0, "model digits: version 2 is the champion again; rolled back: 3\n")
-    assert gan("promote", "9", "--reason", "x", *model)[2].startswith("error: model digits: version 9 is not in")
+    assert gan("promote", "9", "--reason", "x", *model)[2].startswith("error: model digits: version 9 does not exist")
     newest, _, oldest = json.loads(gan("history", "--json", *model)[1])
     assert {key: newest[key] for key in ("who", "action", "from", "to", "why")} == {
         "who": ADA, "action": "rollback", "from": "3", "to": "2", "why": "eights look like threes",

@@ -42,7 +42,7 @@ def check_true_history(name: str, said: dict[Command, str]) -> None:
     }
     assert sorted(each.why for each in found.transitions) == sorted(moved)
     refused = [text for text in said.values() if "error" in text]
-    assert all("first champion known" in text or "nothing to roll back" in text for text in refused)
+    assert all("first known champion" in text or "nothing to roll back" in text for text in refused)
 
 
 def commands(source: random.Random, who: str, count: int) -> list[Command]:
@@ -196,7 +196,7 @@ def test_two_machines_that_register_one_generator_make_one_version(
     process.join(120)
     said = json.loads((project / "other/said.json").read_text())
     assert said == [
-        f"model {name}: another has registered the same generator at this moment, as version 1; version 2 is removed",
+        f"model {name}: another process registered this generator first, as version 1; version 2 is removed",
         "1",
     ]
     assert state(name) == before | {"models": ["READY"]}

@@ -39,7 +39,7 @@ def test_the_first_version_is_champion_and_belongs_to_the_original_run(project: 
         log.made(digest)
     registration = submit(folder, 3.0)
     row = Row(name="domain/fid", challenger=3.0, passed=True, note="there is no champion to compare with")
-    unmeasured = Row(name="near copies", note="not looked at (not measured)")
+    unmeasured = Row(name="near copies", note="not checked (not measured)")
     reason = "Promoted: there is no champion to compare with."
     assert registration == Registration(
         model_name="digits", version="1", aliases=("challenger", "champion"), metric="domain/fid", margin=0.05,
@@ -122,7 +122,7 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     def stays(words: str, contest: Contest | None = None) -> None:
         found = submit(two, 0.1, contest=contest)
         assert found.verdict.reason.startswith("Not comparable with version 1: ")
-        assert found.verdict.reason.endswith("; to promote it all the same: `gan promote 2 --reason …`.")
+        assert found.verdict.reason.endswith("; to promote it anyway: `gan promote 2 --reason …`.")
         assert words in found.verdict.reason
         assert "\n" not in found.verdict.reason
         assert (found.verdict.promoted, found.verdict.table, found.remeasured) == (False, (), False)
@@ -135,7 +135,7 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     stored.write_bytes(weights(two))
     stays("its stored generator is not the one that was registered")
     shutil.rmtree(stored.parents[2])
-    stays("its files are gone")
+    stays("its files are missing")
 
 
 def test_what_the_challenger_lacks_for_the_moment_is_no_verdict(project: Path) -> None:
@@ -324,7 +324,7 @@ def test_an_evaluation_of_something_else_is_refused(project: Path) -> None:
 
     with pytest.raises(UserError, match=r"^register\.metric=domain/fid: not in .*found: inception/fid; evaluate again"):
         attempt(evaluation_of(one, 1.0, metric="inception/fid"))
-    with pytest.raises(UserError, match=r"^reports/evaluation\.json: is about another generator"):
+    with pytest.raises(UserError, match=r"^reports/evaluation\.json: describes another generator"):
         attempt(evaluation_of(two, 1.0))
     assert store.connect().search_registered_models() == []
 

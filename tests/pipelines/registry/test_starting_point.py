@@ -85,7 +85,7 @@ def test_folders(project: Path) -> None:
     for source, words in (
         ("absent", "no such folder; give a generator's folder or models:/NAME@ALIAS"),
         ("mlflow.db", "no such folder"),
-        ("empty", "holds no generator.json"),
+        ("empty", "contains no generator.json"),
         ("models:/name", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
         ("models:/name/latest", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
     ):
@@ -102,6 +102,6 @@ def test_a_registry_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyP
     assert "\n" not in str(caught.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     (project / LOCAL_DATABASE).unlink()
-    with pytest.raises(UserError, match=r"mlflow\.db is not here, so no registry is; name the one that"):
+    with pytest.raises(UserError, match=r"mlflow\.db does not exist, so there is no registry; name another"):
         starting_point(start("models:/digits@champion"), project / "cache")
     assert not (project / LOCAL_DATABASE).exists()

@@ -384,8 +384,8 @@ def test_a_courier_that_dies_leaves_the_writer_usable(
     assert journal.folder.exists()  # still its own
     assert not journal.close()
     assert [message.partition(";")[0] for message in caplog.messages] == [
-        "tracking: the delivery broke off (ZeroDivisionError: a fault of a library)",
-        f"tracking: {journal.folder} waits for file-store",
+        "tracking: the delivery failed (ZeroDivisionError: a fault of a library)",
+        f"tracking: {journal.folder} is kept",
     ]
     monkeypatch.undo()
     deliver_orphans(spool, store)

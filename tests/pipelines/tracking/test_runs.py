@@ -127,7 +127,7 @@ def test_a_run_describes_itself_and_a_persons_words_stay(project: Path) -> None:
             log.describe("three")
             log.made("cafe")
     assert described("k1") == "ours"
-    assert described("k2").startswith("Makes the same generator as a run")
+    assert described("k2").startswith("Produces the same generator as a run")
 
 
 def test_the_experiment_says_what_it_is_and_a_persons_words_stay(project: Path) -> None:
@@ -251,9 +251,9 @@ def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monk
     port = free_port()
     for uri, words in {
         f"http://127.0.0.1:{port}": f"no answer (connection refused); start it again with `mlflow server --host "
-        f"127.0.0.1 --port {port} --backend-store-uri STORE --artifacts-destination FOLDER`, both as before",
+        f"127.0.0.1 --port {port} --backend-store-uri STORE --artifacts-destination FOLDER`; the same STORE",
         mute: "no answer within 5 s; start it again with",
-        f"postgresql://user:secret@127.0.0.1:{port}/db": "no answer (connection refused); check that it runs; or unset",
+        f"postgresql://user:secret@127.0.0.1:{port}/db": "no answer (connection refused); check that it is",
     }.items():
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         started = time.monotonic()
@@ -268,7 +268,7 @@ def test_a_store_that_is_away_is_told_in_one_line(project: Path, mute: str, monk
 def test_a_damaged_local_store_is_told_in_one_line(project: Path) -> None:
     (project / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(
-        UserError, match=r"mlflow\.db: cannot be opened: .*file is not a database.*; if it is damaged, put back a copy"
+        UserError, match=r"mlflow\.db: cannot be opened: .*file is not a database.*; if it is damaged, restore a backup"
     ):
         check_store()
 
@@ -338,7 +338,9 @@ def test_what_waits_for_another_store_is_told(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     caplog.clear()
     deliver_pending()
-    assert f"what 1 processes logged waits for {elsewhere}, not for mlflow.db" in caplog.text
+    assert (
+        f"holds the logs of 1 processes for another store, {elsewhere}; the current store is mlflow.db" in caplog.text
+    )
     assert len(spooled()) == 1
 
 
