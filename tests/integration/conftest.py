@@ -28,7 +28,7 @@ def _free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A real Prefect server; gives the environment in which children find it."""
     home = tmp_path_factory.mktemp("prefect")
@@ -58,7 +58,7 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
             supervisor.stop(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_worker(prefect_environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A real worker of the process pool `ganlib`."""
     home = Path(prefect_environment["PREFECT_HOME"])
@@ -92,7 +92,7 @@ def prefect_client(prefect_environment: dict[str, str]) -> Iterator["SyncPrefect
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cron_project(
     prefect_environment: dict[str, str],
     prefect_worker: subprocess.Popen[bytes],
