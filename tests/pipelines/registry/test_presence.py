@@ -171,11 +171,11 @@ def test_artifacts_on_another_machine_and_what_the_advice_leads_to(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     server.start()
     try:
-        with pytest.raises(UserError, match="written to the folder /only/on/the/server") as caught:
+        with pytest.raises(UserError, match="stores artifacts in the folder /only/on/the/server") as caught:
             asked()
         assert "choose another" not in str(caught.value)
         connect().create_experiment("digits")
-        with pytest.raises(UserError, match=r"choose another tracking\.experiment, as digits keeps its folder"):
+        with pytest.raises(UserError, match=r"choose another tracking\.experiment, because digits keeps its folder"):
             asked()
         server.kill()
         server.artifacts = ["--serve-artifacts", "--artifacts-destination", str(tmp_path / "artifacts")]
