@@ -4,6 +4,7 @@ One lock is the repository's, held by commands such as `dvc push`; others are th
 `dvc repro` for as long as its stage runs.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -63,6 +64,7 @@ def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> No
     while True:
         try:
             with repo.lock:  # tries for three seconds by itself
+                _remove_half_written_record(repo)
                 return
         except LockError:
             holder = _holder(Path(repo.lock.lockfile))
@@ -71,6 +73,23 @@ def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> No
             told = True
         if time.monotonic() > deadline:
             raise StillBusy(f"{holder} holds DVC's lock ({repo.lock.lockfile}) and did not finish in time")
+
+
+def _remove_half_written_record(repo: "Repo") -> None:
+    """DVC overwrites in place its record of who holds which files; with half of one no command runs any more."""
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    folder = Path(str(repo.tmp_dir))
+    hardlink = bool(repo.config["core"].get("hardlink_lock", False))
+    with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder), hardlink_lock=hardlink):  # nobody is writing it now
+        record = folder / RWLOCK_FILE
+        try:
+            json.loads(record.read_bytes())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            record.unlink()
 
 
 def _holder(lock_file: Path) -> str:

@@ -198,6 +198,16 @@ def test_a_dvc_started_by_hand_is_waited_for(project: ToyProject) -> None:
     assert [outcome.name for outcome in outcomes] == [stage.name for stage in dag.read_graph(project.root)]
 
 
+@pytest.mark.parametrize("left", ["", '{"write": {"/a": {"pi', '{"write": {}, "read": {}}'])
+def test_what_a_killed_dvc_has_half_written_stops_no_later_run(left: str, project: ToyProject) -> None:
+    record = project.root / ".dvc/tmp/rwlock"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(left)
+    assert dag.changed_stages(project.root, on_wait=print, timeout_s=60) == set(STAGES)
+    record.write_text(left)
+    assert run_stage(project, "preprocess", timeout_s=60)[0].status == "ran"
+
+
 def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> None:
     """As `dvc push` to a slow store does, before a stage and while it runs."""
     from dvc.lock import Lock
