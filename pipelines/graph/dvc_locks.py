@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -64,7 +64,7 @@ def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> No
     while True:
         try:
             with repo.lock:  # tries for three seconds by itself
-                _remove_half_written_record(repo)
+                _clear_record(repo)
                 return
         except LockError:
             holder = _holder(Path(repo.lock.lockfile))
@@ -75,8 +75,12 @@ def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> No
             raise StillBusy(f"{holder} holds DVC's lock ({repo.lock.lockfile}) and did not finish in time")
 
 
-def _remove_half_written_record(repo: "Repo") -> None:
-    """DVC overwrites in place its record of who holds which files; with half of one no command runs any more."""
+def _clear_record(repo: "Repo") -> None:
+    """Take what killed processes have left out of DVC's record of who holds which files.
+
+    DVC overwrites it in place, and with half of one no command runs any more. It removes dead holders only from files
+    that it wants itself; the number of one may belong to another process by then.
+    """
     from dvc.lock import make_lock
     from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
 
@@ -85,11 +89,27 @@ def _remove_half_written_record(repo: "Repo") -> None:
     with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder), hardlink_lock=hardlink):  # nobody is writing it now
         record = folder / RWLOCK_FILE
         try:
-            json.loads(record.read_bytes())
+            held = json.loads(record.read_bytes())
+            alive = _held_by_the_living(held)
         except FileNotFoundError:
             return
-        except ValueError:
+        except (ValueError, KeyError, TypeError, AttributeError):  # not what DVC writes
             record.unlink()
+            return
+        if alive != held:
+            aside = record.with_name(f"{RWLOCK_FILE}.partial")
+            aside.write_text(json.dumps(alive), encoding="utf-8")
+            aside.replace(record)
+
+
+def _held_by_the_living(held: dict[str, Any]) -> dict[str, Any]:
+    """One process writes a file, several may read it."""
+    writers, readers = held.get("write", {}), held.get("read", {})
+    reading = {path: [each for each in infos if psutil.pid_exists(each["pid"])] for path, infos in readers.items()}
+    return {
+        "write": {path: info for path, info in writers.items() if psutil.pid_exists(info["pid"])},
+        "read": {path: infos for path, infos in reading.items() if infos},
+    }
 
 
 def _holder(lock_file: Path) -> str:

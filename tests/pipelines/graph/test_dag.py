@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -198,7 +199,7 @@ def test_a_dvc_started_by_hand_is_waited_for(project: ToyProject) -> None:
     assert [outcome.name for outcome in outcomes] == [stage.name for stage in dag.read_graph(project.root)]
 
 
-@pytest.mark.parametrize("left", ["", '{"write": {"/a": {"pi', '{"write": {}, "read": {}}'])
+@pytest.mark.parametrize("left", ["", '{"write": {"/a": {"pi', '{"write": {"/a": 3}}'])
 def test_what_a_killed_dvc_has_half_written_stops_no_later_run(left: str, project: ToyProject) -> None:
     record = project.root / ".dvc/tmp/rwlock"
     record.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +207,17 @@ def test_what_a_killed_dvc_has_half_written_stops_no_later_run(left: str, projec
     assert dag.changed_stages(project.root, on_wait=print, timeout_s=60) == set(STAGES)
     record.write_text(left)
     assert run_stage(project, "preprocess", timeout_s=60)[0].status == "ran"
+
+
+def test_what_a_killed_dvc_held_is_held_no_more(project: ToyProject) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead, alive = {"pid": child.pid, "cmd": "dvc repro"}, {"pid": os.getpid(), "cmd": "dvc pull"}
+    record = project.root / ".dvc/tmp/rwlock"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({"write": {"/a": dead, "/b": alive}, "read": {"/c": [dead], "/d": [dead, alive]}}))
+    dag.changed_stages(project.root, on_wait=print, timeout_s=60)
+    assert json.loads(record.read_text()) == {"write": {"/b": alive}, "read": {"/d": [alive]}}
 
 
 def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> None:
