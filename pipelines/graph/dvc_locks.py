@@ -57,7 +57,10 @@ def wait_for_process(pid: int, command: str, *, on_wait: OnWait, deadline: float
 
 
 def wait_for_repository(repo: "Repo", *, on_wait: OnWait, deadline: float) -> None:
-    """Return when no other DVC command holds the repository's lock; arguments and errors as `wait_for_process`."""
+    """Return when no other DVC command holds the repository's lock; what killed ones have left is cleared.
+
+    Arguments and errors as `wait_for_process`.
+    """
     from dvc.lock import LockError
 
     told = False
