@@ -15,11 +15,12 @@ from ganlib.errors import UserError
 from ganlib.networks.base import Critic, Family, Generator
 from ganlib.networks.biggan import biggan
 from ganlib.networks.dcgan import dcgan
+from ganlib.networks.encoder import Encoder
 from ganlib.networks.mlp import mlp
 from ganlib.networks.r3gan import r3gan
 from ganlib.networks.resnet import resnet
 
-__all__ = ["Critic", "Generator", "build_critic", "build_generator"]
+__all__ = ["Critic", "Encoder", "Generator", "build_critic", "build_encoder", "build_generator"]
 
 
 def build_generator(options: NetworkOptions, image: ImageSpec) -> Generator:
@@ -38,6 +39,16 @@ def build_critic(options: NetworkOptions, image: ImageSpec) -> Critic:
         UserError: the options do not fit the images (no labels, wrong size).
     """
     return _family(options, image).critic()
+
+
+def build_encoder(options: NetworkOptions, image: ImageSpec) -> Encoder:
+    """A fresh encoder with the layers of the family's critic; global torch randomness decides its weights.
+
+    Raises:
+        UserError: the options do not fit the images (wrong size).
+    """
+    unconditional = options.model_copy(update={"conditional": False})
+    return Encoder(build_critic(unconditional, image), latent_dim=options.latent_dim)
 
 
 def _family(options: NetworkOptions, image: ImageSpec) -> Family:

@@ -37,12 +37,21 @@ class Critic(nn.Module, ABC):
     `couples_samples` is true when the logit of one image depends on its
     neighbours in the batch (batch norm): then real and fake images must not
     share a forward pass, and a gradient penalty per image has no meaning.
+    `feature_dim` is F.
     """
 
-    def __init__(self, *, num_classes: int, couples_samples: bool) -> None:
+    def __init__(self, *, num_classes: int, couples_samples: bool, feature_dim: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.couples_samples = couples_samples
+        self.feature_dim = feature_dim
+
+    @abstractmethod
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] and labels [N] (None: unconditional) to what the logits are made of, [N, F].
+
+        Features have the dtype of the images, under autocast too.
+        """
 
     @abstractmethod
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:

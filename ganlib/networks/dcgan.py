@@ -148,10 +148,10 @@ class DcganCritic(Critic):
         pooling: Literal["none", "sum"],
         dropout: float,
     ) -> None:
-        super().__init__(num_classes=num_classes, couples_samples=norm == "batch")
         widths = _doubled_widths(size, width)
-        self.pooling = pooling
         feature_dim = widths[-1] * (BASE_SIZE**2 if pooling == "none" else 1)
+        super().__init__(num_classes=num_classes, couples_samples=norm == "batch", feature_dim=feature_dim)
+        self.pooling = pooling
         has_plane = num_classes > 0 and not projection
         # The plane has no spectral norm: labels are discrete, no Lipschitz bound is wanted in them.
         self.label_plane = nn.Embedding(num_classes, size * size) if has_plane else None
@@ -170,17 +170,22 @@ class DcganCritic(Critic):
             else:  # rows of norm 1: at N(0, 1) entries they would drown the linear term
                 nn.init.normal_(self.projected.weight, std=feature_dim**-0.5)
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Images [N, C, H, W], labels [N] -> logits [N]."""
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> features [N, F]."""
         assert_labels_match(labels, self.num_classes)
         inputs = images
         if self.label_plane is not None:
             planes = self.label_plane(labels).view(-1, 1, *images.shape[2:])
             inputs = torch.cat([images, planes], dim=1)
-        features = self.features(inputs)
+        maps: Tensor = self.features(inputs)
         with full_precision(images):
-            features = features.to(images.dtype)
-            features = features.flatten(1) if self.pooling == "none" else features.sum(dim=(2, 3))
+            maps = maps.to(images.dtype)
+            return maps.flatten(1) if self.pooling == "none" else maps.sum(dim=(2, 3))
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> logits [N]."""
+        features = self.embed(images, labels)
+        with full_precision(images):
             logits: Tensor = self.head(features).squeeze(1)
             if self.projected is not None:
                 logits = logits + (self.projected(labels) * features).sum(dim=1)

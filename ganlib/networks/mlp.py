@@ -84,7 +84,7 @@ class MlpCritic(Critic):
     def __init__(
         self, *, size: int, channels: int, widths: Sequence[int], num_classes: int, embedding_dim: int, dropout: float
     ) -> None:
-        super().__init__(num_classes=num_classes, couples_samples=False)
+        super().__init__(num_classes=num_classes, couples_samples=False, feature_dim=widths[-1])
         self.embedding = nn.Embedding(num_classes, embedding_dim) if num_classes else None
         layers: list[nn.Module] = []
         for before, after in pairwise([channels * size * size + (embedding_dim if num_classes else 0), *widths]):
@@ -94,14 +94,19 @@ class MlpCritic(Critic):
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], 1)
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Images [N, C, H, W], labels [N] -> logits [N]."""
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> features [N, F]."""
         assert_labels_match(labels, self.num_classes)
         pixels = images.flatten(1)
         inputs = pixels if self.embedding is None else torch.cat([pixels, self.embedding(labels)], dim=1)
-        features = self.features(inputs)
+        features: Tensor = self.features(inputs)
+        return features.to(images.dtype)
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> logits [N]."""
+        features = self.embed(images, labels)
         with full_precision(images):
-            logits: Tensor = self.head(features.to(images.dtype))
+            logits: Tensor = self.head(features)
             return logits.squeeze(1)
 
     def lower_layers(self) -> list[nn.Module]:

@@ -140,7 +140,7 @@ class R3ganCritic(Critic):
         expansion: int,
         num_classes: int,
     ) -> None:
-        super().__init__(num_classes=num_classes, couples_samples=False)
+        super().__init__(num_classes=num_classes, couples_samples=False, feature_dim=widths[0])
 
         def blocks(width: int) -> list[ResidualBlock]:
             return _blocks(width, blocks_per_stage, group_width, expansion, len(widths))
@@ -157,13 +157,19 @@ class R3ganCritic(Critic):
         self.head = _initialised(nn.Linear(last, last if num_classes else 1, bias=False))
         self.embedding = _class_embedding(num_classes, last, gain=last**-0.5) if num_classes else None
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Images [N, C, H, W], labels [N] -> logits [N]."""
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> features [N, F]."""
         assert_labels_match(labels, self.num_classes)
         features = self.body(self.stem(images))
         with full_precision(images):
-            features = self.base(features.to(images.dtype))
-            outputs: Tensor = self.head((features * self.pool).sum(dim=(2, 3)))
+            maps: Tensor = self.base(features.to(images.dtype))
+            return (maps * self.pool).sum(dim=(2, 3))
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> logits [N]."""
+        features = self.embed(images, labels)
+        with full_precision(images):
+            outputs: Tensor = self.head(features)
             if self.embedding is not None:
                 outputs = outputs * self.embedding(labels)
             return outputs.sum(dim=1)

@@ -161,7 +161,7 @@ class ResidualCritic(Critic):
         style: LayerStyle,
         attention_size: int | None,
     ) -> None:
-        super().__init__(num_classes=num_classes, couples_samples=False)
+        super().__init__(num_classes=num_classes, couples_samples=False, feature_dim=widths[-1])
         sides = [size >> min(index + 1, halvings) for index in range(len(widths))]
         attended = None if attention_size is None else sides.index(attention_size)
         self.blocks = nn.ModuleList()
@@ -172,14 +172,19 @@ class ResidualCritic(Critic):
         self.head = style.linear(widths[-1], 1)
         self.projected = style.embedding(num_classes, widths[-1]) if num_classes else None
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Images [N, C, H, W], labels [N] -> logits [N]."""
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> features [N, F]."""
         assert_labels_match(labels, self.num_classes)
         features = images
         for block in self.blocks:
             features = block(features)
         with full_precision(images):
-            pooled = F.relu(features.to(images.dtype)).sum(dim=(2, 3))
+            return F.relu(features.to(images.dtype)).sum(dim=(2, 3))
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Images [N, C, H, W], labels [N] -> logits [N]."""
+        pooled = self.embed(images, labels)
+        with full_precision(images):
             logits: Tensor = self.head(pooled).squeeze(1)
             if self.projected is not None:
                 logits = logits + (self.projected(labels) * pooled).sum(dim=1)

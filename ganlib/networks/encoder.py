@@ -1,0 +1,41 @@
+"""Images back to latents: the critic's layers below two linear outputs, whatever the family."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ganlib.networks.base import Critic
+from ganlib.networks.blocks import full_precision
+
+
+class Encoder(nn.Module):
+    """Images to a Gaussian over latents, with independent coordinates (Kingma & Welling 2014, appendix C.2).
+
+    It is given no labels: what they say can be seen in the image.
+
+    Args:
+        trunk: an unconditional critic, whose logits are not made.
+        latent_dim: Z.
+    """
+
+    def __init__(self, trunk: Critic, *, latent_dim: int) -> None:
+        assert trunk.num_classes == 0, "an encoder reads images without labels"
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.trunk = trunk
+        self.trunk.head = nn.Identity()  # its weights would only be kept
+        self.mean = nn.Linear(trunk.feature_dim, latent_dim)
+        self.log_variance = nn.Linear(trunk.feature_dim, latent_dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [N, C, H, W] to the mean and the logarithm of the variance of their latents, [N, Z] each.
+
+        Both have the dtype of the images, under autocast too.
+        """
+        features = self.trunk.embed(images, None)
+        with full_precision(images):
+            return self.mean(features), self.log_variance(features)
+
+    if TYPE_CHECKING:  # nn.Module's own __call__ is untyped
+
+        def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: D102
