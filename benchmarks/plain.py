@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks.pictures import IMAGE_SIZE
-from ganlib.config import LossOptions, RunConfig
+from ganlib.config import GanOptions, RunConfig
 from ganlib.networks.base import Critic, Generator
 from ganlib.schedules import value_at
 from ganlib.training.state import TrainState
@@ -63,7 +63,8 @@ class PlainLoop:
         self, start: TrainState, config: RunConfig, batches: Iterator[Tensor], switches: Switches, *, fresh: bool
     ) -> None:
         self.switches = switches
-        self.loss: LossOptions = config.loss
+        assert isinstance(config.loss, GanOptions)
+        self.loss = config.loss
         self.total_images = config.train.total_images
         self.batches = batches
         self.fresh = fresh or switches.fresh
@@ -223,13 +224,13 @@ def memory_batches(pixels: Tensor, batch_size: int, device: torch.device) -> Ite
         yield pixels[chosen].float() / 127.5 - 1
 
 
-def _critic_term(loss: LossOptions, logits: Tensor, *, real: bool) -> Tensor:
+def _critic_term(loss: GanOptions, logits: Tensor, *, real: bool) -> Tensor:
     if loss.adversarial == "hinge":
         return F.relu(1 - logits if real else 1 + logits).mean()
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
-def _generator_term(loss: LossOptions, logits: Tensor) -> Tensor:
+def _generator_term(loss: GanOptions, logits: Tensor) -> Tensor:
     if loss.adversarial == "hinge":
         return -logits.mean()
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))

@@ -31,7 +31,7 @@ from ganlib.training.feeding import SplitFeed
 from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import FIGURES, initial_state
+from ganlib.training.state import initial_state
 from pipelines.presets import load_parameters
 
 SAMPLES, BATCH = 2000, 250
@@ -108,7 +108,7 @@ def score(config: RunConfig, data: PackedData, extractor: Extractor) -> dict[str
     iteration = Iteration(state, described, feed, ALONE)
     while state.seen_images < config.train.total_images:
         iteration.run()
-    figures = dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True))
+    figures = dict(zip(state.figures, take_mean_figures(state, ALONE).tolist(), strict=True))
     wall_s, processor_s = time.perf_counter() - wall_s, time.process_time() - processor_s
     sides = {
         f"{split.name}_fid": frechet_distance(_generated(config, split, state.ema, extractor), _of(split, extractor))

@@ -24,9 +24,11 @@ from torch.utils.flop_counter import flop_registry
 from benchmarks import contenders
 from benchmarks.contenders import Contender, Setting, contender
 from benchmarks.measuring import ClockName, Spread, elapsed, iterations_for, paces, race, ratios
-from ganlib.training import iteration, moment, step
+from ganlib.training import iteration, learner, moment
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.state import Learner, TrainState
+from ganlib.training.gan import step
+from ganlib.training.learner import Learner
+from ganlib.training.state import TrainState
 
 MEMORY_ITERATIONS = 3
 SHARE_ITERATIONS = 20
@@ -34,9 +36,9 @@ SHARE_ITERATIONS = 20
 BOOKKEEPING = {
     "data": (SplitFeed, "choose"),
     "images to floats": (SplitFeed, "load"),
-    "random draws": (iteration, "draw_inputs"),
+    "random draws": (step, "draw_inputs"),
     "EMA": (iteration, "update_ema"),
-    "gradient norms": (step, "get_total_norm"),
+    "gradient norms": (learner, "get_total_norm"),
     "figures": (TrainState, "add_figures"),
     "log points": (contenders, "take_mean_figures"),
     "schedules": (moment, "value_at"),

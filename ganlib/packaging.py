@@ -1,4 +1,4 @@
-"""A generator that can be sampled with nothing but its own two files; the critic that taught it lies beside them."""
+"""A generator that can be sampled with nothing but its own two files; what it learned with lies beside them."""
 
 import hashlib
 import json
@@ -15,16 +15,18 @@ from torch import Tensor, nn
 
 from ganlib.config import ImageSpec, NetworkOptions
 from ganlib.errors import UserError
-from ganlib.networks import build_critic, build_generator
+from ganlib.networks import build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
+from ganlib.networks.encoder import Encoder
 from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_latents
 from ganlib.tensor_files import save_tensors
 from ganlib.weightless import weightless
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 WEIGHTS = "generator.safetensors"
 DESCRIPTION = "generator.json"
 CRITIC_WEIGHTS = "critic.safetensors"
+ENCODER_WEIGHTS = "encoder.safetensors"
 _NETWORK: TypeAdapter[NetworkOptions] = TypeAdapter(NetworkOptions)
 
 
@@ -90,20 +92,18 @@ class ImageGenerator:
             raise UserError(f"labels: found {beyond[0]}, expected 0 to {self.image.num_classes - 1}")
         return as_labels(labels)
 
-    def save(self, folder: Path, critic: Critic | None = None) -> None:
-        """Write the two files, and the critic's weights if there is one; the same networks give the same bytes.
+    def save(self, folder: Path, *, critic: Critic | None = None, encoder: Encoder | None = None) -> None:
+        """Write the two files, and the weights of critic and encoder where there are any; equal ones give equal bytes.
 
-        The description holds the SHA-256 of the critic's file, so that the
-        generator's content address covers the critic too. Nothing but
-        `load_critic` reads that file.
+        The description holds the SHA-256 of their files, so that the
+        generator's content address covers them too. Nothing but `load_critic`
+        and `load_encoder` reads those files.
         """
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(_weights(self.generator), folder / WEIGHTS)
-        (folder / CRITIC_WEIGHTS).unlink(missing_ok=True)
-        if critic is not None:
-            save_tensors(_weights(critic), folder / CRITIC_WEIGHTS)
         description = {
-            "critic_sha256": None if critic is None else _sha256(folder / CRITIC_WEIGHTS),
+            "critic_sha256": _save_beside(critic, folder / CRITIC_WEIGHTS),
+            "encoder_sha256": _save_beside(encoder, folder / ENCODER_WEIGHTS),
             "format_version": FORMAT_VERSION,
             "network": self.network.model_dump(mode="json"),
             "image": self.image.model_dump(mode="json"),
@@ -128,12 +128,13 @@ class ImageGenerator:
 
 @dataclass(frozen=True)
 class Description:
-    """What a folder says about its generator; `critic_sha256` is None where no critic lies beside it."""
+    """What a folder says about its generator; a SHA-256 is None where no such network lies beside it."""
 
     network: NetworkOptions
     image: ImageSpec
     provenance: Mapping[str, Any]
     critic_sha256: str | None
+    encoder_sha256: str | None
 
 
 def read_description(folder: Path) -> Description:
@@ -153,7 +154,8 @@ def read_description(folder: Path) -> Description:
             network=_NETWORK.validate_python(values["network"]),
             image=ImageSpec.model_validate(values["image"]),
             provenance=provenance,
-            critic_sha256=values.get("critic_sha256"),
+            critic_sha256=values["critic_sha256"],
+            encoder_sha256=values["encoder_sha256"],
         )
 
 
@@ -164,19 +166,29 @@ def load_critic(folder: Path, device: str = "cpu") -> Critic:
         UserError: none was saved, its file is missing, damaged or not the one that was saved.
     """
     made = read_description(folder)
+    if made.critic_sha256 is None and made.encoder_sha256 is not None:
+        raise UserError(f"{folder}: holds the decoder of a variational autoencoder, which has no critic")
     if made.critic_sha256 is None:
         raise UserError(f"{folder}: holds a generator without its critic; choose one that was saved with it")
-    with _damage_told(folder):
-        found = _sha256(folder / CRITIC_WEIGHTS)
-        if found != made.critic_sha256:
-            raise UserError(
-                f"{folder / CRITIC_WEIGHTS}: SHA-256 is {found[:16]}…, expected {made.critic_sha256[:16]}… as "
-                f"{DESCRIPTION} has it; restore the folder or train it again"
-            )
-        with weightless():
-            critic = build_critic(made.network, made.image)
-    _load_weights(critic, folder, CRITIC_WEIGHTS)
+    with _damage_told(folder), weightless():
+        critic = build_critic(made.network, made.image)
+    _load_beside(critic, folder, CRITIC_WEIGHTS, made.critic_sha256)
     return critic.to(device)
+
+
+def load_encoder(folder: Path, device: str = "cpu") -> Encoder | None:
+    """The encoder that `ImageGenerator.save` was given, in evaluation mode on a device; None where it was given none.
+
+    Raises:
+        UserError: its file is missing, damaged or not the one that was saved.
+    """
+    made = read_description(folder)
+    if made.encoder_sha256 is None:
+        return None
+    with _damage_told(folder), weightless():
+        encoder = build_encoder(made.network, made.image)
+    _load_beside(encoder, folder, ENCODER_WEIGHTS, made.encoder_sha256)
+    return encoder.requires_grad_(False).eval().to(device)
 
 
 def generator_sha256(folder: Path) -> str:
@@ -204,6 +216,26 @@ def _damage_told(folder: Path) -> Iterator[None]:
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: damaged generator ({reason}); restore it or train it again") from None
+
+
+def _save_beside(network: nn.Module | None, path: Path) -> str | None:
+    """Write the weights of a network and give the SHA-256 of the file; without one, see that there is none."""
+    if network is None:
+        path.unlink(missing_ok=True)
+        return None
+    save_tensors(_weights(network), path)
+    return _sha256(path)
+
+
+def _load_beside(network: nn.Module, folder: Path, name: str, sha256: str) -> None:
+    with _damage_told(folder):
+        found = _sha256(folder / name)
+    if found != sha256:
+        raise UserError(
+            f"{folder / name}: SHA-256 is {found[:16]}…, expected {sha256[:16]}… as {DESCRIPTION} has it; "
+            "restore the folder or train it again"
+        )
+    _load_weights(network, folder, name)
 
 
 def _load_weights(network: nn.Module, folder: Path, name: str) -> None:

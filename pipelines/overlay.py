@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import yaml
 
 COMMENT_COLUMN = 34
-VARIANTS = ("family", "policy", "kind")  # a mapping that names one of these is another kind of section: replaced whole
+# A mapping that names one of these is another kind of section: replaced whole.
+VARIANTS = ("family", "objective", "policy", "kind")
 Entry = tuple[yaml.Node, yaml.Node]
 
 

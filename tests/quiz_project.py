@@ -27,4 +27,4 @@ def make_project(root: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         generator, critic = build_generator(config.network, image), build_critic(config.network, image)
-    ImageGenerator(generator, config.network, image, {"seen_images": 640}).save(root / paths.GENERATOR, critic)
+    ImageGenerator(generator, config.network, image, {"seen_images": 640}).save(root / paths.GENERATOR, critic=critic)

@@ -36,7 +36,7 @@ from ganlib.config.data import (
     Policy,
     PreprocessOptions,
 )
-from ganlib.config.losses import AdversarialLoss, LossOptions, PenaltyOptions
+from ganlib.config.losses import AdversarialLoss, GanOptions, LossOptions, PenaltyOptions, VaeOptions
 from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, misfits
 from ganlib.config.networks import (
     BigganOptions,
@@ -98,6 +98,7 @@ __all__ = [
     "ExtractorOptions",
     "FamilyOptions",
     "FlowOptions",
+    "GanOptions",
     "GateFigure",
     "GuardOptions",
     "ImageSpec",
@@ -125,6 +126,7 @@ __all__ = [
     "ScheduledControl",
     "TrackingOptions",
     "TrainOptions",
+    "VaeOptions",
     "check_batch",
     "check_data_fits",
     "evaluate_misfits",

@@ -1,4 +1,4 @@
-"""Adversarial losses and gradient penalties."""
+"""What a training optimises: a game of two networks, or a bound on the likelihood."""
 
 from typing import Annotated, Literal, Self
 
@@ -27,13 +27,14 @@ class PenaltyOptions(Options):
         return ever_positive(self.weight)
 
 
-class LossOptions(Options):
-    """Adversarial loss and penalties.
+class GanOptions(Options):
+    """A generative adversarial network (Goodfellow et al. 2014): adversarial loss and penalties.
 
     `label_smoothing` s moves the critic's target for real images from 1 to
     1 - s (one-sided: Salimans et al. 2016, section 3.4).
     """
 
+    objective: Literal["gan"]
     adversarial: AdversarialLoss
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
     r1: PenaltyOptions
@@ -53,3 +54,19 @@ class LossOptions(Options):
                 f"which has no target labels; set it to 0 or choose one of {', '.join(SMOOTHABLE)}"
             )
         return self
+
+
+class VaeOptions(Options):
+    """A variational autoencoder (Kingma & Welling 2014): the generator decodes what an encoder makes of real images.
+
+    The encoder has the layers of the family's critic. Posterior and prior are Gaussian, and so are the pixels about
+    the generator's images, with the variance that the last iteration had (Rybkin et al. 2021). `beta` multiplies the
+    divergence of the posterior from the prior (Higgins et al. 2017); a schedule that starts at 0 keeps the generator
+    from ignoring its latents at the start (Bowman et al. 2016).
+    """
+
+    objective: Literal["vae"]
+    beta: ScheduledNonNegative
+
+
+LossOptions = Annotated[GanOptions | VaeOptions, Field(discriminator="objective")]

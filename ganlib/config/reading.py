@@ -12,7 +12,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from ganlib.config.run import RunConfig
 from ganlib.errors import UserError
 
-DISCRIMINATORS = ("family", "policy", "kind")
+DISCRIMINATORS = ("family", "policy", "kind", "objective")
 
 
 def load_config(path: Path) -> RunConfig:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
 from ganlib.config.base import PRETRAINED, Options, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
-from ganlib.config.losses import LossOptions
+from ganlib.config.losses import GanOptions, LossOptions, VaeOptions
 from ganlib.config.networks import NetworkOptions
 from ganlib.config.stages import (
     FEATURES,
@@ -41,7 +41,7 @@ class RunConfig(Options):
     @model_validator(mode="after")
     def _network_fits(self) -> Self:
         self.network.check_size(self.data.image_size)
-        if self.loss.penalised and self.network.couples_samples:
+        if isinstance(self.loss, GanOptions) and self.loss.penalised and self.network.couples_samples:
             raise ValueError(
                 "loss.r1, loss.r2 and loss.gradient_penalty need a critic whose samples are independent: "
                 "set network.critic_norm to spectral or none, or the weights to 0"
@@ -52,12 +52,36 @@ class RunConfig(Options):
     def _heuristic_has_a_meaning(self) -> Self:
         policy = self.augmentation.critic
         adaptive = isinstance(policy, AdaOptions) and isinstance(policy.control, AdaptiveControl)
-        if adaptive and self.loss.adversarial in ("wasserstein", "relativistic"):
+        if adaptive and isinstance(self.loss, GanOptions) and self.loss.adversarial in ("wasserstein", "relativistic"):
             raise ValueError(
                 "augmentation.critic.control.kind=adaptive reads the sign of the critic's logits, which means nothing "
                 f"for loss.adversarial={self.loss.adversarial}; set the kind to scheduled or choose another loss"
             )
         return self
+
+    @model_validator(mode="after")
+    def _nothing_asks_for_a_critic(self) -> Self:
+        if isinstance(self.loss, VaeOptions):
+            for name, found, expected in self._what_needs_a_critic():
+                raise ValueError(
+                    f"{name}={found} has no meaning for loss.objective=vae, which has no critic; set it to {expected}"
+                )
+        return self
+
+    def _what_needs_a_critic(self) -> Iterator[tuple[str, object, str]]:
+        """(name, what was found, what means none), of what a game with a critic has."""
+        if self.augmentation.critic.policy != "none":
+            yield "augmentation.critic.policy", self.augmentation.critic.policy, "none"
+        if self.train.critic_steps != 1:
+            yield "train.critic_steps", self.train.critic_steps, "1"
+        if self.train.reuse_fakes:
+            yield "train.reuse_fakes", "true", "false"
+        if self.train.init_from is not None:
+            yield "train.init_from.source", self.train.init_from.source, "null (train.init_from as a whole)"
+        if self.train.alarms.critic_won is not None:
+            yield "train.alarms.critic_won", self.train.alarms.critic_won, "null"
+        if self.evaluate.latent.kept_share is not None:
+            yield "evaluate.latent.kept_share", self.evaluate.latent.kept_share, "null"
 
     @model_validator(mode="after")
     def _graph_can_be_captured(self) -> Self:

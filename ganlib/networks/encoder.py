@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from ganlib.networks.base import Critic
@@ -11,7 +12,8 @@ from ganlib.networks.blocks import full_precision
 class Encoder(nn.Module):
     """Images to a Gaussian over latents, with independent coordinates (Kingma & Welling 2014, appendix C.2).
 
-    It is given no labels: what they say can be seen in the image.
+    It is given no labels: what they say can be seen in the image. `pixel_variance` [] is that of the values of
+    pixels in [-1, 1] about what the generator makes of such latents, as far as it has been measured.
 
     Args:
         trunk: an unconditional critic, whose logits are not made.
@@ -24,6 +26,8 @@ class Encoder(nn.Module):
         self.latent_dim = latent_dim
         self.trunk = trunk
         self.trunk.head = nn.Identity()  # its weights would only be kept
+        self.pixel_variance: Tensor
+        self.register_buffer("pixel_variance", torch.ones(()))
         self.mean = nn.Linear(trunk.feature_dim, latent_dim)
         self.log_variance = nn.Linear(trunk.feature_dim, latent_dim)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ganlib.config import AlarmOptions, LossOptions
+from ganlib.config import AlarmOptions, GanOptions, LossOptions
 from ganlib.events import Alarm
 from ganlib.losses import critic_loss_floor
 from ganlib.sampling import Images
@@ -23,6 +23,8 @@ def figure_alarms(
         if limit is not None and name.startswith("gradient_norm/") and value > limit:
             text = f"{name} is {value:.4g}, above {limit:g}: gradients explode"
             yield Alarm(seen_images, "exploding_gradients", name, value, limit, text)
+    if not isinstance(loss, GanOptions):
+        return
     floor = critic_loss_floor(loss.adversarial, label_smoothing=loss.label_smoothing)
     if options.critic_won is not None and floor is not None:
         margin = figures["loss/critic"] - floor

@@ -13,7 +13,7 @@ import torch
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.schedules import follow_run
 
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
 SECTIONS = {"network", "loss", "augmentation", "train"}
 # Where it runs, when it stops, what it tells and keeps.
 NOT_IN_THE_BITS = (

@@ -85,12 +85,12 @@ def mirrored(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
 
 
 def draw_inputs(recipe: Recipe, real: RealBatch, latent_dim: int, draws: Draws, *, mixed: bool) -> Inputs:
-    """The inputs of a step on these real images; `mixed` where the gradient penalty may want images in between."""
+    """The inputs of a step on these real images; `mixed` where images between real and fake ones are wanted."""
     draw_dim = 0 if recipe.augment is None else recipe.augment.draw_dim
     return Inputs(
         real=real,
         latents=draws.normal(latent_dim),
         real_draws=draws.uniform(draw_dim) if draw_dim else None,
         fake_draws=draws.uniform(draw_dim) if draw_dim else None,
-        mixing=draws.uniform() if mixed and recipe.loss.gradient_penalty.active else None,
+        mixing=draws.uniform() if mixed else None,
     )

@@ -1,19 +1,21 @@
-"""One turn of the game: the critic's steps, the generator's step, the average."""
+"""One iteration: what the objective has the networks learn, then the average of the generator."""
 
 import torch
 
+from ganlib.config import GanOptions
 from ganlib.training.distributed import Ranks
 from ganlib.training.ema import update_ema
-from ganlib.training.inputs import Feed, draw_inputs, mirrored
+from ganlib.training.gan import step as gan
+from ganlib.training.inputs import Feed
 from ganlib.training.moment import Moment, moment_of
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import CRITIC_FIGURES, GENERATOR_FIGURES, TrainState
-from ganlib.training.step import critic_step, generator_step
+from ganlib.training.state import TrainState
+from ganlib.training.vae import step as vae
 
 
 class Iteration:
-    """Shows `images_per_iteration` real images to the critic, then teaches the generator once.
+    """Shows `images_per_iteration` real images and teaches the generator once.
 
     `run` reads the clock and moves it on; `play` is all that the device does, as a function of the moment alone.
     """
@@ -39,22 +41,15 @@ class Iteration:
 
     def play(self, moment: Moment) -> None:
         """The device's part; it neither waits for the device nor reads the clock, so that a graph can repeat it."""
-        state, recipe, draws = self.state, self.recipe, self.draws
+        state = self.state
         self.configure(moment)
-        latent_dim, kept = state.generator.latent_dim, recipe.options.reuse_fakes
-        for index, chosen in enumerate(moment.chosen):
-            real = mirrored(recipe, self.feed.load(*chosen), draws)
-            inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=True)
-            figures, fakes = critic_step(state, recipe, inputs, self.ranks, moment.penalties(index), keep_fakes=kept)
-            state.add_figures(CRITIC_FIGURES, figures, 1 / recipe.options.critic_steps)
-        inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=False)
-        state.add_figures(GENERATOR_FIGURES, generator_step(state, recipe, inputs, self.ranks, fakes=fakes), 1.0)
-        state.augmentation.adjust(moment.before, moment.after, self.ranks.total)
+        play = gan.play if isinstance(self.recipe.loss, GanOptions) else vae.play
+        play(state, self.recipe, self.feed, self.draws, self.ranks, moment)
         update_ema(state.ema, state.generator, moment.ema_weight)
 
     def configure(self, moment: Moment) -> None:
         """Give both optimisers the rates and betas of a moment that lies on the device."""
-        self.state.critic_learner.configure(moment.critic_rate, moment.critic_betas)
+        self.state.partner_learner.configure(moment.critic_rate, moment.critic_betas)
         self.state.generator_learner.configure(moment.generator_rate, moment.generator_betas)
 
     def forget(self) -> None:
@@ -62,7 +57,7 @@ class Iteration:
 
 
 def take_mean_figures(state: TrainState, ranks: Ranks) -> torch.Tensor:
-    """Mean FIGURES over all processes since the last log point, float64 on the CPU; the sums start anew."""
+    """Mean figures over all processes since the last log point, float64 on the CPU; the sums start anew."""
     total = ranks.total(state.sums.to("cpu", copy=True)) / (state.summed_iterations * ranks.size)
     state.sums.zero_()
     state.summed_iterations = 0

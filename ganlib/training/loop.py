@@ -19,7 +19,7 @@ from ganlib.training.graph import iteration_of
 from ganlib.training.inputs import Feed
 from ganlib.training.iteration import take_mean_figures
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import FIGURES, Snapshot, TrainState
+from ganlib.training.state import Snapshot, TrainState
 
 GRID_ROWS, GRID_COLUMNS = 8, 10
 RENDER_BATCH_SIZE = 250
@@ -172,7 +172,7 @@ def _since_best(state: TrainState) -> int:
 def _log(state: TrainState, clock: Clock, session: _Session) -> None:
     """Mean figures since the last log point; between log points, no step waits for the device."""
     recipe = session.recipe
-    figures = dict(zip(FIGURES, take_mean_figures(state, session.ranks).tolist(), strict=True))
+    figures = dict(zip(state.figures, take_mean_figures(state, session.ranks).tolist(), strict=True))
     _raise_alarms(
         figure_alarms(figures, recipe.options.alarms, recipe.loss, state.seen_images), FIGURE_ALARMS, state, session
     )
@@ -213,7 +213,7 @@ def _measure(state: TrainState, session: _Session) -> None:
         text = f"{metric} is {score} at {state.seen_images} images shown; snapshot not considered"
         session.on_event(Notice(text))
     elif state.best is None or score < state.best.score:
-        state.best = Snapshot(state.seen_images, score, _weights(state.ema), _weights(state.critic))
+        state.best = Snapshot(state.seen_images, score, _weights(state.ema), _weights(state.partner))
 
 
 def _save(state: TrainState, session: _Session, *, milestone: bool = True) -> None:

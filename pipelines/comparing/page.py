@@ -105,6 +105,7 @@ def _charts(subjects: Sequence[Subject]) -> list[Chart]:
         _chart("Fréchet distance to the training split", shown, subjects, "fid", ("train.extractor",), of_data=True),
         _chart("Critic's loss", shown, subjects, "loss/critic", losses),
         _chart("Generator's loss", shown, subjects, "loss/generator", losses),
+        _chart("Evidence bound", shown, subjects, "evidence/bound", ("data.image_size", "data.channels")),
     ]
     return [chart for chart in found if chart is not None]
 

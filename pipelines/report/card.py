@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from ganlib.config import GanOptions
 from ganlib.evaluation.record import ClassFigures, Evaluation, Figure
 from pipelines.report.facts import Facts
 from pipelines.report.meanings import in_order, meaning
@@ -51,7 +52,7 @@ def _metadata(facts: Facts) -> dict[str, Any]:
         "library_name": "ganlib",
         "pipeline_tag": TASK,
         "tags": [
-            "gan",
+            facts.config.loss.objective,
             "image-generation",
             facts.config.network.family,
             *(["class-conditional"] if conditional else []),
@@ -81,6 +82,8 @@ def _metric(name: str, figure: Figure) -> dict[str, Any]:
 def _penalties(facts: Facts) -> list[str]:
     """The gradient penalties that count, by name."""
     loss = facts.config.loss
+    if not isinstance(loss, GanOptions):
+        return []
     named = {"R1": loss.r1, "R2": loss.r2, "WGAN gradient penalty": loss.gradient_penalty}
     return [name for name, penalty in named.items() if penalty.active]
 

@@ -172,6 +172,16 @@ def _training_charts(facts: Facts) -> list[Chart]:
         line_chart("Fréchet distance to the training split", shown, _lines(facts.snapshots, {"fid": "snapshots"})),
         line_chart("Losses", shown, _lines(curves, {"loss/critic": "critic", "loss/generator": "generator"})),
         line_chart(
+            "Evidence bound, nats for each value of a pixel",
+            shown,
+            _lines(curves, {"evidence/bound": "bound", "evidence/log_likelihood": "likelihood"}),
+        ),
+        line_chart(
+            "Divergence of the posterior from the prior, nats for each value of a pixel",
+            shown,
+            _lines(curves, {"evidence/divergence": "divergence"}),
+        ),
+        line_chart(
             "Critic's logits", shown, _lines(curves, {"logits/real": "real images", "logits/fake": "generated images"})
         ),
     )

@@ -17,6 +17,7 @@ _ALWAYS = (
     "data.image_size",
     "network.family",
     "network.conditional",
+    "loss.objective",
     "loss.adversarial",
     "augmentation.critic.policy",
     "train.seed",
@@ -57,7 +58,7 @@ def describe(config: RunConfig) -> Description:
     told = [name for name in differences if name not in _NAMED and name.partition(".")[0] in _NAMING]
     parts = [
         config.register_.model_name,
-        config.network.family,
+        config.network.family if config.loss.objective == "gan" else f"{config.network.family} {config.loss.objective}",
         f"seed {config.train.seed}",
         f"{_thousands(config.train.total_images)} images",
         *(f"{name.rpartition('.')[2]} {values[name]}" for name in told[:_MOST_NAMED]),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlib.config import EvaluateOptions, RunConfig, load_config
+from ganlib.config import EvaluateOptions, GanOptions, RunConfig, load_config
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation import pictures
@@ -44,7 +44,8 @@ def _evaluate(notify: Notify) -> None:
     data = open_packed(paths.PROCESSED)
     reference = project_reference(config, data, device, notify=notify)
     drawn = draw(generator, sha256, reference, config.evaluate)
-    result = evaluate(drawn, reference, config.evaluate, critic=_critic(str(device)), recipe=config.extractor)
+    critic = _critic(str(device)) if isinstance(config.loss, GanOptions) else None
+    result = evaluate(drawn, reference, config.evaluate, critic=critic, recipe=config.extractor)
     made = _pictures(drawn, reference, result, config.evaluate)
     paths.PICTURES.mkdir(parents=True, exist_ok=True)
     for path, pixels in made.items():

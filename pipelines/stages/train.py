@@ -29,6 +29,7 @@ from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_real
 from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
+from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
@@ -289,7 +290,7 @@ def _write_outputs(run: _Run) -> Images:
         [{"seen_images": row["seen_images"], "fid": row[metric]} for row in state.history if metric in row],
     )
     state.ema.load_state_dict(state.best.generator)
-    state.critic.load_state_dict(state.best.critic)
+    state.partner.load_state_dict(state.best.partner)
     best = sample_grid(state, Recipe.of(config, data.image))
     write_png(paths.TRAINING_SAMPLES, best)
     start = config.train.init_from
@@ -300,7 +301,10 @@ def _write_outputs(run: _Run) -> Images:
         "extractor_sha256": run.extractor.weights_sha256,
         "init_from": None if start is None else start.sha256,
     }
-    ImageGenerator(state.ema, config.network, data.image, provenance).save(paths.GENERATOR, critic=state.critic)
+    critic, encoder = (state.partner, None) if isinstance(state.partner, Critic) else (None, state.partner)
+    ImageGenerator(state.ema, config.network, data.image, provenance).save(
+        paths.GENERATOR, critic=critic, encoder=encoder
+    )
     return best
 
 

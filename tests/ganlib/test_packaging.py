@@ -115,20 +115,20 @@ def test_the_critic_comes_back(network: NetworkOptions, tmp_path: Path) -> None:
     critic = make_critic(network)
     images, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 0]) if network.conditional else None
     critic(images, labels)  # moves what batch norm and spectral norm keep
-    make(network).save(tmp_path / "one", critic)
+    make(network).save(tmp_path / "one", critic=critic)
     loaded = load_critic(tmp_path / "one")
     assert loaded.state_dict().keys() == critic.state_dict().keys()
     assert all(torch.equal(value, critic.state_dict()[name]) for name, value in loaded.state_dict().items())
     assert torch.equal(loaded.eval()(images, labels), critic.eval()(images, labels))
     assert all(parameter.requires_grad for parameter in loaded.parameters())
-    make(network).save(tmp_path / "two", loaded)
+    make(network).save(tmp_path / "two", critic=loaded)
     assert generator_sha256(tmp_path / "one") == generator_sha256(tmp_path / "two")
 
 
 def test_the_address_covers_the_critic_but_serving_does_not_read_it(tmp_path: Path) -> None:
     addresses = set()
     for name, critic in (("none", None), ("one", make_critic(seed=1)), ("two", make_critic(seed=2))):
-        make().save(tmp_path / name, critic)
+        make().save(tmp_path / name, critic=critic)
         addresses.add(generator_sha256(tmp_path / name))
     assert len(addresses) == 3
     address = generator_sha256(tmp_path / "one")
@@ -142,7 +142,7 @@ def test_the_address_covers_the_critic_but_serving_does_not_read_it(tmp_path: Pa
 
 
 def test_a_generator_saved_without_its_critic_leaves_none_behind(tmp_path: Path) -> None:
-    make().save(tmp_path, make_critic())
+    make().save(tmp_path, critic=make_critic())
     assert read_description(tmp_path).critic_sha256 is not None
     make().save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["generator.json", "generator.safetensors"]
@@ -151,8 +151,8 @@ def test_a_generator_saved_without_its_critic_leaves_none_behind(tmp_path: Path)
 
 
 def test_another_or_a_damaged_critic_is_one_line(tmp_path: Path) -> None:
-    make().save(tmp_path / "one", make_critic(seed=1))
-    make().save(tmp_path / "two", make_critic(seed=2))
+    make().save(tmp_path / "one", critic=make_critic(seed=1))
+    make().save(tmp_path / "two", critic=make_critic(seed=2))
     foreign = (tmp_path / "two/critic.safetensors").read_bytes()
     for content in (foreign, foreign[:100], b""):
         (tmp_path / "one/critic.safetensors").write_bytes(content)

@@ -202,7 +202,7 @@ def save_generator(folder: Path) -> dict[str, Any]:
     """A generator that fits the parameters of `fit`, and how to start from it."""
     network, image = tiny_config({}).network, ImageSpec(size=16, channels=1, classes=("zero", "one"))
     generator = ImageGenerator(build_generator(network, image), network, image, {"seen_images": 1})
-    generator.save(folder, build_critic(network, image))
+    generator.save(folder, critic=build_critic(network, image))
     return {"sha256": generator_sha256(folder)[:12], "freeze_critic_layers": 0}
 
 

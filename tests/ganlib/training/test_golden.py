@@ -13,7 +13,7 @@ from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE
 from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import FIGURES, initial_state
+from ganlib.training.state import initial_state
 from tests.configs import NETWORKS, tiny_config
 from tests.toy_training import IMAGE, ToyFeed
 
@@ -39,7 +39,7 @@ def losses(family: str, **more: float) -> list[dict[str, float]]:
         rows = []
         for _ in range(ITERATIONS):
             Iteration(state, recipe, feed, ALONE).run()
-            rows.append(dict(zip(FIGURES, take_mean_figures(state, ALONE).tolist(), strict=True)))
+            rows.append(dict(zip(state.figures, take_mean_figures(state, ALONE).tolist(), strict=True)))
     finally:
         torch.set_num_threads(threads)
     return rows

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from ganlib.training.distributed import ALONE, join, local_rank
+from ganlib.training.figures import CRITIC_FIGURES
 from ganlib.training.graph import WARM_UP_ITERATIONS, iteration_of
 from ganlib.training.iteration import take_mean_figures
 from ganlib.training.launch import launch
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import FIGURES, initial_state
+from ganlib.training.state import initial_state
 from tests.configs import tiny_config
 from tests.ganlib.training.rank_programs import TIMEOUT_S
 from tests.toy_training import IMAGE, ToyFeed
@@ -27,7 +28,7 @@ each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", mar
 
 
 def figures(changes: dict, device: str) -> torch.Tensor:
-    """The mean FIGURES of a few iterations."""
+    """The mean figures of a few iterations."""
     config = tiny_config({**changes, "train.device": "auto" if device == "cpu" else device})
     state = initial_state(config, IMAGE, torch.device("cpu") if device == "cpu" else prepare_device(config.train))
     recipe, feed = Recipe.of(config, IMAGE), ToyFeed(config)
@@ -42,7 +43,7 @@ def figures(changes: dict, device: str) -> torch.Tensor:
 def test_penalised_training_in_half_precision_is_near_that_in_float32(precision, device):
     exact = figures(PENALISED, device)
     half = figures({**PENALISED, "train.precision": precision}, device)
-    assert exact[FIGURES.index("loss/penalty")] > 0
+    assert exact[CRITIC_FIGURES.index("loss/penalty")] > 0
     torch.testing.assert_close(half, exact, rtol=0.03, atol=3e-3)
 
 

@@ -105,7 +105,7 @@ def agree(one: TrainState, other: TrainState) -> None:
             assert torch.equal(value, theirs[key]), f"{name}: {key}"
     assert torch.equal(one.augmentation.probability, other.augmentation.probability)
     assert torch.equal(one.sums, other.sums)
-    for name in ("generator_learner", "critic_learner"):
+    for name in ("generator_learner", "partner_learner"):
         rates = [getattr(each, name).optimizer.param_groups[0]["lr"] for each in (one, other)]
         assert torch.equal(*rates), f"{name}: {rates}"
 
@@ -213,7 +213,7 @@ def test_graphs_of_before_a_rollback_are_dropped(
             if state.seen_images == 64 and not poisoned:
                 poisoned.append(state.seen_images)
                 with torch.no_grad():
-                    state.critic_learner.parameters[0].fill_(torch.nan)
+                    state.partner_learner.parameters[0].fill_(torch.nan)
             return False
 
         go_on(state, config, tmp_path / str(graphed), device, should_stop=poison)

@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_leaves
 from ganlib.config import RunConfig
 from ganlib.networks import build_generator
 from ganlib.training.distributed import ALONE
+from ganlib.training.gan.objective import GanObjective
+from ganlib.training.gan.penalties import Due, Penalties
 from ganlib.training.inputs import Inputs, RealBatch
 from ganlib.training.iteration import Iteration
-from ganlib.training.moment import Due, Penalties, moment_of
-from ganlib.training.objective import Objective
+from ganlib.training.moment import moment_of
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from tests.scaled_presets import BATCH_SIZE, PRESETS, NoiseFeed, image_of, scaled
@@ -92,7 +93,7 @@ def test_all_of_a_forward_pass_lies_on_the_gpu(name: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(copy, "deepcopy", lambda _generator: build_generator(config.network, image))
     with FakeTensorMode(), device, torch.no_grad():
         state, recipe = initial_state(config, image, device), Recipe.of(config, image)
-        objective, shape = Objective(state, recipe), (BATCH_SIZE, image.channels, image.size, image.size)
+        objective, shape = GanObjective(state, recipe), (BATCH_SIZE, image.channels, image.size, image.size)
         draws = None if recipe.augment is None else torch.rand(BATCH_SIZE, recipe.augment.draw_dim)
         labels = torch.zeros(BATCH_SIZE, dtype=torch.int64) if image.classes else None
         latents = torch.randn(BATCH_SIZE, state.generator.latent_dim)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganlib.config import AlarmOptions, LossOptions
+from ganlib.config import AlarmOptions, GanOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted
 from ganlib.events import Alarm, Notice, Scalars
 from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
@@ -21,8 +21,8 @@ HEALTHY = {"loss/critic": 1.0, "loss/generator": 0.5, "gradient_norm/critic": 2.
 OPTIONS = AlarmOptions(exploding_gradients=100.0, critic_won=0.01, falling_diversity=0.5, divergence=("non_finite",))
 
 
-def loss(**changes) -> LossOptions:
-    return LossOptions.model_validate({**tiny_values({})["loss"], **changes})
+def loss(**changes) -> GanOptions:
+    return GanOptions.model_validate({**tiny_values({})["loss"], **changes})
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_diversity_falls_against_its_highest() -> None:
 
 def poison(state: TrainState) -> None:
     with torch.no_grad():
-        state.critic_learner.parameters[0].fill_(math.nan)
+        state.partner_learner.parameters[0].fill_(math.nan)
 
 
 def test_non_finite_figures_stop_and_keep_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -10,15 +10,20 @@ from torch.nn import functional as F
 from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.ema import decay_at, update_ema
+from ganlib.training.gan.objective import loss_of
+from ganlib.training.gan.penalties import Penalties, penalties_at
+from ganlib.training.gan.step import critic_step, generator_step
 from ganlib.training.inputs import Inputs, RealBatch
-from ganlib.training.moment import penalties_at
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
-from ganlib.training.step import critic_step, generator_step
 from tests.configs import tiny_config
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
+
+
+def penalties_of(recipe: Recipe, seen_images: int) -> Penalties:
+    return penalties_at(loss_of(recipe), recipe.options, seen_images)
 
 
 def setup(changes: dict):
@@ -56,7 +61,7 @@ def test_critic_step_with_zero_centred_penalties_equals_the_formula() -> None:
     twin = copy.deepcopy(state.critic)
     fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
 
-    critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))
+    critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))
 
     real_logits, r1 = slope(twin, inputs.real.images, inputs.real.labels)
     fake_logits, r2 = slope(twin, fake, inputs.real.labels)
@@ -75,7 +80,7 @@ def test_critic_step_with_gradient_penalty_equals_the_formula() -> None:
     twin = copy.deepcopy(state.critic)
     fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
 
-    critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))
+    critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))
 
     share = inputs.mixing[:, None, None, None]
     _, squared = slope(twin, (1 - share) * inputs.real.images + share * fake, inputs.real.labels)
@@ -96,8 +101,8 @@ def test_penalties_in_fp16_are_those_of_fp32_at_the_first_loss_scale(penalty: st
     found = []
     for precision in ("fp32", "fp16"):
         state, recipe, inputs = setup({**changes, "train.precision": precision})
-        found.append(critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))[0])
-    assert state.critic_learner.scaler.get_scale() == 2.0**16  # no step was skipped
+        found.append(critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))[0])
+    assert state.partner_learner.scaler.get_scale() == 2.0**16  # no step was skipped
     assert float(found[0][1]) > 0
     torch.testing.assert_close(found[1], found[0], rtol=5e-3, atol=1e-4)
 
@@ -108,7 +113,7 @@ def test_accumulated_parts_are_the_whole_batch() -> None:
     whole, recipe, inputs = setup(changes)
     parts, accumulating, _ = setup({**changes, "train.accumulation": 4})
     for state, its_recipe in ((whole, recipe), (parts, accumulating)):
-        critic_figures = critic_step(state, its_recipe, inputs, ALONE, penalties_at(recipe, 0))[0]
+        critic_figures = critic_step(state, its_recipe, inputs, ALONE, penalties_of(recipe, 0))[0]
         generator_figures = generator_step(state, its_recipe, inputs, ALONE)
         assert torch.isfinite(critic_figures).all()
         assert torch.isfinite(generator_figures).all()
@@ -118,13 +123,13 @@ def test_accumulated_parts_are_the_whole_batch() -> None:
 
 def test_lazy_penalties_fall_due_on_the_clock() -> None:
     recipe = Recipe.of(tiny_config({"loss.r1": {"weight": 3.0, "every_steps": 4}}), IMAGE)
-    factors = [penalties_at(recipe, seen_images).r1 for seen_images in range(0, 80, 8)]
+    factors = [penalties_of(recipe, seen_images).r1 for seen_images in range(0, 80, 8)]
     assert factors == [6.0, 0, 0, 0, 6.0, 0, 0, 0, 6.0, 0]
 
 
 def test_clipping_bounds_the_norm_of_what_is_applied() -> None:
     state, recipe, inputs = setup({"train.critic_optimizer.max_gradient_norm": 1e-3})
-    figures = critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))[0]
+    figures = critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))[0]
     applied = torch.nn.utils.get_total_norm([each.grad for each in state.critic.parameters()])
     assert float(figures[-1]) > 1e-3
     assert float(applied) == pytest.approx(1e-3, rel=1e-3)
@@ -148,9 +153,9 @@ def test_each_step_lowers_its_own_loss_on_the_same_batch() -> None:
     slow = {f"train.{network}_optimizer.learning_rate": 1e-4 for network in ("generator", "critic")}
     changes = {**slow, "network.critic_norm": "none", "loss.adversarial": "non_saturating"}
     state, recipe, inputs = setup(changes)
-    for learner in (state.critic_learner, state.generator_learner):
+    for learner in (state.partner_learner, state.generator_learner):
         learner.configure(torch.tensor(1e-4), (0.5, 0.999))
-    critic_losses = [float(critic_step(state, recipe, inputs, ALONE, penalties_at(recipe, 0))[0][0]) for _ in range(12)]
+    critic_losses = [float(critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))[0][0]) for _ in range(12)]
     assert critic_losses[-1] < critic_losses[0]
     generator_losses = [float(generator_step(state, recipe, inputs, ALONE)[0]) for _ in range(12)]
     assert generator_losses[-1] < generator_losses[0]

@@ -65,7 +65,7 @@ def saved(folder: Path, options: NetworkOptions, image: ImageSpec = IMAGE) -> tu
     generator, critic = networks(options, image, seed=1)
     labels = torch.tensor([0, 1, 2, 0]) if options.conditional else None
     critic(generator(torch.randn(4, options.latent_dim), labels), labels)
-    ImageGenerator(generator, options, image, {"seen_images": 4}).save(folder, critic)
+    ImageGenerator(generator, options, image, {"seen_images": 4}).save(folder, critic=critic)
     return generator, critic
 
 

@@ -25,7 +25,7 @@ def save_generator(folder: Path) -> Path:
     network = tiny_config({}).network
     torch.manual_seed(0)
     generator = ImageGenerator(build_generator(network, IMAGE), network, IMAGE, {"seen_images": 1})
-    generator.save(folder, build_critic(network, IMAGE))
+    generator.save(folder, critic=build_critic(network, IMAGE))
     return folder
 
 

@@ -1,19 +1,36 @@
-"""One update of each network: forward, backward, the mean over the devices, Adam."""
+"""A turn of the game: the critic's steps, then the generator's, each an update by its loss."""
 
 from collections.abc import Sequence
 from itertools import repeat
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from ganlib.config import OptimizerOptions
 from ganlib.training.distributed import Ranks
-from ganlib.training.inputs import Inputs
-from ganlib.training.moment import Penalties
-from ganlib.training.objective import Objective
+from ganlib.training.figures import CRITIC_FIGURES, GENERATOR_FIGURES
+from ganlib.training.gan.objective import GanObjective, loss_of
+from ganlib.training.gan.penalties import Due, Penalties
+from ganlib.training.inputs import Feed, Inputs, draw_inputs, mirrored
+from ganlib.training.moment import Moment
+from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import Learner, TrainState
+from ganlib.training.state import TrainState
+
+
+def play(state: TrainState, recipe: Recipe, feed: Feed, draws: Draws, ranks: Ranks, moment: Moment) -> None:
+    """The device's part of an iteration: each of the critic's steps on its own batch, then the generator's."""
+    latent_dim, kept = state.generator.latent_dim, recipe.options.reuse_fakes
+    mixed = loss_of(recipe).gradient_penalty.active
+    for index, chosen in enumerate(moment.chosen):
+        real = mirrored(recipe, feed.load(*chosen), draws)
+        inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=mixed)
+        r1, r2, gradient_penalty = moment.weights(index)
+        penalties = Penalties(r1, r2, gradient_penalty, Due(*moment.kind.due[index]))
+        figures, fakes = critic_step(state, recipe, inputs, ranks, penalties, keep_fakes=kept)
+        state.add_figures(CRITIC_FIGURES, figures, 1 / recipe.options.critic_steps)
+    inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=False)
+    state.add_figures(GENERATOR_FIGURES, generator_step(state, recipe, inputs, ranks, fakes=fakes), 1.0)
+    state.augmentation.adjust(moment.before, moment.after, ranks.total)
 
 
 def critic_step(
@@ -24,7 +41,7 @@ def critic_step(
     Returns its figures (CRITIC_FIGURES), [5], and where they are kept the images generated for each part, with what
     is needed to differentiate them.
     """
-    objective, learner = Objective(state, recipe), state.critic_learner
+    objective, learner = GanObjective(state, recipe), state.partner_learner
     learner.optimizer.zero_grad(set_to_none=True)
     figures, fakes = [], []
     for part in inputs.parts(recipe.options.accumulation):
@@ -35,11 +52,11 @@ def critic_step(
         terms = objective.critic(part, fake.detach(), penalties)
         learner.backward((terms.adversarial + terms.penalty) / recipe.options.accumulation)
         state.augmentation.observe(terms.real_logits.detach())
-        told_penalty = _unless_skipped(terms.penalty, learner)
+        told_penalty = learner.unless_skipped(terms.penalty)
         figures.append(
             torch.stack([terms.adversarial, told_penalty, terms.real_logits.mean(), terms.fake_logits.mean()]).detach()
         )
-    norm = _update(learner, recipe.options.critic_optimizer, ranks)
+    norm = learner.update(recipe.options.critic_optimizer, ranks)
     return torch.cat([torch.stack(figures).mean(dim=0), norm[None]]), fakes
 
 
@@ -50,32 +67,14 @@ def generator_step(
 
     `fakes` are those of the parts that `critic_step` kept; where there are none, new ones are made.
     """
-    objective, learner = Objective(state, recipe), state.generator_learner
+    objective, learner = GanObjective(state, recipe), state.generator_learner
     learner.optimizer.zero_grad(set_to_none=True)
-    state.critic_learner.freeze()
+    state.partner_learner.freeze()
     losses = []
     for part, fake in zip(inputs.parts(recipe.options.accumulation), fakes or repeat(None), strict=False):
         loss = objective.generator(part, objective.generate(part) if fake is None else fake)
         learner.backward(loss / recipe.options.accumulation)
         losses.append(loss.detach())
-    state.critic_learner.unfreeze()
-    norm = _update(learner, recipe.options.generator_optimizer, ranks)
+    state.partner_learner.unfreeze()
+    norm = learner.update(recipe.options.generator_optimizer, ranks)
     return torch.stack([torch.stack(losses).mean(), norm])
-
-
-def _update(learner: Learner, options: OptimizerOptions, ranks: Ranks) -> Tensor:
-    """Average the gradients over the devices, clip them, step; returns their norm before clipping, []."""
-    ranks.average_gradients(learner.parameters)
-    learner.scaler.unscale_(learner.optimizer)
-    norm = get_total_norm([each.grad for each in learner.parameters if each.grad is not None])
-    if options.max_gradient_norm is not None:
-        clip_grads_with_norm_(learner.parameters, options.max_gradient_norm, norm)
-    learner.scaler.step(learner.optimizer)
-    learner.scaler.update()
-    learner.spectral_norms.renew()
-    return _unless_skipped(norm, learner)
-
-
-def _unless_skipped(figure: Tensor, learner: Learner) -> Tensor:
-    """0 in place of what fp16 has overflowed to: the scaler skips such a step and lowers the scale, by design."""
-    return torch.nan_to_num(figure, nan=0.0, posinf=0.0, neginf=0.0) if learner.scaler.is_enabled() else figure

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ganlib.config import GanOptions
 from ganlib.losses import (
     critic_loss,
     generator_loss,
@@ -15,8 +16,8 @@ from ganlib.losses import (
     zero_centered_penalty,
 )
 from ganlib.networks.convolution import without_weight_gradients
+from ganlib.training.gan.penalties import Penalties
 from ganlib.training.inputs import Inputs
-from ganlib.training.moment import Penalties
 from ganlib.training.precision import autocast
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState
@@ -31,8 +32,14 @@ class CriticTerms(NamedTuple):
     fake_logits: Tensor
 
 
+def loss_of(recipe: Recipe) -> GanOptions:
+    """The loss of a game."""
+    assert isinstance(recipe.loss, GanOptions)
+    return recipe.loss
+
+
 @dataclass(frozen=True)
-class Objective:
+class GanObjective:
     """The losses of a state's networks, on one part of a batch.
 
     Forward passes run under autocast, every differentiation outside of it: inside, what the
@@ -49,7 +56,7 @@ class Objective:
 
     def critic(self, inputs: Inputs, fake: Tensor, penalties: Penalties) -> CriticTerms:
         """The critic's loss on the real images and on generated ones [N, C, H, W], which get no gradients."""
-        real, loss, due = inputs.real, self.recipe.loss, penalties.due
+        real, loss, due = inputs.real, loss_of(self.recipe), penalties.due
         penalty = torch.zeros((), device=fake.device)
         if due.r1 or due.r2 or self.state.critic.couples_samples:
             # Batch statistics would mix both kinds; and a pass that is differentiated twice is the quicker the smaller.
@@ -71,7 +78,7 @@ class Objective:
 
     def generator(self, inputs: Inputs, fake: Tensor) -> Tensor:
         """The generator's loss [] on its images [N, C, H, W]."""
-        real, name = inputs.real, self.recipe.loss.adversarial
+        real, name = inputs.real, loss_of(self.recipe).adversarial
         real_logits = None
         if generator_needs_real_logits(name):
             with torch.no_grad():
@@ -108,7 +115,7 @@ class Objective:
 
     def _loss_scale(self) -> Tensor | float:
         """What fp16 gradients are multiplied by, read without waiting for the device."""
-        scaler = self.state.critic_learner.scaler
+        scaler = self.state.partner_learner.scaler
         if not scaler.is_enabled():
             return 1.0
         scale: Tensor = scaler.scale(torch.ones((), device=self.state.sums.device))

@@ -1,0 +1,1 @@
+"""A variational autoencoder: the generator decodes."""
