@@ -52,6 +52,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "embedding_dim": 4,
     },
 }
+VAE = {
+    "loss": {
+        "objective": "vae",
+        "beta": {"shape": "linear", "start": 0.0, "end": 2.0, "over_images": 48, "warmup_images": 0},
+    },
+    "network.critic_norm": "batch",
+    "network.conditional_batch_norm": False,
+    "train.alarms.critic_won": None,
+    "evaluate.latent.kept_share": None,
+}
 TINY = {
     "data.source": "data/raw/digits.zip",
     "extractor.width": 4,

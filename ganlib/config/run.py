@@ -60,16 +60,17 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
-    def _nothing_asks_for_a_critic(self) -> Self:
+    def _vae_has_no_critic(self) -> Self:
         if isinstance(self.loss, VaeOptions):
-            for name, found, expected in self._what_needs_a_critic():
-                raise ValueError(
-                    f"{name}={found} has no meaning for loss.objective=vae, which has no critic; set it to {expected}"
-                )
+            wrong = list(self._what_a_vae_lacks())
+            if wrong:
+                found = ", ".join(f"{name}={value}" for name, value, _ in wrong)
+                mend = ", ".join(f"{name} to {expected}" for name, _, expected in wrong)
+                raise ValueError(f"{found}: not with loss.objective=vae, which has no critic; set {mend}")
         return self
 
-    def _what_needs_a_critic(self) -> Iterator[tuple[str, object, str]]:
-        """(name, what was found, what means none), of what a game with a critic has."""
+    def _what_a_vae_lacks(self) -> Iterator[tuple[str, object, str]]:
+        """(name, what was found, what to set it to), of what a game has."""
         if self.augmentation.critic.policy != "none":
             yield "augmentation.critic.policy", self.augmentation.critic.policy, "none"
         if self.train.critic_steps != 1:
@@ -77,11 +78,13 @@ class RunConfig(Options):
         if self.train.reuse_fakes:
             yield "train.reuse_fakes", "true", "false"
         if self.train.init_from is not None:
-            yield "train.init_from.source", self.train.init_from.source, "null (train.init_from as a whole)"
+            yield "train.init_from.source", self.train.init_from.source, "a start at random (train.init_from: null)"
         if self.train.alarms.critic_won is not None:
             yield "train.alarms.critic_won", self.train.alarms.critic_won, "null"
         if self.evaluate.latent.kept_share is not None:
             yield "evaluate.latent.kept_share", self.evaluate.latent.kept_share, "null"
+        if self.train.precision == "fp16":  # each network has its own scaler of the loss
+            yield "train.precision", "fp16", "bf16"
 
     @model_validator(mode="after")
     def _graph_can_be_captured(self) -> Self:

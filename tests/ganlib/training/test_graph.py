@@ -22,7 +22,7 @@ from ganlib.training.loop import Measure, train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
-from tests.configs import tiny_config
+from tests.configs import VAE, tiny_config
 from tests.ganlib.training.tape import TapeRecorder
 from tests.toy_training import IMAGE, Interrupted, ToyFeed, WholeFeed, brightness, store_of
 
@@ -66,6 +66,7 @@ CASES: dict[str, dict[str, Any]] = {
         "loss.adversarial": "wasserstein",
         "loss.gradient_penalty": {"weight": falling(8.0), "every_steps": 1},
     },
+    "vae": VAE,
 }
 
 
@@ -99,7 +100,7 @@ def start(config: RunConfig, device: str) -> TrainState:
 
 def agree(one: TrainState, other: TrainState) -> None:
     """Bit for bit: configurations are deterministic."""
-    for name in ("generator", "critic", "ema"):
+    for name in ("generator", "partner", "ema"):
         theirs = getattr(other, name).state_dict()
         for key, value in getattr(one, name).state_dict().items():
             assert torch.equal(value, theirs[key]), f"{name}: {key}"

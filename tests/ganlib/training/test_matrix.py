@@ -12,7 +12,7 @@ from ganlib.training.inputs import RealBatch
 from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
-from tests.configs import NETWORKS, changed, tiny_values
+from tests.configs import NETWORKS, VAE, changed, tiny_values
 from tests.toy_training import WholeFeed
 
 pytestmark = pytest.mark.thorough
@@ -53,11 +53,11 @@ def values(family: str, adversarial: str, penalties: tuple[str, ...], conditiona
 def trains(config: RunConfig) -> bool:
     image = ImageSpec(size=16, channels=config.data.channels, classes=("a", "b"))
     state = initial_state(config, image, torch.device("cpu"))
-    before = [each.detach().clone() for each in (*state.generator.parameters(), *state.critic.parameters())]
+    before = [each.detach().clone() for each in (*state.generator.parameters(), *state.partner.parameters())]
     feed = NoiseFeed(image, conditional=config.network.conditional)
     for _ in range(3):
         Iteration(state, Recipe.of(config, image), feed, ALONE).run()
-    after = [*state.generator.parameters(), *state.critic.parameters()]
+    after = [*state.generator.parameters(), *state.partner.parameters()]
     moved = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
     finite = all(bool(torch.isfinite(each).all()) for each in after)
     return finite and any(moved) and bool(torch.isfinite(take_mean_figures(state, ALONE)).all())
@@ -84,3 +84,11 @@ def test_label_smoothing_is_refused_where_there_are_no_labels(adversarial: str) 
     else:
         with pytest.raises(ValidationError, match=f"no meaning for adversarial={adversarial}"):
             RunConfig.model_validate(content)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_as_a_variational_autoencoder(family: str) -> None:
+    for conditional, channels in product((False, True), (1, 3, 4)):
+        content = values(family, "hinge", (), conditional, channels)
+        names = {name: value for name, value in VAE.items() if not name.startswith("network.")}
+        assert trains(RunConfig.model_validate(changed(content, names))), (family, conditional, channels)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganlib.config import AdaOptions, Schedule
+from ganlib.config import AdaOptions, GanOptions, Schedule, VaeOptions
 from ganlib.errors import ProcessesFailed
 from ganlib.training.launch import launch
 from tests.ganlib.training.preset_ranks import digests_of, double_run, killed_runs, resumed_runs, whole_runs
@@ -35,7 +35,8 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(name: str, tmp_path: Pa
 def test_the_presets_have_what_the_test_above_is_about() -> None:
     configs = [scaled(name) for name in PRESETS]
     assert any(isinstance(each.train.critic_optimizer.beta2, Schedule) for each in configs)
-    assert any(isinstance(each.loss.r1.weight, Schedule) for each in configs)
+    assert any(isinstance(each.loss, GanOptions) and isinstance(each.loss.r1.weight, Schedule) for each in configs)
+    assert any(isinstance(each.loss, VaeOptions) for each in configs)
     controls = {
         each.augmentation.critic.control.kind for each in configs if isinstance(each.augmentation.critic, AdaOptions)
     }
