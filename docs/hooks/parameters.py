@@ -112,7 +112,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _choice(model: type[BaseModel]) -> tuple[str, str]:
     """The field that tells a member of a union from the others, and its value, such as family and mlp."""
-    (found,) = [name for name in ("family", "policy", "kind") if name in model.model_fields]
+    (found,) = [name for name in ("family", "objective", "policy", "kind") if name in model.model_fields]
     return found, get_args(model.model_fields[found].annotation)[0]
 
 
