@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import yaml
 
+from ganlib.config.reading import DISCRIMINATORS
+
 COMMENT_COLUMN = 34
-# A mapping that names one of these is another kind of section: replaced whole.
-VARIANTS = ("family", "objective", "policy", "kind")
 Entry = tuple[yaml.Node, yaml.Node]
 
 
@@ -73,7 +73,8 @@ def _in_lines(node: yaml.Node) -> bool:
 
 
 def _is_variant(node: yaml.Node) -> bool:
-    return any(key.value in VARIANTS and isinstance(name, yaml.ScalarNode) for key, name in node.value)
+    """Whether it names its kind: then it is replaced whole."""
+    return any(key.value in DISCRIMINATORS and isinstance(name, yaml.ScalarNode) for key, name in node.value)
 
 
 def _values(node: yaml.Node) -> object:

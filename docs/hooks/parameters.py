@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ganlib.config import RunConfig
 from ganlib.config.base import Schedule
+from ganlib.config.reading import DISCRIMINATORS
 from pipelines.presets import known_presets, preset_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +113,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _choice(model: type[BaseModel]) -> tuple[str, str]:
     """The field that tells a member of a union from the others, and its value, such as family and mlp."""
-    (found,) = [name for name in ("family", "objective", "policy", "kind") if name in model.model_fields]
+    (found,) = [name for name in DISCRIMINATORS if name in model.model_fields]
     return found, get_args(model.model_fields[found].annotation)[0]
 
 
