@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ganlib.networks.base import Critic
 from ganlib.networks.blocks import full_precision
@@ -38,7 +39,9 @@ class Encoder(nn.Module):
         """
         features = self.trunk.embed(images, None)
         with full_precision(images):
-            return self.mean(features), self.log_variance(features)
+            # Some critics sum their features over all positions: at that size the variances would overflow.
+            normed = F.layer_norm(features, features.shape[1:])
+            return self.mean(normed), self.log_variance(normed)
 
     if TYPE_CHECKING:  # nn.Module's own __call__ is untyped
 
