@@ -48,6 +48,29 @@ class LatentOptions(Options):
     kept_share: Annotated[float, Field(gt=0, lt=1)] | None
 
 
+class ReconstructOptions(Options):
+    """How the latents of an image are searched for.
+
+    Attributes:
+        candidates: samples, over all classes, among which each image's searches start at the nearest.
+        starts: searches an image.
+        steps: of Adam, whose rate falls from `learning_rate` to 0 along a cosine.
+        feature_weight: of the relative squared difference of the critic's features, beside that of pixels.
+        prior_weight: of the mean square of the latents, which keeps them typical.
+        batch_size: images at a time; bounds memory, changes the last digits.
+        precision: of the search; what is found is judged in fp32.
+    """
+
+    candidates: PositiveInt
+    starts: PositiveInt
+    steps: PositiveInt
+    learning_rate: Annotated[float, Field(gt=0)]
+    feature_weight: NonNegative
+    prior_weight: NonNegative
+    batch_size: PositiveInt
+    precision: Literal["fp32", "bf16"]
+
+
 class EvaluateOptions(Options):
     """The final measurement: one draw of `samples` images, and how sure each figure is.
 

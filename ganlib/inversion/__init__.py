@@ -1,0 +1,1 @@
+"""Images back to the latents of a trained generator."""
