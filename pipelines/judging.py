@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
-from ganlib.config import ImageSpec, RunConfig, load_config
-from ganlib.datasets.cleaning.policy import clean
-from ganlib.datasets.items import Item
+from ganlib.config import ImageSpec, load_config
 from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import draw
@@ -21,6 +19,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images, beside, image_grid
 from pipelines import paths
 from pipelines.console import plain_console
+from pipelines.image_files import read_images
 from pipelines.registry.history import one_line
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 
@@ -90,15 +89,15 @@ def judge_files(files: Sequence[Path], *, label: str | None) -> Session:
     generator = ImageGenerator.load(paths.GENERATOR, str(device))
     critic = load_critic(paths.GENERATOR, str(device))
     told = _told(label, generator.conditional, data.image)
-    usable, troubles = _read(files, config)
+    usable, troubles = read_images(files, config.data)
     if not usable:
         raise UserError("\n".join(troubles))
     reference = project_reference(config, data, device, notify=_notify)
     drawn = draw(generator, generator_sha256(paths.GENERATOR), reference, config.evaluate)
     judge = Judge(reference, drawn, critic, config.evaluate)
-    judgements = judge.judge(np.stack([pixels for _, pixels in usable]), told)
+    judgements = judge.judge(np.stack([each.pixels for each in usable]), told)
     return Session(
-        judged=tuple(Judged(*each, found) for each, found in zip(usable, judgements, strict=True)),
+        judged=tuple(Judged(each.name, each.pixels, found) for each, found in zip(usable, judgements, strict=True)),
         troubles=tuple(troubles),
         extractor=reference.extractor.name,
         compared=judge.compared,
@@ -120,39 +119,6 @@ def _told(label: str | None, conditional: bool, image: ImageSpec) -> int | None:
     if label not in image.classes:
         raise UserError(f"--label {label}: unknown, expected one of {', '.join(image.classes)}")
     return image.classes.index(label)
-
-
-def _read(files: Sequence[Path], config: RunConfig) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
-    """What the preprocess stage would make of the files, and why of some it would make nothing."""
-    usable, troubles = [], []
-    for file in files:
-        try:
-            squares = _squares(file, config)
-        except UserError as error:
-            troubles.append(str(error))
-            continue
-        names = (
-            [str(file)] if len(squares) == 1 else [f"{file}, square {place}" for place in range(1, len(squares) + 1)]
-        )
-        usable += list(zip(names, squares, strict=True))
-    return usable, troubles
-
-
-def _squares(file: Path, config: RunConfig) -> tuple[NDArray[np.uint8], ...]:
-    limit = config.data.limits.max_file_bytes
-    try:
-        if not file.is_file():
-            raise UserError(f"{file}: {'not a file' if file.exists() else 'no such file'}; give image files")
-        if (size := file.stat().st_size) > limit:
-            raise UserError(f"{file}: {size} bytes are more than data.limits.max_file_bytes={limit}")
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    cleaned = clean(Item(name=str(file), key=file.stem, label=None, split=None, content=content), config.data)
-    if not cleaned.pixels:
-        why = cleaned.findings[-1]
-        raise UserError(f"{file}: the data room would leave it out ({why.kind}: {why.detail})")
-    return cleaned.pixels
 
 
 def _table(judged: Judged, extractor: str, compared: int) -> Table:

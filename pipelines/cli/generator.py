@@ -1,7 +1,7 @@
 """Draw from the generator, and judge what it draws."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,11 +9,21 @@ from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
 
+if TYPE_CHECKING:
+    from ganlib.packaging import ImageGenerator
+    from ganlib.sampling import Images
+
 app = typer.Typer()
+
+
+Folder = Annotated[Path, typer.Option(help="Generator folder.")]
+# What decides which latents are drawn; a file of latents leaves nothing to draw.
+_DRAWN_BY = ("count", "label", "seed", "truncation")
 
 
 @app.command()
 def sample(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many images.")] = 100,
     label: Annotated[str | None, typer.Option(help="A class name; without it, classes take turns.")] = None,
@@ -21,21 +31,75 @@ def sample(
     truncation: Annotated[
         float, typer.Option(help="Scales latents: above 0, at most 1; lower is more typical and less varied.")
     ] = 1.0,
-    folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
+    latents: Annotated[
+        Path | None, typer.Option(help="File of latents, as `gan reconstruct` writes it, to show instead of new ones.")
+    ] = None,
+    folder: Folder = paths.GENERATOR,
 ) -> None:
     """Draw a grid of images from a trained generator."""
     _check_png("--output", output)
+    if latents is not None:
+        for name in _DRAWN_BY:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise UserError(f"--{name}: has no meaning beside --latents {latents}; leave one of them out")
     from ganlib.packaging import ImageGenerator
     from ganlib.sampling import image_grid
     from pipelines.stages.shell import write_png
 
     generator = ImageGenerator.load(folder)
+    if latents is not None:
+        images = _of_latents(latents, generator, folder)
+        write_png(output, image_grid(images, columns=10, scale=max(1, 32 // generator.image.size)))
+        typer.echo(f"{output}: {len(images)} images")
+        return
     if label is not None and label not in generator.image.classes:
         raise UserError(f"--label {label}: unknown, expected one of {', '.join(generator.image.classes) or 'none'}")
     labels = None if label is None else [generator.image.classes.index(label)] * count
     images = generator.sample(seed=seed, count=count if labels is None else None, labels=labels, truncation=truncation)
     write_png(output, image_grid(images, columns=10, scale=max(1, 32 // generator.image.size)))
     typer.echo(f"{output}: {count} images")
+
+
+@app.command()
+def reconstruct(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")],
+    label: Annotated[
+        str | None, typer.Option(help="Class of all images, by name or index; without it, classes are recognised.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same latents.")] = 0,
+    folder: Folder = paths.GENERATOR,
+) -> None:
+    """Find the latents of images: original, reconstruction and difference as PNG, and the latents as a file."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: found a file, expected a folder or a name that is free")
+    from pipelines.reconstructing import LATENTS_FILE, reconstruct_files
+
+    found = reconstruct_files(images, folder=folder, label=label, seed=seed)
+    found.write(output)
+    found.show()
+    typer.echo(f"{output}: {len(found.read)} pictures; show {output / LATENTS_FILE} again with `gan sample --latents`")
+
+
+@app.command()
+def interpolate(
+    start: Annotated[Path, typer.Argument(metavar="A", help="Image file.")],
+    end: Annotated[Path, typer.Argument(metavar="B", help="Image file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file of the strip; a WebP animation beside it.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same latents.")] = 0,
+    folder: Folder = paths.GENERATOR,
+) -> None:
+    """Show the way between the reconstructions of two images."""
+    _check_png("--output", output)
+    from pipelines.reconstructing import reconstruct_files, write_interpolation
+
+    found = reconstruct_files([start, end], folder=folder, label=None, seed=seed)
+    if len(found.read) != 2:
+        raise UserError(f"{start} and {end}: found {len(found.read)} squares (data.fit=tile), expected one an image")
+    animation = write_interpolation(found, output)
+    found.show()
+    typer.echo(f"{output} and {animation}: from {start} to {end}")
 
 
 @app.command()
@@ -81,6 +145,17 @@ def quiz(
     from pipelines.quiz.serving import serve_quiz
 
     serve_quiz(port=port, count=count, exposure_ms=exposure_ms, seed=seed)
+
+
+def _of_latents(file: Path, generator: "ImageGenerator", folder: Path) -> "Images":
+    from ganlib.inversion.latents import SavedLatents
+    from ganlib.packaging import generator_sha256
+
+    saved = SavedLatents.load(file)
+    saved.check(generator, file)
+    if saved.generator_sha256 not in (None, generator_sha256(folder)):
+        typer.echo(f"{file}: latents of another generator than the one in {folder}", err=True)
+    return saved.images(generator)
 
 
 def _check_png(option: str, path: Path) -> None:

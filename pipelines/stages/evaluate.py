@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 from ganlib.config import EvaluateOptions, GanOptions, RunConfig, load_config
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.errors import UserError
@@ -19,15 +17,21 @@ from ganlib.sampling import Images
 from pipelines import paths
 from pipelines.report.plainly import copies_told, told
 from pipelines.stages.extraction import prepare_evaluation, project_reference
-from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json, write_png
+from pipelines.stages.shell import (
+    LARGEST_EXACT_PX,
+    ProgressDisplay,
+    run_stage,
+    say,
+    write_animation,
+    write_json,
+    write_png,
+)
 from pipelines.tracking import runs, tables
 from pipelines.tracking.headline import evaluated
 
 PAIRS_SHOWN = "features"
 STRIP_ROWS = 6
 FRAMES_PER_PAIR = 12
-FRAME_MS = 80
-LARGEST_EXACT_PX = 64
 
 
 def main() -> None:
@@ -102,10 +106,7 @@ def _write_animation(generator: ImageGenerator, seed: int) -> None:
         shown=layout.moving,
         scale=layout.scale,
     )
-    first, *others = (Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames)
-    # Without loss, photographs would take megabytes a second.
-    exact = generator.image.size <= LARGEST_EXACT_PX
-    first.save(paths.ANIMATION, save_all=True, append_images=others, duration=FRAME_MS, loop=0, lossless=exact)
+    write_animation(paths.ANIMATION, frames, exact=generator.image.size <= LARGEST_EXACT_PX)
 
 
 def _print(result: Evaluation) -> None:

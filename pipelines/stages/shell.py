@@ -24,6 +24,8 @@ from pipelines.stages.heartbeat import Heartbeat
 from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 
 PLAIN_LINE_EVERY_S = 10.0
+# Of an animation: a frame, and the largest images without loss. Photographs would take megabytes a second.
+FRAME_MS, LARGEST_EXACT_PX = 80, 64
 # What takes less memory, by stage.
 _LESS_MEMORY = {
     "preprocess": "lower preprocess.workers",
@@ -130,6 +132,15 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 
     squeezed = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     _write_aside(path, lambda partial: Image.fromarray(squeezed).save(partial, format="PNG"))
+
+
+def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]], *, exact: bool) -> None:
+    """Frames, uint8 [H, W, C] each, as an endless WebP; not `exact` takes less room."""
+    from PIL import Image
+
+    first, *others = (Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in frames)
+    options = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0, "lossless": exact}
+    _write_aside(path, lambda partial: first.save(partial, format="WEBP", **options))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
