@@ -99,7 +99,7 @@ def reconstruct_files(files: Sequence[Path], *, folder: Path, label: str | None,
         UserError: a file cannot be used, the class is unknown, or something is missing.
     """
     config = load_config(paths.PARAMS)
-    device = prepare_evaluation(config.evaluate)
+    options, device = config.evaluate.reconstruction, prepare_evaluation(config.evaluate)
     generator = ImageGenerator.load(folder, str(device))
     _check_kin(generator, config, folder)
     index = None if label is None else _class_index(label, generator)
@@ -114,10 +114,10 @@ def reconstruct_files(files: Sequence[Path], *, folder: Path, label: str | None,
     found = reconstruct(
         generator,
         originals,
-        config.reconstruct,
+        options,
         seed=seed,
         labels=None if index is None else torch.full((len(read),), index),
-        critic=load_critic(folder, str(device)) if config.reconstruct.feature_weight else None,
+        critic=load_critic(folder, str(device)) if options.feature_weight else None,
         notify=_notify,
     )
     saved = SavedLatents(found.latents, found.labels, generator_sha256(folder))

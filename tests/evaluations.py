@@ -37,6 +37,7 @@ def evaluation(**metrics: Figure) -> Evaluation:
         memorisation={},
         truncation=(),
         rejection=None,
+        reconstruction=None,
     )
 
 

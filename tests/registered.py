@@ -77,6 +77,7 @@ def evaluation_of(
         memorisation={} if copying is None else {"features": copying},
         truncation=(),
         rejection=None,
+        reconstruction=None,
     )
 
 

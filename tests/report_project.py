@@ -15,11 +15,13 @@ from ganlib.config import ImageSpec, RunConfig, load_config
 from ganlib.datasets.packed.manifest import Manifest, SplitSummary
 from ganlib.evaluation.record import (
     FORMAT_VERSION,
+    BothSplits,
     ClassFigures,
     Copying,
     Evaluation,
     Figure,
     Interval,
+    Reconstruction,
     Rejection,
     Suspect,
     TruncationPoint,
@@ -158,6 +160,21 @@ def evaluation(classes: Sequence[str], sha256: str, *, shift: float = 0.0) -> Ev
             before={"fid": 3.61, "precision": 0.971, "recall": 0.943},
             after={"fid": 3.42, "precision": 0.982, "recall": 0.931},
         ),
+        reconstruction=Reconstruction(
+            held_out=100,
+            training=100,
+            psnr=_both(29.012, 31.523, 0.431),
+            ssim=_both(0.9861, 0.9912, 0.0021),
+            distance=_both(0.0531, 0.0412, 0.0063),
+        ),
+    )
+
+
+def _both(held_out: float, training: float, half: float) -> BothSplits:
+    return BothSplits(
+        held_out=interval(held_out, half),
+        training=interval(training, half),
+        difference=interval(training - held_out, 1.4 * half),
     )
 
 

@@ -16,7 +16,6 @@ from ganlib.config.stages import (
     EvaluateOptions,
     ExtractorOptions,
     FlowOptions,
-    ReconstructOptions,
     RegisterOptions,
     TrackingOptions,
     least_images,
@@ -34,7 +33,6 @@ class RunConfig(Options):
     loss: LossOptions
     augmentation: AugmentationOptions
     train: TrainOptions
-    reconstruct: ReconstructOptions
     evaluate: EvaluateOptions
     register_: Annotated[RegisterOptions, Field(alias="register")]
     tracking: TrackingOptions

@@ -48,10 +48,11 @@ class LatentOptions(Options):
     kept_share: Annotated[float, Field(gt=0, lt=1)] | None
 
 
-class ReconstructOptions(Options):
-    """How the latents of an image are searched for.
+class ReconstructionOptions(Options):
+    """How the latents of an image are searched for, and how many images it is measured on.
 
     Attributes:
+        images: of each split that `evaluate` reconstructs; None: it does not.
         candidates: samples, over all classes, among which each image's searches start at the nearest.
         starts: searches an image.
         steps: of Adam, whose rate falls from `learning_rate` to 0 along a cosine.
@@ -61,6 +62,7 @@ class ReconstructOptions(Options):
         precision: of the search; what is found is judged in fp32.
     """
 
+    images: Annotated[int, Field(ge=20, strict=True)] | None
     candidates: PositiveInt
     starts: PositiveInt
     steps: PositiveInt
@@ -98,6 +100,7 @@ class EvaluateOptions(Options):
     near_copies: PositiveInt
     accuracy_score_images: PositiveInt | None
     latent: LatentOptions
+    reconstruction: ReconstructionOptions
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:

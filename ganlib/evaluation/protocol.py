@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 
 import ganlib.evaluation
+import ganlib.inversion
 import ganlib.metrics
 from ganlib.config import EvaluateOptions, ExtractorOptions
 from ganlib.evaluation.accuracy import accuracy_score
@@ -11,6 +12,7 @@ from ganlib.evaluation.copying import measure_copying
 from ganlib.evaluation.drawing import Draw, Reference, images_code, split_features
 from ganlib.evaluation.latent_space import measure_path_length, measure_truncation
 from ganlib.evaluation.measuring import UNLABELLED, Findings, conditions_of, measure_classes, measure_figures
+from ganlib.evaluation.reconstruction import measure_reconstruction
 from ganlib.evaluation.record import (
     FORMAT_VERSION,
     ClassFigures,
@@ -18,6 +20,7 @@ from ganlib.evaluation.record import (
     Evaluation,
     Figure,
     Interval,
+    Reconstruction,
     Rejection,
     TruncationPoint,
 )
@@ -61,6 +64,11 @@ def evaluate(
         memorisation = measure_copying(drawn, reference, options)
     _measure_accuracy(drawn, reference, options, recipe, findings)
     truncation, rejection = _explore_latents(drawn, reference, options, critic, findings)
+    reconstruction: Reconstruction | None = None
+    if options.reconstruction.images is not None:
+        with findings.skipping("reconstruction"):
+            reference.notify("reconstruction")
+            reconstruction = measure_reconstruction(drawn, critic, reference, options)
     return Evaluation(
         format_version=FORMAT_VERSION,
         generator_sha256=drawn.sha256,
@@ -72,6 +80,7 @@ def evaluate(
         memorisation=memorisation,
         truncation=truncation,
         rejection=rejection,
+        reconstruction=reconstruction,
     )
 
 
@@ -83,7 +92,7 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
         None if reference.classifier is None else reference.classifier.weights_sha256,
         reference.data.train.digest,
         options.model_dump(),
-        source_digest(ganlib.metrics, ganlib.evaluation),
+        source_digest(ganlib.metrics, ganlib.evaluation, ganlib.inversion),
         images_code(),
         importlib.metadata.version("torch-fidelity"),
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganlib.arithmetic import exact_arithmetic
-from ganlib.config import ReconstructOptions
+from ganlib.config import ReconstructionOptions
 from ganlib.counting import counted
 from ganlib.errors import UserError
 from ganlib.metrics.classifier import to_input
@@ -45,7 +45,7 @@ class Reconstruction:
 def reconstruct(
     generator: ImageGenerator,
     images: Images,
-    options: ReconstructOptions,
+    options: ReconstructionOptions,
     *,
     seed: int,
     labels: Tensor | None = None,
@@ -106,7 +106,7 @@ def _search(
     starts: Tensor,
     targets: Tensor,
     labels: Tensor | None,
-    options: ReconstructOptions,
+    options: ReconstructionOptions,
 ) -> tuple[Tensor, Tensor]:
     """Latents [N, Z] after all steps of a batch of searches, and what they lose, [N]; on the CPU."""
     half = torch.bfloat16 if options.precision == "bf16" else torch.float32
@@ -124,7 +124,7 @@ def _search(
 def _losses(
     generator: nn.Module,
     critic: Critic | None,
-    options: ReconstructOptions,
+    options: ReconstructionOptions,
     latents: Tensor,
     targets: Tensor,
     labels: Tensor | None,
@@ -144,7 +144,7 @@ def _losses(
 
 
 def _starts(
-    generator: ImageGenerator, images: Images, options: ReconstructOptions, labels: Tensor | None, seed: int
+    generator: ImageGenerator, images: Images, options: ReconstructionOptions, labels: Tensor | None, seed: int
 ) -> tuple[Tensor, Tensor | None]:
     """Latents [N * starts, Z], and classes of a conditional generator: the candidates nearest in pixels."""
     latents = seeded_latents(options.candidates, generator.network.latent_dim, seed)
@@ -178,7 +178,7 @@ def _thumbnails(images: Images) -> Tensor:
 
 
 def _check(
-    generator: ImageGenerator, options: ReconstructOptions, labels: Tensor | None, critic: Critic | None
+    generator: ImageGenerator, options: ReconstructionOptions, labels: Tensor | None, critic: Critic | None
 ) -> None:
     if labels is not None and not generator.conditional:
         raise UserError("labels: this generator is unconditional; leave them out")
@@ -187,13 +187,13 @@ def _check(
         raise UserError(f"labels: expected 0 to {classes - 1}, found {int(labels.min())} to {int(labels.max())}")
     if options.candidates < options.starts * classes:
         raise UserError(
-            f"reconstruct.candidates={options.candidates}: each of {classes} classes needs as many as "
-            f"reconstruct.starts={options.starts}; raise it to at least {options.starts * classes}"
+            f"evaluate.reconstruction.candidates={options.candidates}: each of {classes} classes needs as many as "
+            f"evaluate.reconstruction.starts={options.starts}; raise it to at least {options.starts * classes}"
         )
     if options.feature_weight and critic is None:
         raise UserError(
-            f"reconstruct.feature_weight={options.feature_weight} needs the critic, whose features are compared, and "
-            "this generator has none; set it to 0"
+            f"evaluate.reconstruction.feature_weight={options.feature_weight} needs the critic, whose features are "
+            "compared, and this generator has none; set it to 0"
         )
 
 

@@ -16,6 +16,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from pipelines import paths
 from pipelines.report.plainly import copies_told, told
+from pipelines.report.rounding import estimate
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import (
     LARGEST_EXACT_PX,
@@ -116,6 +117,11 @@ def _print(result: Evaluation) -> None:
         say(f"evaluate: {name} {told(figure)}")
     for space, found in result.memorisation.items():
         say(f"evaluate: near copies by {space}: {copies_told(found)}")
+    if result.reconstruction is not None:
+        for name, both in result.reconstruction.by_name.items():
+            sides = (both.held_out, "held-out"), (both.training, "training"), (both.difference, "difference")
+            said = ", ".join(f"{side} {estimate(found)}" for found, side in sides)
+            say(f"evaluate: reconstruction {name}: {said}")
     for name, reason in result.skipped.items():
         say(f"evaluate: {name} left out: {reason}")
 

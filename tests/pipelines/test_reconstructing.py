@@ -41,7 +41,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(root)
         extractor.main()
         params = yaml.safe_load(paths.PARAMS.read_text())
-        params["reconstruct"] |= {"candidates": 200, "steps": 20, "batch_size": 2}
+        params["evaluate"]["reconstruction"] |= {"candidates": 200, "steps": 20, "batch_size": 2}
         paths.PARAMS.write_text(yaml.safe_dump(params))
         generator = ImageGenerator.load(paths.GENERATOR)
         generator.generator.output.weight.mul_(10)  # untrained, its images are nearly grey

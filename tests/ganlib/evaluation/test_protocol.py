@@ -88,8 +88,8 @@ def test_the_record_comes_back_from_its_file(perfect: Evaluation, tmp_path: Path
     groups = perfect.figures()
     assert groups["domain"]["fid"] == perfect.metrics["domain/fid"].value
     assert groups["domain"]["fid_low"] <= groups["domain"]["fid_high"]
-    path.write_text(path.read_text().replace('"format_version": 3', '"format_version": 1'))
-    with pytest.raises(UserError, match="format 1, expected 3; run the evaluate stage again"):
+    path.write_text(path.read_text().replace('"format_version": 4', '"format_version": 1'))
+    with pytest.raises(UserError, match="format 1, expected 4; run the evaluate stage again"):
         Evaluation.read(path)
     path.write_text("{")
     with pytest.raises(UserError, match="damaged or of another version"):
@@ -120,9 +120,11 @@ def test_a_classifier_that_knows_nothing_is_an_alarm_in_the_record(perfect: Eval
 
 def test_unlabelled_data_leave_out_what_needs_classes_and_say_so(tmp_path: Path) -> None:
     real = reference(tmp_path, labelled=False)
-    options = options_of(**QUICK | {"accuracy_score_images": 640})
+    reconstruction = {"reconstruction__images": 20, "reconstruction__steps": 1, "reconstruction__candidates": 4}
+    options = options_of(**QUICK | {"accuracy_score_images": 640} | reconstruction)
     drawn = draw_of(image_generator(conditional=False), real, options)
     found = evaluate(drawn, real, options, critic=None, recipe=RECIPE)
+    assert found.skipped.pop("reconstruction") == "ssim: found images of 8 x 8 pixels, expected at least 11 a side"
     assert "domain/fid" in found.metrics
     assert found.classes == ()
     assert set(found.skipped) == {"domain/diversity", "domain/label_fidelity", "domain/accuracy_score", "classes"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganlib.config import ImageSpec, ReconstructOptions
+from ganlib.config import ImageSpec, ReconstructionOptions
 from ganlib.errors import UserError
 from ganlib.inversion.projection import Reconstruction, reconstruct
 from ganlib.metrics.classifier import to_input
@@ -18,9 +18,11 @@ from tests.configs import tiny_config
 from tests.toy_evaluation import CENTRES, LATENTS, PIXELS, PLANE, REACH, image_generator, real_images
 
 
-def options_of(**changes: Any) -> ReconstructOptions:
+def options_of(**changes: Any) -> ReconstructionOptions:
     named = {"candidates": 96, "steps": 120, "batch_size": 4, **changes}
-    return tiny_config({f"reconstruct.{name}": value for name, value in named.items()}).reconstruct
+    return tiny_config(
+        {f"evaluate.reconstruction.{name}": value for name, value in named.items()}
+    ).evaluate.reconstruction
 
 
 find = partial(reconstruct, seed=0, notify=print)
@@ -125,7 +127,7 @@ def test_what_cannot_be_searched_for_is_one_line(network: ImageGenerator) -> Non
         find(network, images[:0], options_of())
     with pytest.raises(UserError, match=r"^labels: this generator is unconditional"):
         find(image_generator(conditional=False), real_images(2, 0)[0], options_of(), labels=torch.tensor([0, 0]))
-    with pytest.raises(UserError, match=r"^reconstruct.candidates=10: .* at least 12$"):
+    with pytest.raises(UserError, match=r"^evaluate.reconstruction.candidates=10: .* at least 12$"):
         find(network, images, options_of(candidates=10))
-    with pytest.raises(UserError, match=r"^reconstruct.feature_weight=0.5 needs the critic"):
+    with pytest.raises(UserError, match=r"^evaluate.reconstruction.feature_weight=0.5 needs the critic"):
         find(network, images, options_of(feature_weight=0.5))

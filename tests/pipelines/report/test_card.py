@@ -133,3 +133,10 @@ def test_without_metrics_there_are_no_results(facts: Facts, tmp_path: Path) -> N
 
 def test_same_facts_same_bytes(facts: Facts, tmp_path: Path) -> None:
     assert card(facts, tmp_path / "a") == card(facts, tmp_path / "b")
+
+
+def test_reconstruction_has_a_line_where_it_was_measured(facts: Facts, text: str, tmp_path: Path) -> None:
+    line = "By reconstruction:** PSNR of held-out images 29.01 (28.58 to 29.44) dB, of training images"
+    assert line in text
+    without = facts.evaluation.model_copy(update={"reconstruction": None})
+    assert "reconstruction" not in card(dataclasses.replace(facts, evaluation=without), tmp_path)

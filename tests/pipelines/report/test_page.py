@@ -245,15 +245,34 @@ def test_an_alarm_stands_above_the_verdict(facts: Facts, tmp_path: Path) -> None
     assert "Alarm" not in read_html(page(facts, tmp_path)).text
 
 
+def test_reconstruction_of_both_splits(root: Element) -> None:
+    rows = table(root, "Reconstruction")
+    assert rows[1] == [
+        "PSNR (dB), higher is nearer",
+        "29.01 (28.58 to 29.44)",
+        "31.52 (31.09 to 31.95)",
+        "2.51 (1.91 to 3.11)",
+    ]
+    assert len(rows) == 4
+
+
 def test_what_was_not_made_is_said(facts: Facts, tmp_path: Path) -> None:
     bare = facts.evaluation.model_copy(
-        update={"metrics": {}, "memorisation": {}, "truncation": (), "rejection": None, "classes": ()}
+        update={
+            "metrics": {},
+            "memorisation": {},
+            "truncation": (),
+            "rejection": None,
+            "classes": (),
+            "reconstruction": None,
+        }
     )
     root = read_html(page(dataclasses.replace(facts, evaluation=bare, pictures={}), tmp_path))
     assert root.all("img") == []
     assert "as reports/pictures/near_copies.png was not made" in root.text
     for sentence in ("No metric could be measured.", "The truncation curve was not measured.", "It was not measured."):
         assert sentence in root.text
+    assert "Reconstruction" not in root.text
 
 
 def test_a_first_champion(facts: Facts, tmp_path: Path) -> None:
