@@ -13,11 +13,11 @@ from rich.table import Column, Table
 from ganlib.config import RunConfig, load_config
 from ganlib.errors import UserError
 from ganlib.inversion.latents import SavedLatents
-from ganlib.inversion.projection import reconstruct
+from ganlib.inversion.projection import encoded, reconstruct
 from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.latent import spherical
 from ganlib.metrics.reconstruction import psnr, ssim
-from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
+from ganlib.packaging import ImageGenerator, generator_sha256, load_critic, load_encoder
 from ganlib.sampling import Images, balanced_labels, image_grid, seeded_latents
 from pipelines import paths
 from pipelines.console import plain_console
@@ -86,7 +86,9 @@ class Reconstructed:
         return "" if labels is None else self.generator.image.classes[int(labels[row])]
 
 
-def reconstruct_files(files: Sequence[Path], *, folder: Path, label: str | None, seed: int) -> Reconstructed:
+def reconstruct_files(
+    files: Sequence[Path], *, folder: Path, label: str | None, seed: int, fast: bool = False
+) -> Reconstructed:
     """Find the latents of image files.
 
     Args:
@@ -94,6 +96,7 @@ def reconstruct_files(files: Sequence[Path], *, folder: Path, label: str | None,
         folder: of the generator.
         label: class of all images, by name or index; None: inferred.
         seed: of the samples at which searches start.
+        fast: take what the generator's encoder says, without a search.
 
     Raises:
         UserError: a file cannot be used, the class is unknown, or something is missing.
@@ -102,6 +105,9 @@ def reconstruct_files(files: Sequence[Path], *, folder: Path, label: str | None,
     options, device = config.evaluate.reconstruction, prepare_evaluation(config.evaluate)
     generator = ImageGenerator.load(folder, str(device))
     _check_kin(generator, config, folder)
+    encoder = load_encoder(folder, str(device))
+    if fast and encoder is None:
+        raise UserError(f"--fast: {folder} holds no encoder; set train.encoder and train again, or leave it out")
     index = None if label is None else _class_index(label, generator)
     read, troubles = read_images(files, config.data)
     if troubles:
@@ -114,10 +120,11 @@ def reconstruct_files(files: Sequence[Path], *, folder: Path, label: str | None,
     found = reconstruct(
         generator,
         originals,
-        options,
+        encoded(options) if fast else options,
         seed=seed,
         labels=None if index is None else torch.full((len(read),), index),
         critic=load_critic(folder, str(device)) if options.feature_weight else None,
+        encoder=encoder,
         notify=_notify,
     )
     saved = SavedLatents(found.latents, found.labels, generator_sha256(folder))

@@ -68,7 +68,14 @@ from ganlib.config.stages import (
     TrackingOptions,
     least_images,
 )
-from ganlib.config.training import AlarmOptions, InitialisationOptions, OptimizerOptions, TrainOptions, check_batch
+from ganlib.config.training import (
+    AlarmOptions,
+    EncoderOptions,
+    InitialisationOptions,
+    OptimizerOptions,
+    TrainOptions,
+    check_batch,
+)
 
 __all__ = [
     "BASE_SIZE",
@@ -94,6 +101,7 @@ __all__ = [
     "DataOptions",
     "DcganOptions",
     "DiffAugmentOptions",
+    "EncoderOptions",
     "EvaluateOptions",
     "ExtractorName",
     "ExtractorOptions",

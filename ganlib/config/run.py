@@ -69,6 +69,14 @@ class RunConfig(Options):
                 raise ValueError(f"{found}: not with loss.objective=vae, which has no critic; set {mend}")
         return self
 
+    @model_validator(mode="after")
+    def _one_encoder(self) -> Self:
+        if isinstance(self.loss, VaeOptions) and self.train.encoder is not None:
+            raise ValueError(
+                "train.encoder: loss.objective=vae trains an encoder of its own; set train.encoder to null"
+            )
+        return self
+
     def _what_a_vae_lacks(self) -> Iterator[tuple[str, object, str]]:
         """(name, what was found, what to set it to), of what a game has."""
         if self.augmentation.critic.policy != "none":
@@ -83,6 +91,8 @@ class RunConfig(Options):
             yield "train.alarms.critic_won", self.train.alarms.critic_won, "null"
         if self.evaluate.latent.kept_share is not None:
             yield "evaluate.latent.kept_share", self.evaluate.latent.kept_share, "null"
+        if self.evaluate.reconstruction.feature_weight:
+            yield "evaluate.reconstruction.feature_weight", self.evaluate.reconstruction.feature_weight, "0"
         if self.train.precision == "fp16":  # each network has its own scaler of the loss
             yield "train.precision", "fp16", "bf16"
 

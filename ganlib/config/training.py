@@ -78,6 +78,24 @@ class InitialisationOptions(Options):
     freeze_critic_layers: NonNegativeInt
 
 
+class EncoderOptions(Options):
+    """The encoder that is trained after the generator, on its samples, so that latents of images are found sooner.
+
+    Attributes:
+        total_images: samples that it is shown.
+        batch_size: of them.
+        learning_rate: of Adam at the start; it falls to 0 along a cosine.
+        pixel_weight: of the mean squared difference between a sample and what the generator makes of its latents.
+        feature_weight: of the relative squared difference of the critic's features of both.
+    """
+
+    total_images: PositiveInt
+    batch_size: Annotated[int, Field(ge=2, strict=True)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    pixel_weight: Annotated[float, Field(ge=0)]
+    feature_weight: Annotated[float, Field(ge=0)]
+
+
 class TrainOptions(Options):
     """The training; lengths and intervals are in images shown to the critic.
 
@@ -124,6 +142,7 @@ class TrainOptions(Options):
     on_divergence: Literal["stop", "rollback"]
     max_rollbacks: PositiveInt
     rollback_rate_factor: Annotated[float, Field(gt=0, lt=1)]
+    encoder: EncoderOptions | None
 
     @property
     def images_per_iteration(self) -> int:

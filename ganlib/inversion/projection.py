@@ -17,6 +17,7 @@ from ganlib.errors import UserError
 from ganlib.metrics.classifier import to_input
 from ganlib.metrics.distances import nearest
 from ganlib.networks.base import Critic
+from ganlib.networks.encoder import Encoder
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, render, seeded_latents
 
@@ -50,6 +51,7 @@ def reconstruct(
     seed: int,
     labels: Tensor | None = None,
     critic: Critic | None = None,
+    encoder: Encoder | None = None,
     notify: Callable[[str], None],
 ) -> Reconstruction:
     """Find the latents of images.
@@ -58,6 +60,8 @@ def reconstruct(
     class that is not given is inferred. Each search lowers the mean squared difference of pixels in [-1, 1], the
     weighted relative difference of the critic's features, and the weighted mean square of the latents, which is the
     prior of normal latents: without it they grow beyond what the generator was trained on. The lowest wins.
+
+    What an encoder takes for an image's latents is where the last of its searches starts instead.
 
     An image's latents depend on the seed and on it alone, not on the images beside it: searches go in batches of
     one size, whose rows do not see each other. So it holds bit for bit where equal rows of equal batches come out
@@ -70,6 +74,7 @@ def reconstruct(
         seed: of the candidates.
         labels: classes, int64 [N]; None: inferred, or an unconditional generator.
         critic: where `options.feature_weight` is not 0, on the same device.
+        encoder: of the generator, likewise.
         notify: hears of progress after five seconds.
 
     Raises:
@@ -84,7 +89,7 @@ def reconstruct(
     weight = next(generator.generator.parameters())
     targets = to_input(images, torch.device("cpu"))
     latents, chosen = [], []
-    with exact_arithmetic(), _frozen(generator.generator, critic):
+    with exact_arithmetic(), _frozen(generator.generator, critic, encoder):
         batches = torch.arange(len(images)).split(options.batch_size)
         for batch in counted(batches, len(images), "latents", notify):
             # The last batch is filled up with its last image.
@@ -92,13 +97,25 @@ def reconstruct(
             rows = (padded[:, None] * options.starts + torch.arange(options.starts)).flatten()
             asked = None if classes is None else classes[rows].to(weight.device)
             wanted = targets[padded].repeat_interleave(options.starts, dim=0).to(weight)
-            found, losses = _search(objective, starts[rows].to(weight), wanted, asked, options)
+            began = starts[rows].to(weight)
+            if encoder is not None:
+                with torch.no_grad():
+                    began[options.starts - 1 :: options.starts] = encoder(targets[padded].to(weight))[0]
+            found, losses = _search(objective, began, wanted, asked, options)
             best = losses.view(-1, options.starts).argmin(dim=1) + torch.arange(0, len(rows), options.starts)
             latents.append(found[best[: len(batch)]])
             chosen.append(rows[best[: len(batch)]])
     kept, kept_classes = torch.cat(latents), None if classes is None else classes[torch.cat(chosen)]
     made = render(generator.generator, kept, kept_classes, batch_size=RENDERED_AT_ONCE)
     return Reconstruction(kept, kept_classes, made)
+
+
+def encoded(options: ReconstructionOptions) -> ReconstructionOptions:
+    """Those with which `reconstruct` returns what an encoder takes for the latents, without a search.
+
+    A class that is not given is still that of the nearest candidate.
+    """
+    return options.model_copy(update={"starts": 1, "steps": 0})
 
 
 def _search(

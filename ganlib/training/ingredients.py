@@ -15,10 +15,10 @@ from ganlib.schedules import follow_run
 
 FORMAT_VERSION = "4"
 SECTIONS = {"network", "loss", "augmentation", "train"}
-# Where it runs, when it stops, what it tells and keeps.
+# Where it runs, when it stops, what it tells and keeps, what follows it.
 NOT_IN_THE_BITS = (
     "device", "devices", "patience_images", "log_every_images", "sample_every_images", "checkpoint_every_images",
-    "keep_checkpoints", "alarms", "on_divergence", "max_rollbacks", "rollback_rate_factor",
+    "keep_checkpoints", "encoder", "alarms", "on_divergence", "max_rollbacks", "rollback_rate_factor",
 )  # fmt: skip
 TOTAL_IMAGES = "train.total_images"
 

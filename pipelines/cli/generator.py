@@ -69,6 +69,7 @@ def reconstruct(
         str | None, typer.Option(help="Class of all images, by name or index; without it, classes are recognised.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same latents.")] = 0,
+    fast: Annotated[bool, typer.Option("--fast", help="Ask the encoder only: quicker, less like the image.")] = False,
     folder: Folder = paths.GENERATOR,
 ) -> None:
     """Find the latents of images: original, reconstruction and difference as PNG, and the latents as a file."""
@@ -76,7 +77,7 @@ def reconstruct(
         raise UserError(f"--output {output}: found a file, expected a folder or a name that is free")
     from pipelines.reconstructing import LATENTS_FILE, reconstruct_files
 
-    found = reconstruct_files(images, folder=folder, label=label, seed=seed)
+    found = reconstruct_files(images, folder=folder, label=label, seed=seed, fast=fast)
     found.write(output)
     found.show()
     typer.echo(f"{output}: {len(found.read)} pictures; show {output / LATENTS_FILE} again with `gan sample --latents`")

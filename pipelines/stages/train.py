@@ -24,13 +24,14 @@ from ganlib.config import LOWER_IS_BETTER, RunConfig, check_data_fits, load_conf
 from ganlib.counting import counted
 from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
-from ganlib.events import EventSink, Notice, ignore
+from ganlib.events import Event, EventSink, Notice, Scalars, ignore
+from ganlib.inversion.encoder import train_encoder
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_real
 from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
 from ganlib.networks.base import Critic
-from ganlib.packaging import ImageGenerator, generator_sha256
+from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
 from ganlib.training.checkpoint import CheckpointStore
@@ -193,6 +194,7 @@ def _train_and_tell(run: _Run) -> None:
             _train(run, chain(sink, spent.sink))
         log.metrics({f"{TRAINED}/minutes": spent.seconds() / 60}, state.seen_images)
         best = _write_outputs(run)
+        _add_encoder(run, sink)
         assert state.best is not None
         digest = generator_sha256(paths.GENERATOR)
         log.describe(trained_note(described.name, commit, _told_best(config, state.best)))
@@ -306,6 +308,28 @@ def _write_outputs(run: _Run) -> Images:
         paths.GENERATOR, critic=critic, encoder=encoder
     )
     return best
+
+
+def _add_encoder(run: _Run, sink: EventSink) -> None:
+    """Train the encoder of the generator that was written, and write it beside it."""
+    options, device = run.config.train.encoder, str(run.device)
+    if options is None:
+        return
+    sink(Notice("an encoder learns from the generator's samples"))
+    generator, critic = ImageGenerator.load(paths.GENERATOR, device), load_critic(paths.GENERATOR, device)
+    losses: dict[str, float] = {}
+
+    def note(event: Event) -> None:
+        if isinstance(event, Scalars):
+            losses.update(event.values)
+        sink(event)
+
+    encoder = train_encoder(
+        generator, critic, options, seed=run.config.train.seed, should_stop=run.should_stop, on_event=note
+    )
+    generator.save(paths.GENERATOR, critic=critic, encoder=encoder)
+    told = ", ".join(f"{name.partition('/')[2]} {value:.4g}" for name, value in losses.items())
+    sink(Notice(f"the encoder's losses at the end: {told}"))
 
 
 def _dataset(config: RunConfig, data: PackedData) -> runs.DatasetInfo:

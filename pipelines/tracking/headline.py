@@ -22,6 +22,9 @@ _TRAINED = {
     "evidence/divergence": "evidence/divergence",
     "diversity": f"{TRAINED}/diversity",
     "augmentation/probability": f"{TRAINED}/augmentation_probability",
+    "encoder/latents": f"{TRAINED}/encoder_latents",
+    "encoder/pixels": f"{TRAINED}/encoder_pixels",
+    "encoder/features": f"{TRAINED}/encoder_features",
     "rollbacks": f"{TRAINED}/rollbacks",
     "speed/images_per_s": f"{TRAINED}/images_per_s",
 }

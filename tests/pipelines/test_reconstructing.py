@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 
 from ganlib.inversion.latents import SavedLatents
-from ganlib.networks import build_generator
+from ganlib.metrics.classifier import to_input
+from ganlib.networks import build_encoder, build_generator
 from ganlib.packaging import ImageGenerator
 from pipelines import cli, paths
 from pipelines.stages import extractor
@@ -151,6 +152,25 @@ def test_between_two_images_lies_a_strip_and_an_animation_there_and_back(gan: Co
     with Image.open("way.webp") as animation:
         assert (animation.n_frames, animation.format) == (48, "WEBP")
     assert one_error(gan("interpolate", *files, "-o", "way.gif")).startswith("error: --output way.gif: a PNG file")
+
+
+def test_an_encoder_alone_is_fast_and_as_a_start_it_helps(gan: Command) -> None:
+    good = sample("good.png", 1)
+    line = one_error(gan("reconstruct", good, "-o", "found", "--fast"))
+    assert line == (
+        "error: --fast: models/generator holds no encoder; set train.encoder and train again, or leave it out"
+    )
+    loaded = ImageGenerator.load(paths.GENERATOR)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = build_encoder(loaded.network, loaded.image)
+    loaded.save(paths.GENERATOR, encoder=encoder)
+    assert gan("reconstruct", good, "-o", "fast", "--fast", "--label", "1").code == 0
+    with Image.open(good) as opened, torch.no_grad():
+        expected, _ = encoder.eval()(to_input(np.array(opened)[None, ..., None], torch.device("cpu")))
+    torch.testing.assert_close(SavedLatents.load(Path("fast/latents.safetensors")).latents, expected)
+    assert gan("reconstruct", good, "-o", "found", "--label", "1").code == 0
+    assert not torch.allclose(SavedLatents.load(Path("found/latents.safetensors")).latents, expected)
 
 
 def test_a_file_of_no_use_leaves_nothing_written(gan: Command) -> None:
