@@ -152,7 +152,7 @@ def write_interpolation(found: Reconstructed, strip: Path) -> Path:
         The animation's file.
     """
     latents, labels = found.saved.latents, found.saved.labels
-    classes = None if labels is None else labels.unique_consecutive()
+    classes = None if labels is None else labels[:1] if labels[0] == labels[1] else labels
     rows = 1 if classes is None else len(classes)
 
     def images(positions: torch.Tensor) -> Images:
@@ -200,7 +200,7 @@ def _class_index(label: str, generator: ImageGenerator) -> int:
 
 def _distances(extractor: Extractor, one: Images, other: Images) -> NDArray[np.float64]:
     apart = extractor.extract(one).values.double() - extractor.extract(other).values.double()
-    return apart.norm(dim=1).numpy()
+    return np.asarray(apart.norm(dim=1).numpy())
 
 
 def _samples_apart(extractor: Extractor, generator: ImageGenerator, seed: int) -> float:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -90,7 +91,7 @@ def reconstruct(
     targets = to_input(images, torch.device("cpu"))
     latents, chosen = [], []
     with exact_arithmetic(), _frozen(generator.generator, critic, encoder):
-        batches = torch.arange(len(images)).split(options.batch_size)
+        batches = torch.split(torch.arange(len(images)), options.batch_size)
         for batch in counted(batches, len(images), "latents", notify):
             # The last batch is filled up with its last image.
             padded = F.pad(batch, (0, options.batch_size - len(batch)), value=int(batch[-1]))
@@ -150,7 +151,7 @@ def _losses(
     """Of each search by itself, [N]."""
     with torch.autocast(latents.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         images = generator(latents, labels)
-        losses = (images - targets).square().flatten(1).mean(dim=1)
+        losses: Tensor = (images - targets).square().flatten(1).mean(dim=1)
         if critic is not None:
             asked = labels if critic.num_classes else None
             with torch.no_grad():
@@ -182,8 +183,8 @@ def _meetings(
     if labels is None or classes is None:
         yield torch.arange(count), torch.arange(candidates)
         return
-    for label in labels.unique():
-        yield (labels == label).nonzero().flatten(), (classes == label).nonzero().flatten()
+    for label in np.unique(labels.numpy()):
+        yield (labels == int(label)).nonzero().flatten(), (classes == int(label)).nonzero().flatten()
 
 
 def _thumbnails(images: Images) -> Tensor:
