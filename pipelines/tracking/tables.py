@@ -32,11 +32,12 @@ def write_figures(evaluation: "Evaluation", path: Path) -> None:
             writer.writerow((f"near copies by {space}, share", "", *shown, "", copying.held_out))
             p_value = f"{copying.p_value:.5g}"
             writer.writerow((f"near copies by {space}, p-value", p_value, "", "", "", "", "", copying.held_out))
-        if evaluation.reconstruction is not None:
-            for name, both in evaluation.reconstruction.by_name.items():
-                for side, sure in (("held-out", both.held_out), ("training", both.training)):
+        if found := evaluation.reconstruction:
+            for name, both in found.by_name.items():
+                sides = ("held-out", both.held_out, found.held_out), ("training", both.training, found.training)
+                for side, sure, count in sides:
                     shown = [f"{each:.5g}" for each in (sure.estimate, sure.low, sure.high, sure.level)]
-                    writer.writerow((f"reconstruction of {side} images, {name}", "", *shown, "", ""))
+                    writer.writerow((f"reconstruction of {side} images, {name}", "", *shown, count, count))
 
 
 def write_counts(counts: Mapping[str, float], path: Path) -> None:
