@@ -57,7 +57,7 @@ def test_the_encoder_lies_beside_an_unchanged_generator(tmp_path: Path, monkeypa
     assert all(np.isfinite(list(scalars.values())))
 
 
-def test_a_generator_need_not_be_trained_again_for_another_encoder() -> None:
+def test_a_training_goes_on_from_its_checkpoints_whatever_encoder_follows() -> None:
     addresses = {
         Ingredients.of(tiny_config({"train.encoder": each}), IMAGE, torch.device("cpu"), {}).address()
         for each in (None, ENCODER)
