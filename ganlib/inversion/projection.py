@@ -62,11 +62,8 @@ def reconstruct(
     weighted relative difference of the critic's features, and the weighted mean square of the latents, which is the
     prior of normal latents: without it they grow beyond what the generator was trained on. The lowest wins.
 
-    What an encoder takes for an image's latents is where the last of its searches starts instead.
-
-    An image's latents depend on the seed and on it alone, not on the images beside it: searches go in batches of
-    one size, whose rows do not see each other. So it holds bit for bit where equal rows of equal batches come out
-    equal, as they do on a CPU in float32.
+    An image's latents depend on the seed and on it alone, not on the images beside it: batches are of one size, and
+    their rows do not see each other. On a CPU in float32 it was seen to hold bit for bit.
 
     Args:
         generator: on any device.
@@ -75,16 +72,13 @@ def reconstruct(
         seed: of the candidates.
         labels: classes, int64 [N]; None: inferred, or an unconditional generator.
         critic: where `options.feature_weight` is not 0, on the same device.
-        encoder: of the generator, likewise.
+        encoder: of the generator, likewise; the last search of each image starts where it points.
         notify: hears of progress after five seconds.
 
     Raises:
-        UserError: no images, labels that the generator does not know or take, fewer candidates a class than starts, or
-            a feature weight without a critic.
+        UserError: no images, unfit labels, fewer candidates a class than starts, a feature weight without a critic.
     """
-    _check(generator, options, labels, critic)
-    if not len(images):
-        raise UserError("images: found none, expected at least one")
+    _check(generator, images, options, labels, critic)
     starts, classes = _starts(generator, images, options, labels, seed)
     objective = partial(_losses, generator.generator, critic if options.feature_weight else None, options)
     weight = next(generator.generator.parameters())
@@ -196,8 +190,14 @@ def _thumbnails(images: Images) -> Tensor:
 
 
 def _check(
-    generator: ImageGenerator, options: ReconstructionOptions, labels: Tensor | None, critic: Critic | None
+    generator: ImageGenerator,
+    images: Images,
+    options: ReconstructionOptions,
+    labels: Tensor | None,
+    critic: Critic | None,
 ) -> None:
+    if not len(images):
+        raise UserError("images: found none, expected at least one")
     if labels is not None and not generator.conditional:
         raise UserError("labels: this generator is unconditional; leave them out")
     classes = generator.image.num_classes if generator.conditional else 1
