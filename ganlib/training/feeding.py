@@ -81,7 +81,7 @@ class SplitFeed(Feed):
 def _balanced(split: Split, seed: int) -> BalancedOrder:
     if split.labels is None:
         raise UserError("train.class_balanced=true: needs labelled data, found none; set it to false or add labels")
-    return BalancedOrder(seed, [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)])
+    return BalancedOrder(seed, split.labels)
 
 
 def _resident(split: Split, labels: NDArray[np.int64] | None, device: torch.device) -> tuple[Tensor, ...] | None:
