@@ -13,6 +13,7 @@ from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
 from ganlib.sampling import Images, balanced_labels, image_grid, proportional_labels, render, seeded_latents
 from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
 from ganlib.training.checkpoint import CheckpointStore
+from ganlib.training.checkpoint_writer import CheckpointWriter
 from ganlib.training.clock import Clock, Span
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.graph import iteration_of
@@ -50,6 +51,7 @@ class _Session:
     recipe: Recipe
     measure: Measure
     checkpoints: CheckpointStore
+    writer: CheckpointWriter
     ranks: Ranks
     on_event: EventSink
 
@@ -93,22 +95,29 @@ def train(
             the last good checkpoint is kept.
         TrainingInterrupted: `should_stop` said so in one process; a checkpoint is kept.
     """
-    options = recipe.options
-    session = _Session(recipe, measure, checkpoints, ranks, on_event if ranks.is_first else ignore)
-    _check_ranks_agree(state, session)
-    if options.on_divergence == "rollback" and state.seen_images == 0:
-        _save(state, session)  # something to go back to
-    state.finished = state.finished and _out_of_patience(state, options)  # the options may have changed
+    with CheckpointWriter(checkpoints) as writer:
+        session = _Session(recipe, measure, checkpoints, writer, ranks, on_event if ranks.is_first else ignore)
+        _check_ranks_agree(state, session)
+        if recipe.options.on_divergence == "rollback" and state.seen_images == 0:
+            _save(state, session)  # something to go back to
+        state.finished = state.finished and _out_of_patience(state, recipe.options)  # the options may have changed
+        _iterate(state, feed, session, should_stop)
+    return state
+
+
+def _iterate(state: TrainState, feed: Feed, session: _Session, should_stop: Callable[[], bool]) -> None:
+    options = session.recipe.options
     clock = Clock(options.total_images, state.seen_images, session.on_event)
-    iteration = iteration_of(state, recipe, feed, ranks)
+    iteration = iteration_of(state, session.recipe, feed, session.ranks)
     while True:
         try:
             if state.finished or state.seen_images >= options.total_images:
                 _end_run(state, clock, session)
-                return state
+                return
             before = state.seen_images
             iteration.run()
             clock.tick(state.seen_images)
+            session.writer.check()
             _milestones(state, Span(before, state.seen_images), clock, session)
         except _Diverged as diverged:
             _roll_back(state, diverged.alarm, session)
@@ -220,7 +229,12 @@ def _save(state: TrainState, session: _Session, *, milestone: bool = True) -> No
     _check_ranks_are_equal(state, session)
     values = state.state_dict(session.ranks)
     if session.ranks.is_first:
-        session.checkpoints.save(values, milestone=milestone)
+        session.writer.save(values, milestone=milestone)
+
+
+def _wait_for_checkpoint(session: _Session) -> None:
+    """Until the first process has written the last one, in all of them."""
+    session.writer.wait()
     session.ranks.wait("checkpoint")
 
 
@@ -244,6 +258,7 @@ def _roll_back(state: TrainState, alarm: Alarm, session: _Session) -> None:
     Raises:
         TrainingDiverged: that is not wanted, was done often enough, or there is none.
     """
+    _wait_for_checkpoint(session)
     options = session.recipe.options
     what = f"train: {alarm.text} at {alarm.seen_images} images shown"
     kept = f"the last good checkpoint is kept in {session.checkpoints.home}"
@@ -279,6 +294,7 @@ def _asked_to_stop(state: TrainState, session: _Session, should_stop: Callable[[
 def _interrupt(state: TrainState, session: _Session) -> None:
     if _sums_are_finite(state, session):
         _save(state, session, milestone=False)
+    _wait_for_checkpoint(session)
     raise TrainingInterrupted(f"stopped at {state.seen_images} images shown; run it again to go on")
 
 

@@ -34,6 +34,8 @@ _LESS_MEMORY = {
     "evaluate": "lower evaluate.batch_size",
     "register": "lower evaluate.batch_size",
 }
+# What torch and safetensors say of a write that was refused.
+_UNWRITTEN = ("PytorchStreamWriter", "unexpected pos", "file write failed", "Error while serializing")
 LONGEST_ACTIVITY = 60
 
 
@@ -106,7 +108,7 @@ def _scarcity(name: str, error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text for words in ("out of memory", "allocate memory")):
         return f"out of memory; {_LESS_MEMORY.get(name, 'close other programs')}"
-    if any(words in text for words in ("PytorchStreamWriter", "file write failed", "Error while serializing")):
+    if any(words in text for words in _UNWRITTEN):
         return f"a file could not be written, most likely because the disk is full; free space ({text.splitlines()[0]})"
     return None
 
