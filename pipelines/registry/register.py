@@ -34,7 +34,6 @@ from pipelines.registry.versions import (
 )
 from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.headline import evaluated
-from pipelines.tracking.runs import deliver_pending
 from pipelines.tracking.store import connect, reachable
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def register(
 ) -> Registration:
     """Make the generator a version of the model, and the champion if it passes the gate.
 
+    What a training has left in the spool must have been delivered, as `origin` does: the version points at the run.
+
     Args:
         options: model name and gate.
         experiment: where the run that made the generator is.
@@ -88,8 +89,6 @@ def register(
         "score": repr(metric_of(evaluation, options.metric).value),
         "measured_on": evaluation.measured_on,
     }
-    with environment.patient():
-        deliver_pending()
     with environment.patient(), hold_registry(say), reachable():
         client = connect()
         version = find_or_create_version(
