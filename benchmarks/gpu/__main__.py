@@ -5,7 +5,7 @@ A line of JSON for each finding, as it comes, and a table at the end, in benchma
 
 import argparse
 import json
-import subprocess
+import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
@@ -14,21 +14,20 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.card import ROOT, Card
-from benchmarks.gpu.checks import CHECKS, Row
+from benchmarks.gpu.card import ROOT
+from benchmarks.gpu.checks import CHECKS, Row, send_rows
 from benchmarks.gpu.table import render
 from benchmarks.machine import machine_facts
 
 TOTAL_S = 600.0
+# Each check begins with the imports done and CUDA untouched.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["benchmarks.gpu.checks"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks; 1 where one of them found something wrong, 2 where there is no GPU."""
     options = _parser().parse_args(arguments)
-    if options.check is not None:
-        for row in CHECKS[options.check].run(Card(options.rehearse)):
-            print(json.dumps(row), flush=True)
-        return 0
     if not options.rehearse and not torch.cuda.is_available():
         print("benchmarks.gpu: found no CUDA device; add --rehearse to try the script on the CPU", file=sys.stderr)
         return 2
@@ -52,17 +51,22 @@ def _in_a_child(check: str, rehearsing: bool, left_s: float) -> list[Row]:
     limit_s = left_s if rehearsing else min(CHECKS[check].limit_s, left_s)
     if limit_s <= 0:
         return [{"case": "not begun", "ok": False, "why": "the ten minutes are over"}]
-    command = [sys.executable, "-m", "benchmarks.gpu", "--check", check, *(["--rehearse"] if rehearsing else [])]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            output, _ = child.communicate(timeout=limit_s)
-            ended = None if child.returncode == 0 else f"exit code {child.returncode}"
-        except subprocess.TimeoutExpired:
-            child.kill()
-            output, _ = child.communicate()
-            ended = f"not done after {limit_s:.0f} s"
-    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
-    return rows if ended is None else [*rows, {"case": "not finished", "ok": False, "why": ended}]
+    rows, end = [], time.monotonic() + limit_s
+    reader, writer = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=send_rows, args=(check, rehearsing, writer))
+    child.start()
+    writer.close()
+    try:
+        while reader.poll(max(0.0, end - time.monotonic())):
+            rows.append(reader.recv())
+    except EOFError:
+        child.join()
+        ended = f"exit code {child.exitcode}"
+    else:
+        child.kill()
+        child.join()
+        ended = f"not done after {limit_s:.0f} s"
+    return rows if child.exitcode == 0 else [*rows, {"case": "not finished", "ok": False, "why": ended}]
 
 
 def _machine(rehearsing: bool) -> dict[str, Any]:
@@ -75,7 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, with tiny networks: does the script run?")
     parser.add_argument("--only", choices=list(CHECKS), action="append", help="may be repeated; default: all")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--check", choices=list(CHECKS), help=argparse.SUPPRESS)
     return parser
 
 

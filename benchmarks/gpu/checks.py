@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from multiprocessing.connection import Connection
 from typing import Any
 from unittest.mock import patch
 
@@ -69,7 +70,8 @@ def waiting(card: Card) -> Iterator[Row]:
 
 def gpu_tests(card: Card) -> Iterator[Row]:
     """The tests that are marked gpu, file by file; a rehearsal only collects them."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/ganlib"]
+    files = [str(path) for path in sorted(ROOT.glob("tests/**/test_*.py")) if "pytest.mark.gpu" in path.read_text()]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         [*command, *(["--collect-only"] if card.rehearsing else [])],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -153,6 +155,12 @@ CHECKS = {
     **{f"speed {family}": Check(f"Speed: {family}", partial(speed, family=family), 100) for family in FAMILIES},
     "presets": Check("Every preset", every_preset, 180),
 }
+
+
+def send_rows(check: str, rehearsing: bool, receiver: Connection) -> None:
+    """Run one check and send each row as it comes."""
+    for row in CHECKS[check].run(Card(rehearsing)):
+        receiver.send(row)
 
 
 def _ours(card: Card, configured: Callable[..., RunConfig], name: str, **train: Any) -> Ours:
