@@ -9,38 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stages.shell import write_csv
-
-FULL = """
-    import resource, signal
-    import numpy as np
-    from pathlib import Path
-    from pipelines.stages.shell import run_stage
-    from tests.ganlib.metrics.test_extractors import Cached
-
-    def write():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
-        Cached(Path("features")).features()
-
-    run_stage("evaluate", write)
-"""
+from ganlib.errors import UserError
+from pipelines.stages.shell import plain_errors, write_csv
+from tests.full_disk import full_disk
+from tests.ganlib.metrics.test_extractors import Cached
 
 
 def test_a_disk_that_is_full_of_features_is_one_line(tmp_path: Path) -> None:
-    """A limit of the size of files stands for it."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL)],
-        cwd=tmp_path,
-        env=surroundings(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: evaluate: a file could not be written, most likely because the disk is full")
+    told = r"^evaluate: a file could not be written, most likely because the disk is full; free space .*$"
+    with full_disk(limit_bytes=500), pytest.raises(UserError, match=told), plain_errors("evaluate"):
+        Cached(tmp_path / "features").features()
     assert list((tmp_path / "features").iterdir()) == []
 
 
