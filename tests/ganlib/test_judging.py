@@ -32,8 +32,12 @@ class TruthfulCritic(Critic):
     """The lower the farther an image is from what its class can be; from an unconditional one, from the first."""
 
     def __init__(self, *, conditional: bool = True) -> None:
-        super().__init__(num_classes=len(CLASSES) if conditional else 0, couples_samples=False)
+        classes = len(CLASSES) if conditional else 0
+        super().__init__(num_classes=classes, couples_samples=False, feature_dim=CENTRES.shape[1])
         self.centres = nn.Parameter(CENTRES, requires_grad=False)
+
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        return images.flatten(1)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
         chosen = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels

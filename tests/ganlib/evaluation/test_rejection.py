@@ -36,10 +36,13 @@ class Opinionated(Critic):
     """Says of pictures [N, PIXELS] and labels what it is told to."""
 
     def __init__(self, opinion: Opinion, *, num_classes: int = len(CLASSES)) -> None:
-        super().__init__(num_classes=num_classes, couples_samples=False)
+        super().__init__(num_classes=num_classes, couples_samples=False, feature_dim=PIXELS)
         self.opinion = opinion
         self.gain = nn.Parameter(torch.ones(()))
         self.noise = nn.Dropout(0.5)
+
+    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        return images.flatten(1)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
         assert (labels is None) == (self.num_classes == 0)
