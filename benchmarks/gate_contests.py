@@ -206,5 +206,5 @@ def _evaluation(value: float, metric: str, reference_count: int, generated_count
     figure = Figure(value=value, interval=None, conditions=conditions)
     return Evaluation(
         format_version=FORMAT_VERSION, generator_sha256="", measured_on="", alarms=(), metrics={metric: figure},
-        skipped={}, classes=(), memorisation={}, truncation=(), rejection=None, reconstruction=None,
+        skipped={}, classes=(), memorisation={}, truncation=(), rejection=None, reconstruction=None, translation=None,
     )  # fmt: skip

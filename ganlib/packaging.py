@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganlib.config import ImageSpec, NetworkOptions
+from ganlib.config import ImageSpec, InputsOptions, NetworkOptions
 from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
@@ -22,25 +22,28 @@ from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_l
 from ganlib.tensor_files import save_tensors
 from ganlib.weightless import weightless
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 WEIGHTS = "generator.safetensors"
 DESCRIPTION = "generator.json"
 CRITIC_WEIGHTS = "critic.safetensors"
 ENCODER_WEIGHTS = "encoder.safetensors"
 _NETWORK: TypeAdapter[NetworkOptions] = TypeAdapter(NetworkOptions)
+_INPUTS: TypeAdapter[InputsOptions | None] = TypeAdapter(InputsOptions | None)
 
 
 @dataclass(frozen=True)
 class ImageGenerator:
     """A trained generator with what is needed to use it.
 
-    `provenance` says what it was made from: digests, score, and always `seen_images`.
+    `provenance` says what it was made from: digests, score, and always `seen_images`. `inputs` is what a translator
+    was given while it learned; None of a generator that is given no images.
     """
 
     generator: Generator
     network: NetworkOptions
     image: ImageSpec
     provenance: Mapping[str, Any]
+    inputs: InputsOptions | None = None
 
     @property
     def conditional(self) -> bool:
@@ -68,8 +71,9 @@ class ImageGenerator:
             batch_size: images per forward pass; bounds memory.
 
         Raises:
-            UserError: neither or both of `count` and `labels`, labels out of range or not wanted.
+            UserError: neither or both of `count` and `labels`, labels out of range or not wanted; a translator.
         """
+        self.check_draws("sample")
         if (count is None) == (labels is None):
             raise UserError("sample: give either count or labels")
         if not 0 < truncation <= 1:
@@ -79,6 +83,31 @@ class ImageGenerator:
             raise UserError(f"sample: found {wanted} images, expected at least 1")
         latents = seeded_latents(wanted, self.network.latent_dim, seed) * truncation
         return render(self.generator, latents, self._label_tensor(wanted, labels), batch_size=batch_size)
+
+    def check_draws(self, task: str) -> None:
+        """Refuse a task for which images have to come from latents alone.
+
+        Raises:
+            UserError: this is a translator.
+        """
+        if self.inputs is not None:
+            raise UserError(f"{task}: this generator translates images; give it some (gan translate IMAGE -o DIR)")
+
+    def translate(self, images: Tensor, *, seed: int, batch_size: int = 256) -> Images:
+        """Make of images [N, C, H, W] in [-1, 1], as the translator was given, uint8 images [N, H, W, C].
+
+        Args:
+            images: whose sides the network can halve as often as it does.
+            seed: of the latents; another seed gives other images.
+            batch_size: images per forward pass; bounds memory.
+
+        Raises:
+            UserError: a generator that is given no images.
+        """
+        if self.inputs is None:
+            raise UserError("translate: this generator is given no images; draw from it (gan sample)")
+        latents = seeded_latents(len(images), self.network.latent_dim, seed)
+        return render(self.generator, latents, images, batch_size=batch_size)
 
     def _label_tensor(self, count: int, labels: Sequence[int] | None) -> Tensor | None:
         if not self.conditional:
@@ -107,6 +136,7 @@ class ImageGenerator:
             "format_version": FORMAT_VERSION,
             "network": self.network.model_dump(mode="json"),
             "image": self.image.model_dump(mode="json"),
+            "inputs": None if self.inputs is None else self.inputs.model_dump(mode="json"),
             "provenance": dict(self.provenance),
         }
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -123,7 +153,7 @@ class ImageGenerator:
             generator = build_generator(made.network, made.image)
         _load_weights(generator, folder, WEIGHTS)
         generator.requires_grad_(False).eval().to(device)
-        return cls(generator=generator, network=made.network, image=made.image, provenance=made.provenance)
+        return cls(generator, made.network, made.image, made.provenance, made.inputs)
 
 
 @dataclass(frozen=True)
@@ -132,6 +162,7 @@ class Description:
 
     network: NetworkOptions
     image: ImageSpec
+    inputs: InputsOptions | None
     provenance: Mapping[str, Any]
     critic_sha256: str | None
     encoder_sha256: str | None
@@ -153,6 +184,7 @@ def read_description(folder: Path) -> Description:
         return Description(
             network=_NETWORK.validate_python(values["network"]),
             image=ImageSpec.model_validate(values["image"]),
+            inputs=_INPUTS.validate_python(values["inputs"]),
             provenance=provenance,
             critic_sha256=values["critic_sha256"],
             encoder_sha256=values["encoder_sha256"],

@@ -53,6 +53,11 @@ def to_uint8(images: Tensor) -> Images:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
+def from_uint8(images: Images) -> Tensor:
+    """Images uint8 [N, H, W, C] as float32 [N, C, H, W] in [-1, 1]."""
+    return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).div_(127.5).sub_(1)
+
+
 @contextmanager
 def inference(network: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the mode before is restored."""
@@ -65,15 +70,15 @@ def inference(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def render(generator: Generator, latents: Tensor, labels: Tensor | None, *, batch_size: int) -> Images:
-    """Generate uint8 [N, H, W, C] from latents [N, Z] and labels [N], on the generator's device."""
+def render(generator: Generator, latents: Tensor, condition: Tensor | None, *, batch_size: int) -> Images:
+    """Generate uint8 [N, H, W, C] from latents [N, Z] and labels [N] or images, on the generator's device."""
     weight = next(generator.parameters())
     chunks = []
     with inference(generator):
         for start in range(0, len(latents), batch_size):
             chunk = slice(start, start + batch_size)
-            chunk_labels = None if labels is None else labels[chunk].to(weight.device)
-            chunks.append(to_uint8(generator(latents[chunk].to(weight), chunk_labels)))
+            asked = None if condition is None else condition[chunk].to(weight.device)
+            chunks.append(to_uint8(generator(latents[chunk].to(weight), asked)))
     return np.concatenate(chunks)
 
 

@@ -12,8 +12,8 @@ from ganlib.datasets.cleaning.cleaned import Cleaned
 from ganlib.datasets.cleaning.policy import clean
 from ganlib.datasets.items import Item
 from ganlib.errors import UserError
+from pipelines.image_modes import MODES
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SAID = {"L": "grey"}
 
 

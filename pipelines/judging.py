@@ -87,6 +87,7 @@ def judge_files(files: Sequence[Path], *, label: str | None) -> Session:
     device = prepare_evaluation(config.evaluate)  # as the stages do, so that their features are in the cache
     data = open_packed(paths.PROCESSED)
     generator = ImageGenerator.load(paths.GENERATOR, str(device))
+    generator.check_draws("judge")
     critic = load_critic(paths.GENERATOR, str(device))
     told = _told(label, generator.conditional, data.image)
     usable, troubles = read_images(files, config.data)

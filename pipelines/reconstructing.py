@@ -104,6 +104,7 @@ def reconstruct_files(
     config = load_config(paths.PARAMS)
     options, device = config.evaluate.reconstruction, prepare_evaluation(config.evaluate)
     generator = ImageGenerator.load(folder, str(device))
+    generator.check_draws("reconstruct")
     _check_kin(generator, config, folder)
     encoder = load_encoder(folder, str(device))
     if fast and encoder is None:

@@ -31,18 +31,22 @@ def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
     console = plain_console(100)
     console.print()
     console.print(_stages(outcomes))
-    if (project / paths.EVALUATION).exists():
-        _show_evaluation(console, Evaluation.read(project / paths.EVALUATION))
+    evaluation = Evaluation.read(project / paths.EVALUATION) if (project / paths.EVALUATION).exists() else None
+    if evaluation is not None:
+        _show_evaluation(console, evaluation)
     if (project / paths.REGISTRATION).exists():
         _show_registration(console, Registration.read(project / paths.REGISTRATION))
     if not any(outcome.status == "ran" for outcome in outcomes):
         console.print("Nothing has changed since the last run; all stages are up to date.")
-    console.print(
-        f"Next: open {paths.REPORT}; `make ui` compares runs; `dvc plots show` draws the curves; "
-        "`gan sample --seed 1` draws more images; `gan judge IMAGE` says how real one is; "
-        "`gan quiz` lets people tell.",
-        soft_wrap=True,
+    translates = evaluation is not None and evaluation.translation is not None
+    tries = (
+        "`gan translate IMAGE -o DIR` translates images."
+        if translates
+        else "`gan sample --seed 1` draws more images; `gan judge IMAGE` says how real one is; "
+        "`gan quiz` lets people tell."
     )
+    looks = f"Next: open {paths.REPORT}; `make ui` compares runs; `dvc plots show` draws the curves"
+    console.print(f"{looks}; {tries}", soft_wrap=True)
 
 
 def _stages(outcomes: Sequence[StageOutcome]) -> Table:
@@ -55,6 +59,10 @@ def _stages(outcomes: Sequence[StageOutcome]) -> Table:
 
 def _show_evaluation(console: Console, found: "Evaluation") -> None:
     console.print(_metrics(found))
+    if found.translation is not None:
+        for name, gain in found.translation.gains.items():
+            told = f"{name}: {number(gain.made.estimate)}, of the inputs {number(gain.given.estimate)}"
+            console.print(f"Translations, {told}; difference {span(gain.difference)}", soft_wrap=True)
     for space, copying in found.memorisation.items():
         console.print(f"Near copies of training images, by {space}: {copies_told(copying)}", soft_wrap=True)
     for name, reason in found.skipped.items():

@@ -41,6 +41,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "embedding_dim": 4,
         "attention_size": 8,
     },
+    "unet": {
+        "family": "unet",
+        "conditional": False,
+        "latent_dim": 4,
+        "generator_width": 4,
+        "generator_halvings": 1,
+        "generator_residual": True,
+        "critic_width": 4,
+        "critic_halvings": 1,
+    },
     "r3gan": {
         "family": "r3gan",
         "conditional": True,
@@ -51,6 +61,18 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "expansion": 2,
         "embedding_dim": 4,
     },
+}
+PAIRED = {
+    "data.inputs": {"kind": "denoise", "std": 0.3},
+    "network": "unet",
+    "loss.objective": "paired",
+    "loss.pixel_weight": 10.0,
+    "loss.feature_weight": 1.0,
+    "loss.diversity_weight": 0.5,
+    "evaluate.accuracy_score_images": None,
+    "evaluate.latent.truncations": [],
+    "evaluate.latent.kept_share": None,
+    "register.guards.memorised_share": None,
 }
 VAE = {
     "loss": {

@@ -38,6 +38,7 @@ def evaluation(**metrics: Figure) -> Evaluation:
         truncation=(),
         rejection=None,
         reconstruction=None,
+        translation=None,
     )
 
 

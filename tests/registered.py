@@ -78,6 +78,7 @@ def evaluation_of(
         truncation=(),
         rejection=None,
         reconstruction=None,
+        translation=None,
     )
 
 

@@ -8,12 +8,14 @@ import torch
 import yaml
 
 from ganlib.config import ImageSpec, RunConfig
+from ganlib.sampling import Images
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import RealBatch
-from ganlib.training.loop import Measure, train
+from ganlib.training.loop import train
 from ganlib.training.recipe import Recipe
+from ganlib.training.showing import Measure
 from ganlib.training.state import TrainState, initial_state
 from pipelines.presets import known_presets, preset_text
 from tests.configs import ROOT
@@ -102,6 +104,11 @@ class NoiseFeed(WholeFeed):
         return RealBatch(pixels[self.share], None if labels is None else labels[self.share])
 
 
+def _examples(config: RunConfig) -> Images:
+    image = image_of(config)
+    return np.random.default_rng(1).integers(0, 256, (12, image.size, image.size, image.channels), dtype=np.uint8)
+
+
 def run(
     config: RunConfig, folder: Path, *, ranks: Ranks = ALONE, killed_at: int | None = None, resumed: bool = False
 ) -> TrainState:
@@ -117,7 +124,7 @@ def run(
         state,
         Recipe.of(config, image_of(config)),
         NoiseFeed(config, ranks, killed_at),
-        Measure("domain/fid", lambda images: float(images.mean()), (1,) * len(CLASSES)),
+        Measure("domain/fid", lambda images: float(images.mean()), (1,) * len(CLASSES), _examples(config)),
         store,
         ranks=ranks,
     )

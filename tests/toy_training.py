@@ -12,9 +12,10 @@ from ganlib.config import ImageSpec, RunConfig
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import Feed, RealBatch
-from ganlib.training.loop import Measure, train
+from ganlib.training.loop import train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
+from ganlib.training.showing import Measure
 from ganlib.training.state import TrainState, initial_state
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
@@ -33,7 +34,7 @@ class WholeFeed(Feed):
 
     def choose(self, seen_images: int) -> tuple[torch.Tensor, ...]:
         batch = self.batch(seen_images)
-        return (batch.images,) if batch.labels is None else (batch.images, batch.labels)
+        return (batch.images,) if batch.condition is None else (batch.images, batch.condition)
 
     def load(self, *chosen: torch.Tensor) -> RealBatch:
         images, labels = chosen if len(chosen) == 2 else (*chosen, None)
@@ -61,7 +62,8 @@ def brightness(images: np.ndarray) -> float:
     return abs(float(images.mean()) - 100.0)
 
 
-BY_BRIGHTNESS = Measure("domain/fid", brightness, (1, 1, 1))
+EXAMPLES = np.random.default_rng(1).integers(0, 256, (12, 16, 16, 1), dtype=np.uint8)
+BY_BRIGHTNESS = Measure("domain/fid", brightness, (1, 1, 1), EXAMPLES)
 
 
 def start(config: RunConfig) -> TrainState:

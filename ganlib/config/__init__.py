@@ -36,7 +36,7 @@ from ganlib.config.data import (
     Policy,
     PreprocessOptions,
 )
-from ganlib.config.losses import AdversarialLoss, GanOptions, LossOptions, PenaltyOptions, VaeOptions
+from ganlib.config.losses import AdversarialLoss, GanOptions, LossOptions, PairedOptions, PenaltyOptions, VaeOptions
 from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, misfits
 from ganlib.config.networks import (
     BigganOptions,
@@ -46,6 +46,7 @@ from ganlib.config.networks import (
     NetworkOptions,
     R3ganOptions,
     ResnetOptions,
+    UnetOptions,
 )
 from ganlib.config.reading import load_config, parse_config
 from ganlib.config.records import read_record
@@ -76,6 +77,14 @@ from ganlib.config.training import (
     TrainOptions,
     check_batch,
 )
+from ganlib.config.translation import (
+    ColouriseOptions,
+    DeblurOptions,
+    DenoiseOptions,
+    InpaintOptions,
+    InputsOptions,
+    SuperresolveOptions,
+)
 
 __all__ = [
     "BASE_SIZE",
@@ -96,10 +105,13 @@ __all__ = [
     "AugmentationOptions",
     "BigganOptions",
     "CleaningOptions",
+    "ColouriseOptions",
     "CriticAugmentation",
     "DataCounts",
     "DataOptions",
     "DcganOptions",
+    "DeblurOptions",
+    "DenoiseOptions",
     "DiffAugmentOptions",
     "EncoderOptions",
     "EvaluateOptions",
@@ -112,6 +124,8 @@ __all__ = [
     "GuardOptions",
     "ImageSpec",
     "InitialisationOptions",
+    "InpaintOptions",
+    "InputsOptions",
     "LatentOptions",
     "LimitOptions",
     "LossOptions",
@@ -121,6 +135,7 @@ __all__ = [
     "NonNegativeInt",
     "OptimizerOptions",
     "Options",
+    "PairedOptions",
     "PenaltyOptions",
     "Policy",
     "PositiveInt",
@@ -134,8 +149,10 @@ __all__ = [
     "Schedule",
     "Scheduled",
     "ScheduledControl",
+    "SuperresolveOptions",
     "TrackingOptions",
     "TrainOptions",
+    "UnetOptions",
     "VaeOptions",
     "check_batch",
     "check_data_fits",

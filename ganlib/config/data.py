@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ganlib.config.base import Options, PositiveInt, Share
+from ganlib.config.translation import InputsOptions
 
 Action = Literal["keep", "fix", "drop", "fail"]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
@@ -79,7 +80,8 @@ class DataOptions(Options):
     `labels` is `auto` (what the source offers: class folders, label columns,
     arrays or files), `none`, or the name of a `.csv` or `.json` file inside
     the source. `split` is `source` (train and test parts of the source's own,
-    where it has them, else by hash) or `hash`.
+    where it has them, else by hash) or `hash`. `inputs` is what a translator
+    is given, made from each image; null: nothing is translated.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -92,6 +94,7 @@ class DataOptions(Options):
     background: tuple[Byte, Byte, Byte]
     resizer: Literal["box", "bilinear", "bicubic", "lanczos"]
     shard_images: PositiveInt
+    inputs: InputsOptions | None
     limits: LimitOptions
     cleaning: CleaningOptions
 

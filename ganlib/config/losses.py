@@ -69,4 +69,19 @@ class VaeOptions(Options):
     beta: ScheduledNonNegative
 
 
-LossOptions = Annotated[GanOptions | VaeOptions, Field(discriminator="objective")]
+class PairedOptions(GanOptions):
+    """A translator (pix2pix: Isola et al. 2017): a game whose generator also has to meet the image that is wanted.
+
+    `pixel_weight` multiplies the mean absolute difference of values in [-1, 1], `feature_weight` that of the critic's
+    features (Wang et al. 2018, eq. 2). `diversity_weight` rewards that two latents give one input different results,
+    by the mean absolute difference of these over that of the latents (Yang et al. 2019, eq. 4); without it, a
+    translator tends to ignore its latents.
+    """
+
+    objective: Literal["paired"]  # type: ignore[assignment]
+    pixel_weight: Annotated[float, Field(ge=0)]
+    feature_weight: Annotated[float, Field(ge=0)]
+    diversity_weight: Annotated[float, Field(ge=0)]
+
+
+LossOptions = Annotated[GanOptions | VaeOptions | PairedOptions, Field(discriminator="objective")]

@@ -197,6 +197,31 @@ class R3ganOptions(FamilyOptions):
         _check_widths("widths", self.widths, size)
 
 
+class UnetOptions(FamilyOptions):
+    """A translator: a U-Net given an image and a latent, and a critic of patches (pix2pix: Isola et al. 2017).
+
+    Widths are the channels at full resolution, doubled per halving. The output is added to the input where
+    `generator_residual`, for inputs that are the image made worse; else it is the image itself.
+    """
+
+    family: Literal["unet"]
+    conditional: Literal[False]
+    generator_width: PositiveInt
+    generator_halvings: PositiveInt
+    generator_residual: StrictBool
+    critic_width: PositiveInt
+    critic_halvings: PositiveInt
+
+    def check_size(self, size: int) -> None:
+        """Sides that both networks can halve as often."""
+        most = (size & -size).bit_length() - 1
+        for name in ("generator_halvings", "critic_halvings"):
+            if getattr(self, name) > most:
+                raise ValueError(
+                    f"network.{name}={getattr(self, name)}: data.image_size={size} can be halved {most} times; lower it"
+                )
+
+
 def _check_widths(name: str, widths: tuple[int, ...], size: int) -> None:
     expected = (size // BASE_SIZE).bit_length()
     if len(widths) != expected:
@@ -207,5 +232,6 @@ def _check_widths(name: str, widths: tuple[int, ...], size: int) -> None:
 
 
 NetworkOptions = Annotated[
-    MlpOptions | DcganOptions | ResnetOptions | BigganOptions | R3ganOptions, Field(discriminator="family")
+    MlpOptions | DcganOptions | ResnetOptions | BigganOptions | R3ganOptions | UnetOptions,
+    Field(discriminator="family"),
 ]

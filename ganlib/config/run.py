@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
 from ganlib.config.base import PRETRAINED, Options, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
-from ganlib.config.losses import GanOptions, LossOptions, VaeOptions
-from ganlib.config.networks import NetworkOptions
+from ganlib.config.losses import GanOptions, LossOptions, PairedOptions, VaeOptions
+from ganlib.config.networks import NetworkOptions, UnetOptions
 from ganlib.config.stages import (
     FEATURES,
     INCEPTION_CLASSES,
@@ -21,6 +21,7 @@ from ganlib.config.stages import (
     least_images,
 )
 from ganlib.config.training import OptimizerOptions, TrainOptions
+from ganlib.config.translation import ColouriseOptions
 
 
 class RunConfig(Options):
@@ -58,6 +59,36 @@ class RunConfig(Options):
                 f"for loss.adversarial={self.loss.adversarial}; set the kind to scheduled or choose another loss"
             )
         return self
+
+    @model_validator(mode="after")
+    def _translator_is_whole(self) -> Self:
+        """Objective, network and inputs of a translator come together or not at all."""
+        asked = {
+            "loss.objective=paired": isinstance(self.loss, PairedOptions),
+            "network.family=unet": isinstance(self.network, UnetOptions),
+            "data.inputs (not null)": self.data.inputs is not None,
+        }
+        if len(set(asked.values())) > 1:
+            found, lacking = ([name for name, there in asked.items() if there is wanted] for wanted in (True, False))
+            raise ValueError(f"{' and '.join(found)}: a translator also needs {' and '.join(lacking)}")
+        wrong = [name for name, value in self._what_a_translator_lacks() if value] if self.data.inputs else []
+        if wrong:
+            raise ValueError(f"{' and '.join(wrong)}: not with a translator; set each to null, none, [] or false")
+        return self
+
+    def _what_a_translator_lacks(self) -> Iterator[tuple[str, object]]:
+        """(name, whether it is asked for), of what makes no sense where images follow the inputs."""
+        colourless = isinstance(self.data.inputs, ColouriseOptions) and self.data.channels == 1
+        yield "data.inputs.kind=colourise with data.channels=1", colourless
+        yield "augmentation.critic.policy", self.augmentation.critic.policy != "none"
+        yield "train.class_balanced", self.train.class_balanced
+        yield "train.encoder", self.train.encoder is not None
+        yield "train.init_from", self.train.init_from is not None
+        yield "evaluate.accuracy_score_images", self.evaluate.accuracy_score_images is not None
+        yield "evaluate.latent.truncations", bool(self.evaluate.latent.truncations)
+        yield "evaluate.latent.kept_share", self.evaluate.latent.kept_share is not None
+        yield "evaluate.reconstruction.images", self.evaluate.reconstruction.images is not None
+        yield "register.guards.memorised_share", self.register_.guards.memorised_share is not None
 
     @model_validator(mode="after")
     def _vae_has_no_critic(self) -> Self:

@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import ganlib.degradations
 import ganlib.networks
 import ganlib.packaging
 import ganlib.sampling
 from ganlib.config import EvaluateOptions
 from ganlib.datasets.packed.reading import PackedData, Split
+from ganlib.degradations import degraded_rows
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_generated, check_real
@@ -75,6 +77,7 @@ class Draw:
         labels: classes asked for, int64 [N or more]; None from an unconditional generator.
         features: of the reference's extractor, of all images.
         class_logits: of the data set's classifier, likewise, [N or more, K]; None where there is none.
+        translated: the held-out images, in turns, whose inputs a translator was given; None from another generator.
     """
 
     generator: ImageGenerator
@@ -85,6 +88,7 @@ class Draw:
     labels: Tensor | None
     features: Features
     class_logits: Tensor | None
+    translated: Split | None = None
 
     @cached_property
     def sample(self) -> Sample:
@@ -117,8 +121,8 @@ class Draw:
         rows = torch.as_tensor(list(indices), dtype=torch.int64)
         every = seeded_latents(len(self.features), self.generator.network.latent_dim, self.seed)
         latents = every[rows] * self.truncation
-        labels = None if self.labels is None else self.labels[rows]
-        return render(self.generator.generator, latents, labels, batch_size=batch_size)
+        condition = condition_of(self.generator, self.labels, self.translated, rows.numpy(), seed=self.seed)
+        return render(self.generator.generator, latents, condition, batch_size=batch_size)
 
 
 def open_reference(
@@ -145,10 +149,14 @@ def draw(
 ) -> Draw:
     """Draw `options.samples` images to compare; their features are kept by the generator's content address.
 
+    Of a translator at most as many as there are held-out images.
+
     Raises:
         UserError: image formats differ, or features of which no statistic can be made.
     """
     check_comparable(generator, reference.data)
+    if generator.inputs is not None:  # one of each input: more would look alike
+        options = options.model_copy(update={"samples": min(options.samples, len(reference.data.test))})
     labels = _asked(options.samples, reference.data) if generator.conditional else None
     seen_by = partial(_features, generator, sha256, reference, options, labels, truncation)
     found = seen_by(reference.extractor)
@@ -157,7 +165,8 @@ def draw(
     if reference.classifier is not None:
         same = reference.extractor.name == "domain"
         logits = (found if same else seen_by(reference.classifier)).logits
-    return Draw(generator, sha256, options.seed, truncation, options.samples, labels, found, logits)
+    translated = None if generator.inputs is None else reference.data.test
+    return Draw(generator, sha256, options.seed, truncation, options.samples, labels, found, logits, translated)
 
 
 def draw_images(
@@ -167,23 +176,36 @@ def draw_images(
     *,
     truncation: float = 1.0,
     rows: slice | NDArray[np.int64] = slice(None),
+    translated: Split | None = None,
 ) -> Iterator[Images]:
     """The images of a draw, `options.batch_size` at a time: memory does not grow with their number.
 
     They are as many as labels [N], or `options.samples` of an unconditional generator; `rows` are those wanted.
+    A translator is given the inputs of `translated`, in turns.
     """
     count = options.samples if labels is None else len(labels)
-    latents = (seeded_latents(count, generator.network.latent_dim, options.seed) * truncation)[rows]
-    labels = None if labels is None else labels[rows]
-    for start in range(0, len(latents), options.batch_size):
-        chunk = slice(start, start + options.batch_size)
-        asked = None if labels is None else labels[chunk]
-        yield render(generator.generator, latents[chunk], asked, batch_size=options.batch_size)
+    latents = seeded_latents(count, generator.network.latent_dim, options.seed) * truncation
+    wanted = np.arange(count)[rows]
+    for start in range(0, len(wanted), options.batch_size):
+        chunk = wanted[start : start + options.batch_size]
+        condition = condition_of(generator, labels, translated, chunk, seed=options.seed)
+        yield render(generator.generator, latents[chunk], condition, batch_size=options.batch_size)
+
+
+def condition_of(
+    generator: ImageGenerator, labels: Tensor | None, translated: Split | None, rows: NDArray[np.int64], *, seed: int
+) -> Tensor | None:
+    """What some rows of a draw ask for: labels [n], a translator's inputs [n, C, H, W], or nothing."""
+    if generator.inputs is None:
+        return None if labels is None else labels[torch.from_numpy(rows)]
+    assert translated is not None
+    places = rows % len(translated)
+    return degraded_rows(translated.take(places), places, generator.inputs, seed=seed)
 
 
 def images_code() -> str:
     """A digest of the code that makes a generator's images from its weights."""
-    return source_digest(ganlib.networks, ganlib.packaging, ganlib.sampling)
+    return source_digest(ganlib.degradations, ganlib.networks, ganlib.packaging, ganlib.sampling)
 
 
 def check_comparable(generator: ImageGenerator, data: PackedData) -> None:
@@ -242,7 +264,13 @@ def _features(
         extractor,
         digest=hashlib.sha256(drawn.encode()).hexdigest(),
         count=count,
-        batches=draw_images(generator, options, labels, truncation=truncation),
+        batches=draw_images(
+            generator,
+            options,
+            labels,
+            truncation=truncation,
+            translated=None if generator.inputs is None else reference.data.test,
+        ),
         folder=reference.cache,
         notify=reference.notify,
     )

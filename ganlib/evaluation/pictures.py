@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.datasets.packed.reading import PackedData
+from ganlib.degradations import degraded_rows
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
 from ganlib.metrics.latent import spherical
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents
+from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents, to_uint8
 
 # Pixels between rows of pairs.
 PAIR_GAP = 3
@@ -74,6 +75,18 @@ def real_beside_generated(
         generated = generator.sample(seed=seed, count=len(chosen))
     left, right = (image_grid(i, columns=columns, scale=scale) for i in (data.test.take(chosen), generated))
     return beside(left, right, gap=4 * scale)
+
+
+def translations(
+    generator: ImageGenerator, data: PackedData, *, seed: int, rows: int, columns: int, scale: int
+) -> Images:
+    """Columns of held-out images: the input, what is wanted, and below these what is made with several latents."""
+    assert generator.inputs is not None
+    chosen = np.random.default_rng(seed).permutation(len(data.test))[:columns]
+    wanted = data.test.take(chosen)
+    given = degraded_rows(wanted, chosen, generator.inputs, seed=seed)
+    made = [generator.translate(given, seed=seed + row) for row in range(max(1, rows - 2))]
+    return image_grid(np.concatenate([to_uint8(given), wanted, *made]), columns=len(chosen), scale=scale)
 
 
 def near_copies(drawn: Draw, found: Copying, reference: Reference, *, count: int, columns: int, scale: int) -> Images:

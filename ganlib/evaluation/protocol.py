@@ -25,6 +25,7 @@ from ganlib.evaluation.record import (
     TruncationPoint,
 )
 from ganlib.evaluation.rejection import measure_rejection
+from ganlib.evaluation.translation import measure_translation
 from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.checks import check_counts
 from ganlib.networks.base import Critic
@@ -55,6 +56,8 @@ def evaluate(
     findings = Findings()
     reference.notify("figures")
     measure_figures(drawn, reference, options, findings)
+    if drawn.generator.inputs is not None:
+        return _translator(drawn, reference, options, findings)
     classes: tuple[ClassFigures, ...] = ()
     with findings.skipping("classes"):
         classes = measure_classes(drawn, reference, options, findings)
@@ -81,6 +84,26 @@ def evaluate(
         truncation=truncation,
         rejection=rejection,
         reconstruction=reconstruction,
+        translation=None,
+    )
+
+
+def _translator(drawn: Draw, reference: Reference, options: EvaluateOptions, findings: Findings) -> Evaluation:
+    """Of a translator: its images follow the inputs, so there is nothing to say of classes, copies and latents."""
+    reference.notify("translation")
+    return Evaluation(
+        format_version=FORMAT_VERSION,
+        generator_sha256=drawn.sha256,
+        measured_on=measured_on(reference, options),
+        alarms=_alarms(reference),
+        metrics=findings.metrics,
+        skipped=findings.skipped,
+        classes=(),
+        memorisation={},
+        truncation=(),
+        rejection=None,
+        reconstruction=None,
+        translation=measure_translation(drawn, reference, options),
     )
 
 

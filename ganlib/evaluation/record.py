@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ganlib.metrics import estimates
     from ganlib.metrics.memorisation import Memorisation
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class Interval(Options):
@@ -203,6 +203,33 @@ class Reconstruction(Options):
         return {"psnr": self.psnr, "ssim": self.ssim, "distance": self.distance}
 
 
+class Gain(Options):
+    """Means of one figure over held-out images: of translations, of the inputs as they were given, and between them.
+
+    The difference is of pairs, so it is surer than both.
+    """
+
+    made: Interval
+    given: Interval
+    difference: Interval
+
+
+class Translation(Options):
+    """How near translations of held-out inputs come to the images that are wanted.
+
+    Attributes:
+        images: held-out images.
+        gains: `psnr` in dB, `ssim`, `distance` of features over the mean distance between held-out images.
+        input_fid: of the inputs as they were given; a translator's own is among the metrics.
+        diversity: root mean square difference between two translations of one input, as a share of the range.
+    """
+
+    images: int
+    gains: dict[str, Gain]
+    input_fid: float
+    diversity: Interval
+
+
 class Evaluation(Options):
     """Everything that was measured of one generator.
 
@@ -218,6 +245,7 @@ class Evaluation(Options):
         truncation: from the lowest psi on.
         rejection: None where it was not asked for or is in `skipped`.
         reconstruction: likewise.
+        translation: None of a generator that is given no images.
     """
 
     format_version: int
@@ -231,6 +259,7 @@ class Evaluation(Options):
     truncation: tuple[TruncationPoint, ...]
     rejection: Rejection | None
     reconstruction: Reconstruction | None
+    translation: Translation | None
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Numbers alone, grouped by extractor: {"domain": {"fid": …, "fid_low": …, "fid_high": …}}."""
@@ -256,6 +285,13 @@ class Evaluation(Options):
                 for split, sure in (("held_out", found.held_out), ("train", found.training))
                 for end, value in (("", sure.estimate), ("_low", sure.low), ("_high", sure.high))
             }
+        if self.translation is not None:
+            grouped["translation"] = {
+                f"{name}{of}{end}": value
+                for name, gain in self.translation.gains.items()
+                for of, sure in (("", gain.made), ("_of_inputs", gain.given), ("_gain", gain.difference))
+                for end, value in (("", sure.estimate), ("_low", sure.low), ("_high", sure.high))
+            } | {"fid_of_inputs": self.translation.input_fid, "diversity": self.translation.diversity.estimate}
         return grouped
 
     def write(self, path: Path) -> None:

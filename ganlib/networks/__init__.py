@@ -10,6 +10,7 @@ from ganlib.config import (
     NetworkOptions,
     R3ganOptions,
     ResnetOptions,
+    UnetOptions,
 )
 from ganlib.errors import UserError
 from ganlib.networks.base import Critic, Family, Generator
@@ -19,6 +20,7 @@ from ganlib.networks.encoder import Encoder
 from ganlib.networks.mlp import mlp
 from ganlib.networks.r3gan import r3gan
 from ganlib.networks.resnet import resnet
+from ganlib.networks.unet import unet
 
 __all__ = ["Critic", "Encoder", "Generator", "build_critic", "build_encoder", "build_generator"]
 
@@ -64,6 +66,8 @@ def _family(options: NetworkOptions, image: ImageSpec) -> Family:
             return biggan(options, image, num_classes)
         case R3ganOptions():
             return r3gan(options, image, num_classes)
+        case UnetOptions():
+            return unet(options, image, num_classes)
         case _:
             assert_never(options)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module, ABC):
-    """Latents to images.
+    """Latents to images, on a condition: labels, nothing, or the images that a translator is given.
 
     `latent_dim` is Z; `num_classes` is 0 when the generator is unconditional.
     """
@@ -20,15 +20,15 @@ class Generator(nn.Module, ABC):
         self.num_classes = num_classes
 
     @abstractmethod
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Latents [N, Z] and int64 labels [N] (None: unconditional) to images [N, C, H, W].
+    def forward(self, latents: Tensor, condition: Tensor | None) -> Tensor:
+        """Latents [N, Z] and int64 labels [N] or images [N, C, H, W] (None: unconditional) to images [N, C, H, W].
 
         Images are nominally in [-1, 1] and have the dtype of the latents, under autocast too.
         """
 
     if TYPE_CHECKING:  # nn.Module's own __call__ is untyped
 
-        def __call__(self, latents: Tensor, labels: Tensor | None) -> Tensor: ...  # noqa: D102
+        def __call__(self, latents: Tensor, condition: Tensor | None) -> Tensor: ...  # noqa: D102
 
 
 class Critic(nn.Module, ABC):
@@ -47,15 +47,17 @@ class Critic(nn.Module, ABC):
         self.feature_dim = feature_dim
 
     @abstractmethod
-    def embed(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Images [N, C, H, W] and labels [N] (None: unconditional) to what the logits are made of, [N, F].
+    def embed(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] and their condition (None: unconditional) to what the logits are made of, [N, F].
 
         Features have the dtype of the images, under autocast too.
         """
 
     @abstractmethod
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Images [N, C, H, W] and int64 labels [N] (None: unconditional) to logits [N].
+    def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] and their condition, int64 labels [N] or images (None: unconditional), to logits [N].
+
+        A critic of patches gives several for each image, [N, patches].
 
         Logits have the dtype of the images, under autocast too.
         """
@@ -70,7 +72,7 @@ class Critic(nn.Module, ABC):
 
     if TYPE_CHECKING:
 
-        def __call__(self, images: Tensor, labels: Tensor | None) -> Tensor: ...  # noqa: D102
+        def __call__(self, images: Tensor, condition: Tensor | None) -> Tensor: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

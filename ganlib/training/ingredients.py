@@ -13,8 +13,8 @@ import torch
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.schedules import follow_run
 
-FORMAT_VERSION = "4"
-SECTIONS = {"network", "loss", "augmentation", "train"}
+FORMAT_VERSION = "5"
+SECTIONS: dict[str, Any] = {**dict.fromkeys(("network", "loss", "augmentation", "train"), True), "data": {"inputs"}}
 # Where it runs, when it stops, what it tells and keeps, what follows it.
 NOT_IN_THE_BITS = (
     "device", "devices", "patience_images", "log_every_images", "sample_every_images", "checkpoint_every_images",

@@ -1,4 +1,4 @@
-"""What a step is a function of, besides the state: real images, labels and random numbers."""
+"""What a step is a function of, besides the state: real images, their condition and random numbers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 
 from ganlib.augmentation import mirror
+from ganlib.degradations import degrade, noise_shape
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class RealBatch:
-    """Real images [N, C, H, W] in [-1, 1] and their labels [N], on the device."""
+    """Real images [N, C, H, W] in [-1, 1] and their condition, on the device.
+
+    The condition is labels [N], or the images [N, C, H, W] that a translator is given.
+    """
 
     images: Tensor
-    labels: Tensor | None
+    condition: Tensor | None
 
 
 class Feed(ABC):
@@ -67,21 +71,27 @@ class Inputs:
         def pieces(tensor: Tensor | None) -> Iterator[Tensor | None]:
             return repeat(None, count) if tensor is None else iter(tensor.chunk(count))
 
-        for images, labels, latents, real_draws, fake_draws, mixing in zip(
+        for images, condition, latents, real_draws, fake_draws, mixing in zip(
             self.real.images.chunk(count),
-            pieces(self.real.labels),
+            pieces(self.real.condition),
             self.latents.chunk(count),
             pieces(self.real_draws),
             pieces(self.fake_draws),
             pieces(self.mixing),
             strict=True,
         ):
-            yield Inputs(RealBatch(images, labels), latents, real_draws, fake_draws, mixing)
+            yield Inputs(RealBatch(images, condition), latents, real_draws, fake_draws, mixing)
 
 
-def mirrored(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
-    """Half of the images mirrored, where the recipe says so."""
-    return RealBatch(mirror(real.images, draws.uniform()), real.labels) if recipe.augmentation.mirror else real
+def prepared(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
+    """Half of the images mirrored, and what a translator is given made from them, where the recipe says so."""
+    images, condition = real.images, real.condition
+    if recipe.augmentation.mirror:
+        images = mirror(images, draws.uniform())
+    if recipe.inputs is not None:
+        shape = noise_shape(recipe.inputs, recipe.image.channels, recipe.image.size)
+        condition = degrade(images, recipe.inputs, draws.normal(*shape))
+    return RealBatch(images, condition)
 
 
 def draw_inputs(recipe: Recipe, real: RealBatch, latent_dim: int, draws: Draws, *, mixed: bool) -> Inputs:

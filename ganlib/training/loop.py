@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ganlib.config import TrainOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted, UserError
 from ganlib.events import Alarm, EventSink, Notice, Picture, Scalars, ignore
-from ganlib.sampling import Images, balanced_labels, image_grid, proportional_labels, render, seeded_latents
-from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
+from ganlib.training.alarms import diversity_alarms, figure_alarms
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.checkpoint_writer import CheckpointWriter
 from ganlib.training.clock import Clock, Span
@@ -20,28 +18,11 @@ from ganlib.training.graph import iteration_of
 from ganlib.training.inputs import Feed
 from ganlib.training.iteration import take_mean_figures
 from ganlib.training.recipe import Recipe
+from ganlib.training.showing import Measure, scored_images, show
 from ganlib.training.state import Snapshot, TrainState
 
-GRID_ROWS, GRID_COLUMNS = 8, 10
-RENDER_BATCH_SIZE = 250
 ITERATIONS_BETWEEN_QUESTIONS = 8
 FIGURE_ALARMS = ("non_finite", "exploding_gradients", "critic_won")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a snapshot is judged.
-
-    Attributes:
-        metric: what the score is called.
-        score: of uint8 images [N, H, W, C], lower is better.
-        class_counts: images of each class that they are compared with, [K]: a conditional generator is asked for these
-            shares.
-    """
-
-    metric: str
-    score: Callable[[Images], float]
-    class_counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -127,13 +108,6 @@ def _iterate(state: TrainState, feed: Feed, session: _Session, should_stop: Call
             _interrupt(state, session)
 
 
-def sample_grid(state: TrainState, recipe: Recipe) -> Images:
-    """The fixed-seed grid of the EMA generator: a column a class, of the first classes, where there are any."""
-    columns = _grid_columns(recipe)
-    pictures = _draw(state, recipe, balanced_labels(GRID_ROWS * columns, columns))
-    return image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
-
-
 def _milestones(state: TrainState, span: Span, clock: Clock, session: _Session) -> None:
     """What falls due in this span of the clock; nothing is measured or kept before the figures are seen to be sound."""
     options = session.recipe.options
@@ -194,11 +168,7 @@ def _log(state: TrainState, clock: Clock, session: _Session) -> None:
 def _sample(state: TrainState, session: _Session) -> None:
     recipe, value = session.recipe, 0.0
     if session.ranks.is_first:
-        columns = _grid_columns(recipe)
-        labels = balanced_labels(GRID_ROWS * columns, columns)
-        pictures = _draw(state, recipe, labels)
-        value = diversity(pictures, labels.numpy() if recipe.conditional else None)
-        grid = image_grid(pictures, columns=columns, scale=_grid_scale(recipe))
+        grid, value = show(state.ema, recipe, session.measure)
         session.on_event(Picture(state.seen_images, "samples", grid))
     value = session.ranks.from_first(value)
     _add_to_history(state, {"diversity": value})
@@ -210,11 +180,9 @@ def _sample(state: TrainState, session: _Session) -> None:
 
 def _measure(state: TrainState, session: _Session) -> None:
     """Score the average; keep it where it is the best."""
-    options, metric = session.recipe.options, session.measure.metric
-    score = 0.0
+    metric, score = session.measure.metric, 0.0
     if session.ranks.is_first:
-        labels = proportional_labels(options.measure_samples, session.measure.class_counts)
-        score = session.measure.score(_draw(state, session.recipe, labels))
+        score = session.measure.score(scored_images(state.ema, session.recipe, session.measure))
     score = session.ranks.from_first(score)
     _add_to_history(state, {metric: score})
     session.on_event(Scalars(state.seen_images, {metric: score}))
@@ -338,18 +306,3 @@ def _add_to_history(state: TrainState, figures: dict[str, float]) -> None:
 
 def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-
-
-def _draw(state: TrainState, recipe: Recipe, labels: Tensor) -> Images:
-    """Fixed-seed images, one for each label; an unconditional generator is asked for none of the classes."""
-    latents = seeded_latents(len(labels), state.ema.latent_dim, recipe.options.seed)
-    return render(state.ema, latents, labels if recipe.conditional else None, batch_size=RENDER_BATCH_SIZE)
-
-
-def _grid_columns(recipe: Recipe) -> int:
-    classes = recipe.image.num_classes
-    return min(classes, GRID_COLUMNS) if recipe.conditional else GRID_COLUMNS
-
-
-def _grid_scale(recipe: Recipe) -> int:
-    return max(1, 32 // recipe.image.size)

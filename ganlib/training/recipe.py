@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ganlib.augmentation import Augment, build_augment
-from ganlib.config import AugmentationOptions, ImageSpec, LossOptions, RunConfig, TrainOptions
+from ganlib.config import AugmentationOptions, ImageSpec, InputsOptions, LossOptions, RunConfig, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Recipe:
     options: TrainOptions
     image: ImageSpec
     conditional: bool
+    inputs: InputsOptions | None
 
     @classmethod
     def of(cls, config: RunConfig, image: ImageSpec) -> "Recipe":
@@ -27,4 +28,5 @@ class Recipe:
             options=config.train,
             image=image,
             conditional=config.network.conditional,
+            inputs=config.data.inputs,
         )

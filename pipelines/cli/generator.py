@@ -104,6 +104,21 @@ def interpolate(
 
 
 @app.command()
+def translate(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write PNG files into.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other translations.")] = 0,
+    tile_px: Annotated[int, typer.Option(min=32, help="Side of what is made at a time; bounds memory.")] = 512,
+    folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
+) -> None:
+    """Translate images with a trained translator: sharper, larger, in colour, as `data.inputs` says."""
+    from pipelines.translating import translate_files
+
+    for source, target in translate_files(images, output, folder=folder, seed=seed, tile_px=tile_px):
+        typer.echo(f"{source} -> {target}")
+
+
+@app.command()
 def judge(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
     label: Annotated[

@@ -42,6 +42,7 @@ def serve_quiz(*, port: int, count: int, exposure_ms: int, seed: int | None) -> 
     config = load_config(paths.PARAMS)
     data = open_packed(paths.PROCESSED)
     generator = ImageGenerator.load(paths.GENERATOR)
+    generator.check_draws("quiz")
     check_comparable(generator, data)
     seed = secrets.randbits(32) if seed is None else seed
     deck = Deck(generator, data.test, count=count, seed=seed)

@@ -22,6 +22,7 @@ from typing import Any, Self
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelConfig
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_IMAGES = 256
+MAX_TRANSLATED = 16
 
 
 class SampleRequest(BaseModel):
@@ -102,6 +104,54 @@ class Sampler(PythonModel):
         return [names.index(name) for name in wanted]
 
 
+class TranslateRequest(BaseModel):
+    """Images to translate."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[str] = Field(min_length=1, max_length=MAX_TRANSLATED, description="PNG files in base64")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="0 when not given; another one gives other images")
+
+
+class Translations(BaseModel):
+    """The answer: PNG files in base64."""
+
+    seed: int
+    images: list[str]
+
+
+class Translator(PythonModel):
+    """Translates images; the same request gives the same bytes."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the translator from the model's artifacts, with the code that lies beside it."""
+        package = Path(context.artifacts["ganlib"])
+        self.generator = import_package(package, "packaging").ImageGenerator.load(Path(context.artifacts["generator"]))
+        self.translating = import_package(package, "translating")
+
+    def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
+        self, model_input: list[TranslateRequest], params: dict[str, Any] | None = None
+    ) -> list[Translations]:
+        """Answer each request with a dict of the fields of `Translations`, in Python as over HTTP."""
+        return [self._translate(request).model_dump() for request in model_input]  # type: ignore[misc]
+
+    def _translate(self, request: TranslateRequest) -> Translations:
+        seed, channels = request.seed or 0, self.generator.image.channels
+        images = [_pixels(image, channels) for image in request.images]
+        made = [self.translating.translate_image(self.generator, pixels, seed=seed) for pixels in images]
+        return Translations(seed=seed, images=[_png(image) for image in made])
+
+
+def _pixels(text: str, channels: int) -> NDArray[np.uint8]:
+    """A file in base64 as a uint8 image [H, W, C]."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as opened:
+            pixels = np.asarray(opened.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _refused(f"images: expected image files in base64 ({error})") from None
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
 def _refused(message: str) -> MlflowException:
     return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
 
@@ -169,4 +219,5 @@ class _Loader(SourceFileLoader):
         return compile(tree, str(path), "exec")
 
 
-mlflow.models.set_model(Sampler())
+translates = ModelConfig(development_config={"translates": False}).get("translates")
+mlflow.models.set_model(Translator() if translates else Sampler())

@@ -1,6 +1,8 @@
 """Generators as versions in the model registry: made, found again, and fetched."""
 
+import base64
 import importlib.metadata
+import io
 import re
 import shutil
 import socket
@@ -14,9 +16,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from PIL import Image
+
 import ganlib
 from ganlib.errors import UserError
-from ganlib.packaging import DESCRIPTION, WEIGHTS, generator_sha256
+from ganlib.packaging import DESCRIPTION, WEIGHTS, Description, generator_sha256, read_description
+from pipelines.image_modes import MODES
 from pipelines.registry.champion import Say, registry_lock
 from pipelines.tracking.delivery import GENERATOR_SHA256, attach, describe_run, find_or_create_experiment
 from pipelines.tracking.descriptions import is_ours, sealed
@@ -188,6 +193,7 @@ def _find_or_log_model(
         params=client.get_run(run_id).data.params,
     )
     address_all_of_mlflow()
+    made = read_description(generator)
     with quiet_pyfunc(), _copies(generator=generator, ganlib=PACKAGE) as artifacts:
         Model.log(
             artifact_path=None,
@@ -198,9 +204,17 @@ def _find_or_log_model(
             python_model=str(MODEL_CODE),
             artifacts=artifacts,
             pip_requirements=_requirements(),
-            input_example=_INPUT_EXAMPLE,
+            input_example=_INPUT_EXAMPLE if made.inputs is None else [{"images": [_example(made)], "seed": 7}],
+            model_config={"translates": made.inputs is not None},
         )
     return client.get_logged_model(model.model_id)
+
+
+def _example(made: Description) -> str:
+    """A black image in base64, as large as those that a translator learned from."""
+    file = io.BytesIO()
+    Image.new(MODES[made.image.channels], (made.image.size, made.image.size)).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 @contextmanager

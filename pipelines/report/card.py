@@ -12,8 +12,8 @@ from pipelines.report.meanings import in_order, meaning
 from pipelines.report.rendering import render, replace_text
 from pipelines.report.rounding import estimate
 
-# What the Hub calls making images of nothing but noise and a class; it has no name for classes alone.
-TASK = "unconditional-image-generation"
+# What the Hub calls making images of nothing but noise and a class (it has no name for classes alone), and of images.
+TASK, TRANSLATION = "unconditional-image-generation", "image-to-image"
 WORST_SHOWN = 3
 
 
@@ -43,17 +43,20 @@ def _data_name(facts: Facts) -> str:
 def _metadata(facts: Facts) -> dict[str, Any]:
     """The front matter; see https://github.com/huggingface/hub-docs/blob/main/modelcard.md."""
     conditional, metrics = facts.generator.network.conditional, facts.evaluation.metrics
+    translates = facts.generator.inputs is not None
+    task = TRANSLATION if translates else TASK
+    name = "Image translation" if translates else "Image generation, by class" if conditional else "Image generation"
     result = {
-        "task": {"type": TASK, "name": "Image generation, by class" if conditional else "Image generation"},
+        "task": {"type": task, "name": name},
         "dataset": {"type": _data_name(facts), "name": _data_name(facts), "split": "test"},
         "metrics": [_metric(name, metrics[name]) for name in in_order(metrics)],
     }
     return {
         "library_name": "ganlib",
-        "pipeline_tag": TASK,
+        "pipeline_tag": task,
         "tags": [
             facts.config.loss.objective,
-            "image-generation",
+            "image-translation" if translates else "image-generation",
             facts.config.network.family,
             *(["class-conditional"] if conditional else []),
         ],

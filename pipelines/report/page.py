@@ -30,6 +30,9 @@ CHAPTERS = {
     "lineage": "Lineage and commands",
     "glossary": "Glossary",
 }
+# What there is to say of a translator alone, and of other generators alone.
+OF_TRANSLATORS = {"translation": "Translations"}
+OF_OTHERS = frozenset({"beside", "samples", "classes", "copying", "latent"})
 # More of them are folded.
 CLASSES_SHOWN = 20
 # Of the grid of samples: its rows and columns are ten at most.
@@ -59,7 +62,7 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
     text = render(
         "report.html",
         facts=facts,
-        chapters=CHAPTERS,
+        chapters=_chapters(facts),
         paths=paths,
         registration=registration,
         badge=_badge(registration),
@@ -77,6 +80,13 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
         enlarged=_enlarged,
     )
     replace_text(path, text)
+
+
+def _chapters(facts: Facts) -> dict[str, str]:
+    """Names of the chapters by their places in the page."""
+    if facts.generator.inputs is None:
+        return CHAPTERS
+    return OF_TRANSLATORS | {place: name for place, name in CHAPTERS.items() if place not in OF_OTHERS}
 
 
 def _badge(registration: Registration) -> str:

@@ -6,6 +6,7 @@ import torch
 
 from ganlib.config import RunConfig
 from ganlib.datasets.packed.reading import PackedData
+from ganlib.errors import UserError
 from ganlib.evaluation.comparison import Comparison, compare
 from ganlib.evaluation.drawing import Draw, Notify, draw
 from ganlib.packaging import ImageGenerator, generator_sha256
@@ -38,4 +39,7 @@ def contest(
 
     ours = drawn(challenger)
     with blaming_the_champion():
-        return compare(ours, drawn(champion), reference, config.register_, config.evaluate)
+        theirs = drawn(champion)
+        if theirs.generator.inputs != ours.generator.inputs:
+            raise UserError("it is given other inputs (data.inputs)")
+        return compare(ours, theirs, reference, config.register_, config.evaluate)

@@ -55,7 +55,8 @@ def _evaluate(notify: Notify) -> None:
     paths.PICTURES.mkdir(parents=True, exist_ok=True)
     for path, pixels in made.items():
         write_png(path, pixels)
-    _write_animation(generator, config.evaluate.seed)
+    if generator.inputs is None:
+        _write_animation(generator, config.evaluate.seed)
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
@@ -74,6 +75,8 @@ def _critic(device: str) -> Critic | None:
 def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: EvaluateOptions) -> dict[Path, Images]:
     generator, seed, layout = drawn.generator, options.seed, Layout.of(drawn.generator)
     grid = {"seed": seed, "rows": layout.rows, "columns": layout.columns, "scale": layout.scale}
+    if generator.inputs is not None:
+        return {paths.SAMPLES: pictures.translations(generator, reference.data, **grid)}
     found = {
         paths.SAMPLES: pictures.sample_grid(generator, **grid),
         paths.REAL_AND_GENERATED: pictures.real_beside_generated(generator, reference.data, **grid),

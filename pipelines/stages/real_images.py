@@ -4,7 +4,7 @@ import numpy as np
 
 from ganlib.datasets.packed.reading import PackedData
 from ganlib.sampling import Images, image_grid
-from ganlib.training.loop import GRID_COLUMNS, GRID_ROWS
+from ganlib.training.showing import GRID_COLUMNS, GRID_ROWS
 
 LEAST_SIDE_PX = 32
 

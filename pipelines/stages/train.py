@@ -11,6 +11,7 @@ import ganlib.arithmetic
 import ganlib.augmentation
 import ganlib.datasets.packed.order
 import ganlib.datasets.packed.reading
+import ganlib.degradations
 import ganlib.losses
 import ganlib.metrics.classifier
 import ganlib.metrics.extractors
@@ -39,10 +40,11 @@ from ganlib.training.distributed import Ranks, join, local_rank
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.ingredients import Ingredients
 from ganlib.training.launch import device_count, inside_worker, launch, node_count
-from ganlib.training.loop import Measure, sample_grid, train
+from ganlib.training.loop import train
 from ganlib.training.precision import device_type, prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices, check_shares
+from ganlib.training.showing import Measure, show
 from ganlib.training.state import Snapshot, TrainState, initial_state
 from pipelines import paths
 from pipelines.registry.starting_point import starting_point
@@ -75,6 +77,7 @@ BITS = (
     ganlib.augmentation,
     ganlib.datasets.packed.order,
     ganlib.datasets.packed.reading,
+    ganlib.degradations,
     ganlib.losses,
     ganlib.metrics.classifier,
     ganlib.metrics.extractors,
@@ -252,7 +255,7 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
         told = counted(pieces, len(images), f"{extractor.name} features of a snapshot", lambda text: sink(Notice(text)))
         return real.distance_to(extractor.extract_all(told).values)
 
-    return Measure(_metric(run.config), score, _class_counts(data))
+    return Measure(_metric(run.config), score, _class_counts(data), _examples(run))
 
 
 def _unasked(run: _Run) -> Measure:
@@ -261,7 +264,15 @@ def _unasked(run: _Run) -> Measure:
     def score(_images: Images) -> float:
         raise AssertionError("only the first process measures")
 
-    return Measure(_metric(run.config), score, _class_counts(run.data))
+    return Measure(_metric(run.config), score, _class_counts(run.data), _examples(run))
+
+
+def _examples(run: _Run) -> Images | None:
+    """Training images by which a translator is shown and scored, from all parts of the split."""
+    if run.config.data.inputs is None:
+        return None
+    count = min(run.config.train.measure_samples, len(run.data.train))
+    return run.data.train.take(np.linspace(0, len(run.data.train) - 1, count).astype(np.int64))
 
 
 def _even_weights(run: _Run) -> torch.Tensor:
@@ -293,7 +304,7 @@ def _write_outputs(run: _Run) -> Images:
     )
     state.ema.load_state_dict(state.best.generator)
     state.partner.load_state_dict(state.best.partner)
-    best = sample_grid(state, Recipe.of(config, data.image))
+    best, _ = show(state.ema, Recipe.of(config, data.image), _unasked(run))
     write_png(paths.TRAINING_SAMPLES, best)
     start = config.train.init_from
     provenance = {
@@ -304,7 +315,7 @@ def _write_outputs(run: _Run) -> Images:
         "init_from": None if start is None else start.sha256,
     }
     critic, encoder = (state.partner, None) if isinstance(state.partner, Critic) else (None, state.partner)
-    ImageGenerator(state.ema, config.network, data.image, provenance).save(
+    ImageGenerator(state.ema, config.network, data.image, provenance, config.data.inputs).save(
         paths.GENERATOR, critic=critic, encoder=encoder
     )
     return best

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlib.config import GanOptions
+from ganlib.config import GanOptions, PairedOptions
 from ganlib.losses import (
     critic_loss,
     generator_loss,
@@ -52,7 +52,7 @@ class GanObjective:
     def generate(self, inputs: Inputs) -> Tensor:
         """Images [N, C, H, W] of the latents."""
         with autocast(self.recipe.options, inputs.latents.device):
-            return self.state.generator(inputs.latents, inputs.real.labels)
+            return self.state.generator(inputs.latents, inputs.real.condition)
 
     def critic(self, inputs: Inputs, fake: Tensor, penalties: Penalties) -> CriticTerms:
         """The critic's loss on the real images and on generated ones [N, C, H, W], which get no gradients."""
@@ -60,16 +60,16 @@ class GanObjective:
         penalty = torch.zeros((), device=fake.device)
         if due.r1 or due.r2 or self.state.critic.couples_samples:
             # Batch statistics would mix both kinds; and a pass that is differentiated twice is the quicker the smaller.
-            real_images, real_logits = self._judge(real.images, real.labels, inputs.real_draws, penalised=due.r1)
-            fake_images, fake_logits = self._judge(fake, real.labels, inputs.fake_draws, penalised=due.r2)
+            real_images, real_logits = self._judge(real.images, real.condition, inputs.real_draws, penalised=due.r1)
+            fake_images, fake_logits = self._judge(fake, real.condition, inputs.fake_draws, penalised=due.r2)
             if due.r1:
                 penalty = penalty + penalties.r1 * self._zero_centered(real_logits, real_images)
             if due.r2:
                 penalty = penalty + penalties.r2 * self._zero_centered(fake_logits, fake_images)
         else:
             images = torch.cat([real.images, fake])
-            labels = None if real.labels is None else real.labels.repeat(2)
-            _, logits = self._judge(images, labels, inputs.draws_of_both)
+            condition = None if real.condition is None else torch.cat([real.condition, real.condition])
+            _, logits = self._judge(images, condition, inputs.draws_of_both)
             real_logits, fake_logits = logits.chunk(2)
         if due.gradient_penalty:
             penalty = penalty + penalties.gradient_penalty * self._one_centered(inputs, fake)
@@ -82,12 +82,36 @@ class GanObjective:
         real_logits = None
         if generator_needs_real_logits(name):
             with torch.no_grad():
-                _, real_logits = self._judge(real.images, real.labels, inputs.real_draws)
-        _, fake_logits = self._judge(fake, real.labels, inputs.fake_draws)
-        return generator_loss(name, real_logits, fake_logits).mean()
+                _, real_logits = self._judge(real.images, real.condition, inputs.real_draws)
+        _, fake_logits = self._judge(fake, real.condition, inputs.fake_draws)
+        loss = generator_loss(name, real_logits, fake_logits).mean()
+        return loss + self._apart(loss_of(self.recipe), inputs, fake)
+
+    def _apart(self, loss: GanOptions, inputs: Inputs, fake: Tensor) -> Tensor | float:
+        """How far a translation is from what is wanted, []; 0 where nothing is."""
+        if not isinstance(loss, PairedOptions):
+            return 0.0
+        real, apart = inputs.real, loss.pixel_weight * (fake - inputs.real.images).abs().mean()
+        if loss.feature_weight:
+            with autocast(self.recipe.options, fake.device):
+                with torch.no_grad():
+                    wanted = self.state.critic.embed(real.images, real.condition)
+                features = self.state.critic.embed(fake, real.condition)
+            apart = apart + loss.feature_weight * (features - wanted).abs().mean()
+        if loss.diversity_weight:
+            apart = apart - loss.diversity_weight * self._diversity(inputs, fake)
+        return apart
+
+    def _diversity(self, inputs: Inputs, fake: Tensor) -> Tensor:
+        """By how much the result changes for each unit that the latents do, []."""
+        latents = inputs.latents.roll(1, dims=0)
+        with autocast(self.recipe.options, fake.device):
+            other = self.state.generator(latents, inputs.real.condition)
+        changed = (fake - other).abs().flatten(1).mean(dim=1)
+        return (changed / (inputs.latents - latents).abs().mean(dim=1)).mean()
 
     def _judge(
-        self, images: Tensor, labels: Tensor | None, draws: Tensor | None, *, penalised: bool = False
+        self, images: Tensor, condition: Tensor | None, draws: Tensor | None, *, penalised: bool = False
     ) -> tuple[Tensor, Tensor]:
         """The images that logits can be differentiated by, where they are to be `penalised`, and their logits [N]."""
         if penalised:
@@ -99,7 +123,7 @@ class GanObjective:
                 seen = self.recipe.augment(images, draws, self.state.augmentation.probability)
             # A compiled critic cannot be differentiated twice; `forward` is never compiled.
             judge = self.state.critic.forward if penalised else self.state.critic
-            return images, judge(seen, labels)
+            return images, judge(seen, condition)
 
     def _zero_centered(self, logits: Tensor, images: Tensor) -> Tensor:
         with without_weight_gradients():
@@ -109,7 +133,7 @@ class GanObjective:
         """The WGAN gradient penalty [] on images between real and generated ones."""
         assert inputs.mixing is not None
         between = interpolate(inputs.real.images, fake, inputs.mixing)
-        images, logits = self._judge(between, inputs.real.labels, inputs.real_draws, penalised=True)
+        images, logits = self._judge(between, inputs.real.condition, inputs.real_draws, penalised=True)
         with without_weight_gradients():
             return one_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
 

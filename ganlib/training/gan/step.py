@@ -10,7 +10,7 @@ from ganlib.training.distributed import Ranks
 from ganlib.training.figures import CRITIC_FIGURES, GENERATOR_FIGURES
 from ganlib.training.gan.objective import GanObjective, loss_of
 from ganlib.training.gan.penalties import Due, Penalties
-from ganlib.training.inputs import Feed, Inputs, draw_inputs, mirrored
+from ganlib.training.inputs import Feed, Inputs, draw_inputs, prepared
 from ganlib.training.moment import Moment
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
@@ -22,7 +22,7 @@ def play(state: TrainState, recipe: Recipe, feed: Feed, draws: Draws, ranks: Ran
     latent_dim, kept = state.generator.latent_dim, recipe.options.reuse_fakes
     mixed = loss_of(recipe).gradient_penalty.active
     for index, chosen in enumerate(moment.chosen):
-        real = mirrored(recipe, feed.load(*chosen), draws)
+        real = prepared(recipe, feed.load(*chosen), draws)
         inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=mixed)
         r1, r2, gradient_penalty = moment.weights(index)
         penalties = Penalties(r1, r2, gradient_penalty, Due(*moment.kind.due[index]))

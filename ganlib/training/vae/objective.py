@@ -40,7 +40,7 @@ class VaeObjective:
         real, noise = inputs.real, inputs.latents
         with autocast(self.recipe.options, real.images.device):
             mean, log_variance = self.state.encoder(real.images)
-            images = self.state.generator(mean + (log_variance / 2).exp() * noise, real.labels)
+            images = self.state.generator(mean + (log_variance / 2).exp() * noise, real.condition)
         squared_error = (images - real.images).square().mean()
         variance = self.state.encoder.pixel_variance
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean() / 2

@@ -4,7 +4,7 @@ import torch
 
 from ganlib.training.distributed import Ranks
 from ganlib.training.figures import VAE_FIGURES
-from ganlib.training.inputs import Feed, draw_inputs, mirrored
+from ganlib.training.inputs import Feed, draw_inputs, prepared
 from ganlib.training.moment import Moment
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
@@ -15,7 +15,7 @@ from ganlib.training.vae.objective import VaeObjective
 def play(state: TrainState, recipe: Recipe, feed: Feed, draws: Draws, ranks: Ranks, moment: Moment) -> None:
     """The device's part of an iteration."""
     objective, learners = VaeObjective(state, recipe), (state.partner_learner, state.generator_learner)
-    real = mirrored(recipe, feed.load(*moment.chosen[0]), draws)
+    real = prepared(recipe, feed.load(*moment.chosen[0]), draws)
     inputs = draw_inputs(recipe, real, state.generator.latent_dim, draws, mixed=False)
     (beta,) = moment.weights(0)
     for learner in learners:

@@ -22,8 +22,9 @@ from ganlib.training.graph import GraphedIteration
 from ganlib.training.ingredients import Ingredients
 from ganlib.training.iteration import Iteration, take_mean_figures
 from ganlib.training.launch import inside_worker, launch
-from ganlib.training.loop import Measure, train
+from ganlib.training.loop import train
 from ganlib.training.recipe import Recipe
+from ganlib.training.showing import Measure
 from ganlib.training.state import initial_state
 from tests.ganlib.training.tape import TapeRecorder
 from tests.scaled_presets import NoiseFeed, image_of, scaled

@@ -43,8 +43,8 @@ def test_batches_are_those_of_the_order_in_the_memory_format_asked_for(name, lay
         expected = torch.from_numpy(whole[chosen]).permute(0, 3, 1, 2) / 127.5 - 1
         assert torch.equal(found.images, expected)
         assert found.images.is_contiguous(memory_format=layout)
-        assert found.labels is not None
-        assert found.labels.tolist() == source.labels[chosen].tolist()
+        assert found.condition is not None
+        assert found.condition.tolist() == source.labels[chosen].tolist()
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -52,7 +52,7 @@ def test_ranks_share_the_batch_in_their_order(balanced):
     whole = feed(CPU, class_balanced=balanced).at(8)
     parts = [feed(CPU, ranks=Ranks(rank, 2, rank), class_balanced=balanced).at(8) for rank in range(2)]
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
-    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+    assert torch.equal(torch.cat([part.condition for part in parts]), whole.condition)
 
 
 @pytest.mark.gpu
@@ -64,4 +64,4 @@ def test_on_a_gpu_batches_are_those_of_the_cpu(share, monkeypatch):
         expected, found = near.at(seen_images), far.at(seen_images)
         assert found.images.is_cuda
         torch.testing.assert_close(found.images.cpu(), expected.images, rtol=0, atol=1e-6)
-        assert torch.equal(found.labels.cpu(), expected.labels)
+        assert torch.equal(found.condition.cpu(), expected.condition)

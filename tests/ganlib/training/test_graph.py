@@ -18,11 +18,12 @@ from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.graph import WARM_UP_ITERATIONS, CudaRecorder, GraphedIteration, iteration_of
 from ganlib.training.inputs import Feed, RealBatch
 from ganlib.training.iteration import Iteration, take_mean_figures
-from ganlib.training.loop import Measure, train
+from ganlib.training.loop import train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
+from ganlib.training.showing import Measure
 from ganlib.training.state import TrainState, initial_state
-from tests.configs import VAE, tiny_config
+from tests.configs import PAIRED, VAE, tiny_config
 from tests.ganlib.training.tape import TapeRecorder
 from tests.toy_training import IMAGE, Interrupted, ToyFeed, WholeFeed, brightness, store_of
 
@@ -66,6 +67,7 @@ CASES: dict[str, dict[str, Any]] = {
         "loss.adversarial": "wasserstein",
         "loss.gradient_penalty": {"weight": falling(8.0), "every_steps": 1},
     },
+    "paired": PAIRED,
     "vae": VAE,
 }
 
@@ -84,7 +86,9 @@ class FeedOn(WholeFeed):
 
     def batch(self, seen_images: int) -> RealBatch:
         batch = self.toy.batch(seen_images)
-        return RealBatch(batch.images.to(self.device), None if batch.labels is None else batch.labels.to(self.device))
+        return RealBatch(
+            batch.images.to(self.device), None if batch.condition is None else batch.condition.to(self.device)
+        )
 
 
 def configured(changes: dict[str, Any], *, cuda_graph: bool) -> RunConfig:

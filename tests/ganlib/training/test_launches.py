@@ -33,6 +33,7 @@ MOST_OPERATIONS = {
     "cifar10-sngan": 1900,
     "cifar10-vae": 190,
     "digits": 300,
+    "digits-superresolve": 600,
     "digits-vae": 160,
     "mnist-mlp": 140,
     "photos-256": 2060,
@@ -89,7 +90,7 @@ class Ready(WholeFeed):
 def _passes(state: TrainState, recipe: Recipe, inputs: Inputs) -> tuple[torch.Tensor, ...]:
     """Generated images and all that the objective makes of them."""
     if isinstance(recipe.loss, VaeOptions):
-        return state.generator(inputs.latents, inputs.real.labels), *VaeObjective(state, recipe).terms(inputs)
+        return state.generator(inputs.latents, inputs.real.condition), *VaeObjective(state, recipe).terms(inputs)
     objective = GanObjective(state, recipe)
     fake = objective.generate(inputs)
     terms = objective.critic(inputs, fake.detach(), Penalties(0.0, 0.0, 0.0, Due(False, False, False)))
@@ -110,7 +111,13 @@ def test_all_of_a_forward_pass_lies_on_the_gpu(name: str, monkeypatch: pytest.Mo
         draws = None if recipe.augment is None else torch.rand(BATCH_SIZE, recipe.augment.draw_dim)
         labels = torch.zeros(BATCH_SIZE, dtype=torch.int64) if image.classes else None
         latents = torch.randn(BATCH_SIZE, state.generator.latent_dim)
-        inputs = Inputs(RealBatch(torch.randn(shape), labels), latents, draws, draws, None)
+        inputs = Inputs(
+            RealBatch(torch.randn(shape), labels if config.data.inputs is None else torch.randn(shape)),
+            latents,
+            draws,
+            draws,
+            None,
+        )
         for _ in range(2):  # augmentations place their constants at their first call
             with Operations() as operations:
                 fake, *terms = _passes(state, recipe, inputs)

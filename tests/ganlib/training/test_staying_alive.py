@@ -11,8 +11,9 @@ from ganlib.config import AlarmOptions, GanOptions
 from ganlib.errors import TrainingDiverged, TrainingInterrupted
 from ganlib.events import Alarm, Notice, Scalars
 from ganlib.training.alarms import diversity, diversity_alarms, figure_alarms
-from ganlib.training.loop import Measure, train
+from ganlib.training.loop import train
 from ganlib.training.recipe import Recipe
+from ganlib.training.showing import Measure
 from ganlib.training.state import TrainState
 from tests.configs import tiny_config, tiny_values
 from tests.toy_training import IMAGE, ToyFeed, digest, go_on, start, store_of

@@ -59,12 +59,12 @@ def test_critic_step_with_zero_centred_penalties_equals_the_formula() -> None:
     }
     state, recipe, inputs = setup(changes)
     twin = copy.deepcopy(state.critic)
-    fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
+    fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.condition).detach()
 
     critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))
 
-    real_logits, r1 = slope(twin, inputs.real.images, inputs.real.labels)
-    fake_logits, r2 = slope(twin, fake, inputs.real.labels)
+    real_logits, r1 = slope(twin, inputs.real.images, inputs.real.condition)
+    fake_logits, r2 = slope(twin, fake, inputs.real.condition)
     penalty = 0.5 / 2 * r1.mean() + 2.0 / 2 * r2.mean()
     (F.softplus(-(real_logits - fake_logits)).mean() + penalty).backward()
     gradients_agree(state.critic, twin)
@@ -78,13 +78,13 @@ def test_critic_step_with_gradient_penalty_equals_the_formula() -> None:
     }
     state, recipe, inputs = setup(changes)
     twin = copy.deepcopy(state.critic)
-    fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.labels).detach()
+    fake = copy.deepcopy(state.generator)(inputs.latents, inputs.real.condition).detach()
 
     critic_step(state, recipe, inputs, ALONE, penalties_of(recipe, 0))
 
     share = inputs.mixing[:, None, None, None]
-    _, squared = slope(twin, (1 - share) * inputs.real.images + share * fake, inputs.real.labels)
-    logits = twin(fake, inputs.real.labels) - twin(inputs.real.images, inputs.real.labels)
+    _, squared = slope(twin, (1 - share) * inputs.real.images + share * fake, inputs.real.condition)
+    logits = twin(fake, inputs.real.condition) - twin(inputs.real.images, inputs.real.condition)
     (logits.mean() + 10.0 * (squared.sqrt() - 1).square().mean()).backward()
     gradients_agree(state.critic, twin)
 

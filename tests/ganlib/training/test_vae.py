@@ -31,7 +31,7 @@ def test_the_terms_are_those_of_gaussian_posterior_prior_and_pixels() -> None:
     mean, log_variance = state.encoder(real.images)
     posterior = Normal(mean, (log_variance / 2).exp())
     latents = mean + (log_variance / 2).exp() * noise
-    images = state.generator(latents, real.labels)
+    images = state.generator(latents, real.condition)
     pixels = Normal(images, torch.tensor(0.3).sqrt())
     values = real.images.numel()
     torch.testing.assert_close(found.log_likelihood, pixels.log_prob(real.images).sum() / values)

@@ -1,0 +1,79 @@
+"""Whole images through a translator, in tiles where they are large, without seams."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganlib.config import SuperresolveOptions
+from ganlib.degradations import enlarged
+from ganlib.errors import UserError
+from ganlib.networks.unet import UnetGenerator
+from ganlib.packaging import ImageGenerator
+from ganlib.sampling import Images, from_uint8, inference, seeded_latents, to_uint8
+
+TILE_PX = 512
+
+
+def translate_image(translator: ImageGenerator, pixels: Images, *, seed: int, tile_px: int = TILE_PX) -> Images:
+    """Translate one image of any size.
+
+    What a place becomes depends on its surroundings within `reach_px` alone, so tiles that overlap by as much give
+    the whole image: they differ from one pass over all of it by rounding.
+
+    Args:
+        translator: that learned from such inputs.
+        pixels: uint8 [H, W, C]; where the translator doubles the resolution, the small image.
+        seed: of the latent, one for the whole image: another seed gives another image.
+        tile_px: side of what is made at a time; bounds memory.
+
+    Returns:
+        uint8 [H, W, C], larger by the factor of a translator that raises the resolution.
+
+    Raises:
+        UserError: a generator that is given no images, or another number of channels.
+    """
+    network, inputs = translator.generator, translator.inputs
+    if inputs is None or not isinstance(network, UnetGenerator):
+        raise UserError("translate: this generator is given no images; draw from it (gan sample)")
+    if pixels.shape[2] != translator.image.channels:
+        raise UserError(f"translate: found {pixels.shape[2]} channels, expected {translator.image.channels}")
+    given = from_uint8(pixels[None])
+    if isinstance(inputs, SuperresolveOptions):
+        given = enlarged(given, inputs.factor).clamp(-1, 1)
+    _, _, height, width = given.shape
+    below, right = -height % network.multiple, -width % network.multiple
+    padded = F.pad(given, (0, right, 0, below), mode="replicate")
+    weight = next(network.parameters())
+    latents = seeded_latents(1, network.latent_dim, seed).to(weight)
+    made = np.empty((height + below, width + right, pixels.shape[2]), dtype=np.uint8)
+    with inference(network):
+        for rows in _spans(height + below, tile_px, network):
+            for columns in _spans(width + right, tile_px, network):
+                tile = padded[:, :, rows.seen, columns.seen].to(weight)
+                made[rows.kept, columns.kept] = _middle(network(latents, tile), rows, columns)
+    return made[:height, :width]
+
+
+class _Span:
+    """A part of an axis that is kept, and with its surroundings what the network has to see of it."""
+
+    def __init__(self, start: int, stop: int, length: int, reach: int) -> None:
+        self.kept = slice(start, stop)
+        self.seen = slice(max(0, start - reach), min(length, stop + reach))
+        self.inner = slice(start - self.seen.start, stop - self.seen.start)
+
+
+def _spans(length: int, tile_px: int, network: UnetGenerator) -> Iterator[_Span]:
+    """All places lie on multiples of what the network halves to, as they do in the whole image."""
+    multiple = network.multiple
+    side = max(multiple, tile_px // multiple * multiple)
+    reach = -(-network.reach_px // multiple) * multiple
+    for start in range(0, length, side):
+        yield _Span(start, min(start + side, length), length, reach)
+
+
+def _middle(made: Tensor, rows: _Span, columns: _Span) -> Images:
+    image: Images = to_uint8(made[:, :, rows.inner, columns.inner])[0]
+    return image

@@ -1,0 +1,76 @@
+"""Image files through the project's translator."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ganlib.config import RunConfig, load_config
+from ganlib.errors import UserError
+from ganlib.packaging import ImageGenerator
+from ganlib.sampling import Images
+from ganlib.translating import translate_image
+from pipelines import paths
+from pipelines.image_modes import MODES
+from pipelines.stages.shell import write_png
+
+
+def translate_files(
+    files: Sequence[Path], output: Path, *, folder: Path, seed: int, tile_px: int
+) -> Iterator[tuple[Path, Path]]:
+    """Translate image files into PNG files of the same names; gives each pair as soon as it is written.
+
+    Args:
+        files: of any size.
+        output: folder to write into.
+        folder: of the translator.
+        seed: of the latents.
+        tile_px: side of what is made at a time.
+
+    Raises:
+        UserError: the generator is no translator, a file cannot be used, or two would be written to one place; nothing
+            is written then.
+    """
+    config, translator = load_config(paths.PARAMS), ImageGenerator.load(folder)
+    if translator.inputs is None:
+        raise UserError(f"{folder}: holds a generator that is given no images; train a translator (data.inputs)")
+    targets = _targets(files, output)
+    for file in files:
+        _read(file, config, translator.image.channels)  # all of them, before anything is written
+    for file, target in zip(files, targets, strict=True):
+        pixels = _read(file, config, translator.image.channels)
+        write_png(target, translate_image(translator, pixels, seed=seed, tile_px=tile_px))
+        yield file, target
+
+
+def _targets(files: Sequence[Path], output: Path) -> list[Path]:
+    found = [output / f"{file.stem}.png" for file in files]
+    for file, target in zip(files, found, strict=True):
+        if found.count(target) > 1:
+            raise UserError(f"{file}: another image would be written to {target} too; translate them into two folders")
+        if target.resolve() == file.resolve():
+            raise UserError(f"{file}: would be replaced by its translation; choose another folder with --output")
+    return found
+
+
+def _read(file: Path, config: RunConfig, channels: int) -> Images:
+    """As large as it is, with the channels of the translator.
+
+    Raises:
+        UserError: no such file, too large, or no image.
+    """
+    limits = config.data.limits
+    try:
+        with Image.open(file) as opened:
+            if opened.width * opened.height > limits.max_pixels:
+                raise UserError(
+                    f"{file}: {opened.width} x {opened.height} pixels are more than "
+                    f"data.limits.max_pixels={limits.max_pixels}; raise it or make the image smaller"
+                )
+            pixels = np.asarray(opened.convert(MODES[channels]))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; give image files") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as an image ({error}); give image files") from None
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels

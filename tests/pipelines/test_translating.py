@@ -1,0 +1,84 @@
+"""`gan translate` on files of all sorts."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from ganlib.config import RunConfig
+from ganlib.networks import build_generator
+from ganlib.packaging import ImageGenerator
+from pipelines import cli, paths
+from tests.configs import PAIRED, tiny_values
+from tests.toy_training import IMAGE
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """In a project whose translator doubles the resolution of grey images."""
+    values = tiny_values({**PAIRED, "data.inputs": {"kind": "superresolve", "factor": 2}})
+    config = RunConfig.model_validate(values)
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text(yaml.safe_dump(values))
+    torch.manual_seed(0)
+    network = build_generator(config.network, IMAGE)
+    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(paths.GENERATOR)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["gan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+def test_images_of_all_sorts_come_out_twice_as_large(gan: Command, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    Image.fromarray(pixels[:, :, 0]).save("scan.tiff")
+    code, out, _ = gan("translate", "photo.jpg", "scan.tiff", "-o", "made")
+    assert code == 0
+    assert out.splitlines() == ["photo.jpg -> made/photo.png", "scan.tiff -> made/scan.png"]
+    with Image.open("made/scan.png") as made, Image.open("scan.tiff") as scan:
+        assert (made.size, made.mode) == ((68, 42), "L")
+        # A new translator adds nothing: what comes out is the bicubic enlargement.
+        by_pillow = np.asarray(scan.resize((68, 42), Image.Resampling.BICUBIC), dtype=int)
+        apart = np.abs(np.asarray(made, dtype=int) - by_pillow)[4:-4, 4:-4]
+    assert np.median(apart) <= 12  # other coefficients, the same enlargement
+
+
+def test_what_cannot_be_translated_is_one_line_and_writes_nothing(gan: Command) -> None:
+    Image.new("L", (8, 8)).save("good.png")
+    Path("notes.txt").write_text("no image")
+    for arguments, told in {
+        ("good.png", "gone.png", "-o", "made"): "gone.png: no such file",
+        ("good.png", "notes.txt", "-o", "made"): "notes.txt: cannot be read as an image",
+        ("good.png", "-o", "."): "good.png: would be replaced by its translation",
+        ("good.png", "good.png", "-o", "made"): "would be written to made/good.png too",
+    }.items():
+        code, _, error = gan("translate", *arguments)
+        assert code == 2
+        assert told in error
+        assert len(error.splitlines()) == 1
+    assert not Path("made").exists()
+
+
+def test_a_translator_draws_no_samples_and_others_translate_nothing(gan: Command) -> None:
+    Image.new("L", (8, 8)).save("good.png")
+    for command in (("sample",), ("reconstruct", "good.png", "-o", "found")):
+        code, _, error = gan(*command)
+        assert (code, "gan translate IMAGE" in error) == (2, True), error
+    config = RunConfig.model_validate(tiny_values({}))
+    other = ImageGenerator(build_generator(config.network, IMAGE), config.network, IMAGE, {"seen_images": 1})
+    other.save(paths.GENERATOR)
+    code, _, error = gan("translate", "good.png", "-o", "made")
+    assert (code, "is given no images" in error) == (2, True)
