@@ -1,0 +1,66 @@
+"""The registered translator, without a server: what MLflow calls, called."""
+
+import base64
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from ganlib.config import RunConfig
+from ganlib.networks import build_generator
+from ganlib.packaging import ImageGenerator
+from ganlib.translating import translate_image
+from pipelines.registry.versions import PACKAGE, quiet_pyfunc
+from tests.configs import PAIRED, tiny_values
+from tests.toy_training import IMAGE
+
+with quiet_pyfunc():
+    from pipelines.registry.model_code import TranslateRequest, Translator
+
+
+def encoded(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("translator")
+    config = RunConfig.model_validate(tiny_values(PAIRED))
+    torch.manual_seed(0)
+    network = build_generator(config.network, IMAGE)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Translator:
+    loaded = Translator()
+    loaded.load_context(SimpleNamespace(artifacts={"ganlib": str(PACKAGE), "generator": str(folder)}))
+    return loaded
+
+
+def test_images_in_images_out_the_same_whatever_stands_beside(folder: Path, model: Translator) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 20), dtype=np.uint8)
+    one, other = map(encoded, pixels)
+    alone = model.predict([TranslateRequest(images=[one], seed=7)])[0]
+    both = model.predict([TranslateRequest(images=[other, one], seed=7)])[0]
+    assert both["images"][1] == alone["images"][0]
+    expected = translate_image(ImageGenerator.load(folder), pixels[0][:, :, None], seed=7)
+    with Image.open(io.BytesIO(base64.b64decode(alone["images"][0]))) as made:
+        assert np.array_equal(np.asarray(made), expected[:, :, 0])
+    again = model.predict([TranslateRequest(images=[one], seed=8)])[0]
+    assert again["images"] != alone["images"]
+
+
+def test_what_is_no_image_is_refused(model: Translator) -> None:
+    with pytest.raises(MlflowException, match="images: expected image files in base64"):
+        model.predict([TranslateRequest(images=["bm9uc2Vuc2U="], seed=0)])
