@@ -160,6 +160,7 @@ def evaluation(classes: Sequence[str], sha256: str, *, shift: float = 0.0) -> Ev
             before={"fid": 3.61, "precision": 0.971, "recall": 0.943},
             after={"fid": 3.42, "precision": 0.982, "recall": 0.931},
         ),
+        translation=None,
         reconstruction=Reconstruction(
             held_out=100,
             training=100,

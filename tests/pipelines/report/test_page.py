@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 import typer
 
+from ganlib.config import SuperresolveOptions
 from ganlib.errors import UserError
-from ganlib.evaluation.record import Evaluation
+from ganlib.evaluation.record import Evaluation, Gain, Interval, Translation
 from pipelines import cli, paths
 from pipelines.registry.verdict import Registration, Verdict
+from pipelines.report.card import write_card
 from pipelines.report.facts import Facts
 from pipelines.report.meanings import meaning
 from pipelines.report.page import CHAPTERS, write_page
 from tests import report_project
+from tests.configs import PAIRED, tiny_config
 from tests.html_pages import Element, read_html
 
 HOSTILE = "<script>alert(1)</script>|x"
@@ -291,3 +294,32 @@ def test_a_decision_about_another_generator_leaves_the_report(facts: Facts, tmp_
         page(facts, tmp_path, report_project.registration("0" * 64, promoted=True))
     assert (tmp_path / paths.REPORT).read_text(encoding="utf-8") == before
     assert [each.name for each in (tmp_path / paths.REPORTS).iterdir()] == [paths.REPORT.name]
+
+
+def test_a_translator_has_a_chapter_of_its_own_and_none_that_is_empty(unlabelled: Facts, tmp_path: Path) -> None:
+    def sure(low: float) -> Interval:
+        return Interval(estimate=low + 1, low=low, high=low + 2, level=0.95)
+
+    gain = Gain(made=sure(22), given=sure(14), difference=sure(7))
+    translation = Translation(
+        images=543, gains=dict.fromkeys(("psnr", "ssim", "distance"), gain), input_fid=290.5, diversity=sure(0)
+    )
+    evaluation = unlabelled.evaluation.model_copy(
+        update={"translation": translation, "memorisation": {}, "truncation": (), "rejection": None}
+    )
+    inputs = SuperresolveOptions(kind="superresolve", factor=4)
+    generator = dataclasses.replace(unlabelled.generator, inputs=inputs)
+    facts = dataclasses.replace(unlabelled, config=tiny_config(PAIRED), evaluation=evaluation, generator=generator)
+    root = read_html(page(facts, tmp_path))
+    headings = [each.text for each in root.walk() if each.tag == "h2"]
+    assert headings == ["Verdict", "Translations", "Training", "Metrics", "Data", "Lineage and commands", "Glossary"]
+    assert table(root, "Translations beside their inputs")[1] == [
+        "PSNR (dB), higher is nearer", "23.0 (22.0 to 24.0)", "15.0 (14.0 to 16.0)", "8.0 (7.0 to 9.0)",
+    ]  # fmt: skip
+    targets = {each.attributes["href"][1:] for each in root.all("a") if each.attributes.get("href", "").startswith("#")}
+    assert targets <= {each.attributes.get("id") for each in root.walk()}
+    write_card(facts, "7", tmp_path / "card.md")
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: image-to-image" in card
+    assert "| PSNR (dB) | 23.0 (22.0 to 24.0) |" in card
+    assert "Copies of training images" not in card
