@@ -11,7 +11,7 @@ from pipelines import paths
 from pipelines.presets import known_presets, load_parameters
 from pipelines.tracking.descriptions import reproduction
 
-MOST_PARAMETERS = 40  # that MLflow shows of a run; all are in its params.yaml
+MOST_PARAMETERS = 39  # that MLflow shows of a run, beside that of its model; all are in its params.yaml
 _ALWAYS = (
     "data.source",
     "data.image_size",

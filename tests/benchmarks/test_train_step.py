@@ -12,7 +12,7 @@ from benchmarks.recipes import FAMILIES
 from benchmarks.report import render
 from benchmarks.worker import hold_race, outside_shares
 from ganlib.training.distributed import ALONE
-from ganlib.training.inputs import draw_inputs, mirrored
+from ganlib.training.inputs import draw_inputs, prepared
 from ganlib.training.randomness import Draws
 
 pytestmark = pytest.mark.thorough
@@ -40,7 +40,7 @@ def test_the_plain_loop_does_the_same_as_ours(family: str, names: str, settings:
     loop = PlainLoop(ours.state, config, iter(()), Switches.named(names), fresh=not FAMILIES[family].reuses_fakes)
     draws = Draws(config.train, ALONE, ours.device)
     draws.begin(0)
-    real = mirrored(recipe, ours.feed.at(0), draws)
+    real = prepared(recipe, ours.feed.at(0), draws)
     noise, fresh_noise = (draw_inputs(recipe, real, latent_dim, draws, mixed=mixed).latents for mixed in (True, False))
     before = [weight.clone() for weight in loop.critic.parameters()]
     ours.iteration.run()

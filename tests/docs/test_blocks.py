@@ -25,6 +25,7 @@ EXCUSES = {
     "needs a Prefect server",
     "needs an MLflow server",
     "needs an MLflow server with accounts",
+    "needs a translator",
     "needs several GPUs",
     "needs several machines",
     "serves until it is stopped",

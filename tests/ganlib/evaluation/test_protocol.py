@@ -13,7 +13,7 @@ from torch import Tensor
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Reference
 from ganlib.evaluation.protocol import evaluate, measured_on
-from ganlib.evaluation.record import Evaluation
+from ganlib.evaluation.record import FORMAT_VERSION, Evaluation
 from ganlib.networks import build_critic
 from ganlib.networks.base import Critic
 from tests.configs import tiny_config
@@ -88,8 +88,8 @@ def test_the_record_comes_back_from_its_file(perfect: Evaluation, tmp_path: Path
     groups = perfect.figures()
     assert groups["domain"]["fid"] == perfect.metrics["domain/fid"].value
     assert groups["domain"]["fid_low"] <= groups["domain"]["fid_high"]
-    path.write_text(path.read_text().replace('"format_version": 4', '"format_version": 1'))
-    with pytest.raises(UserError, match="format 1, expected 4; run the evaluate stage again"):
+    path.write_text(path.read_text().replace(f'"format_version": {FORMAT_VERSION}', '"format_version": 1'))
+    with pytest.raises(UserError, match=f"format 1, expected {FORMAT_VERSION}; run the evaluate stage again"):
         Evaluation.read(path)
     path.write_text("{")
     with pytest.raises(UserError, match="damaged or of another version"):
