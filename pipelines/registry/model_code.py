@@ -174,6 +174,10 @@ def import_package(folder: Path, module: str) -> ModuleType:
     name = f"{folder.name}_{digest.hexdigest()[:16]}"
     if name not in sys.modules:
         sys.meta_path.insert(0, _Finder(name, folder))  # before that of a try that failed
+    for loaded, package in list(sys.modules.items()):
+        if f"{loaded}.".startswith(f"{name}.") and hasattr(package, "__path__"):
+            # What is yet to be imported comes from here: the folder of an earlier model may be gone.
+            package.__path__ = [str(folder.joinpath(*loaded.split(".")[1:]))]
     return importlib.import_module(f"{name}.{module}")
 
 

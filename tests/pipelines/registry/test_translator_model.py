@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from tests.configs import PAIRED, tiny_values
 from tests.toy_training import IMAGE
 
 with quiet_pyfunc():
-    from pipelines.registry.model_code import TranslateRequest, Translator
+    from pipelines.registry.model_code import TranslateRequest, Translator, import_package
 
 
 def encoded(pixels: np.ndarray) -> str:
@@ -64,3 +65,14 @@ def test_images_in_images_out_the_same_whatever_stands_beside(folder: Path, mode
 def test_what_is_no_image_is_refused(model: Translator) -> None:
     with pytest.raises(MlflowException, match="images: expected image files in base64"):
         model.predict([TranslateRequest(images=["bm9uc2Vuc2U="], seed=0)])
+
+
+def test_a_model_of_the_same_code_does_not_need_the_folder_of_the_one_before(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(PACKAGE, tmp_path / name / "ganlib", ignore=shutil.ignore_patterns("__pycache__"))
+        (tmp_path / name / "ganlib" / "new.py").write_text("")  # code that no other test has loaded
+    import_package(tmp_path / "one" / "ganlib", "packaging")
+    shutil.rmtree(tmp_path / "one")
+    loaded = Translator()
+    loaded.load_context(SimpleNamespace(artifacts={"ganlib": str(tmp_path / "two/ganlib"), "generator": str(folder)}))
+    assert loaded.predict([TranslateRequest(images=[encoded(np.zeros((8, 8), dtype=np.uint8))], seed=0)])
