@@ -22,6 +22,7 @@ from ganlib.evaluation.record import (
     Interval,
     Reconstruction,
     Rejection,
+    Translation,
     TruncationPoint,
 )
 from ganlib.evaluation.rejection import measure_rejection
@@ -56,22 +57,27 @@ def evaluate(
     findings = Findings()
     reference.notify("figures")
     measure_figures(drawn, reference, options, findings)
-    if drawn.generator.inputs is not None:
-        return _translator(drawn, reference, options, findings)
     classes: tuple[ClassFigures, ...] = ()
-    with findings.skipping("classes"):
-        classes = measure_classes(drawn, reference, options, findings)
     memorisation: dict[str, Copying] = {}
-    with findings.skipping("memorisation"):
-        reference.notify("memorisation")
-        memorisation = measure_copying(drawn, reference, options)
-    _measure_accuracy(drawn, reference, options, recipe, findings)
-    truncation, rejection = _explore_latents(drawn, reference, options, critic, findings)
+    truncation: tuple[TruncationPoint, ...] = ()
+    rejection: Rejection | None = None
     reconstruction: Reconstruction | None = None
-    if options.reconstruction.images is not None:
-        with findings.skipping("reconstruction"):
-            reference.notify("reconstruction")
-            reconstruction = measure_reconstruction(drawn, critic, reference, options)
+    translation: Translation | None = None
+    if drawn.generator.inputs is not None:  # its images follow the inputs: nothing to say of classes, copies, latents
+        reference.notify("translation")
+        translation = measure_translation(drawn, reference, options)
+    else:
+        with findings.skipping("classes"):
+            classes = measure_classes(drawn, reference, options, findings)
+        with findings.skipping("memorisation"):
+            reference.notify("memorisation")
+            memorisation = measure_copying(drawn, reference, options)
+        _measure_accuracy(drawn, reference, options, recipe, findings)
+        truncation, rejection = _explore_latents(drawn, reference, options, critic, findings)
+        if options.reconstruction.images is not None:
+            with findings.skipping("reconstruction"):
+                reference.notify("reconstruction")
+                reconstruction = measure_reconstruction(drawn, critic, reference, options)
     return Evaluation(
         format_version=FORMAT_VERSION,
         generator_sha256=drawn.sha256,
@@ -84,26 +90,7 @@ def evaluate(
         truncation=truncation,
         rejection=rejection,
         reconstruction=reconstruction,
-        translation=None,
-    )
-
-
-def _translator(drawn: Draw, reference: Reference, options: EvaluateOptions, findings: Findings) -> Evaluation:
-    """Of a translator: its images follow the inputs, so there is nothing to say of classes, copies and latents."""
-    reference.notify("translation")
-    return Evaluation(
-        format_version=FORMAT_VERSION,
-        generator_sha256=drawn.sha256,
-        measured_on=measured_on(reference, options),
-        alarms=_alarms(reference),
-        metrics=findings.metrics,
-        skipped=findings.skipped,
-        classes=(),
-        memorisation={},
-        truncation=(),
-        rejection=None,
-        reconstruction=None,
-        translation=measure_translation(drawn, reference, options),
+        translation=translation,
     )
 
 

@@ -14,11 +14,9 @@ from ganlib.evaluation.seeds import seed_for
 from ganlib.inversion.projection import reconstruct
 from ganlib.metrics.estimates import normal_interval, require
 from ganlib.metrics.extractors import Features
-from ganlib.metrics.reconstruction import PEAK, psnr, ssim
+from ganlib.metrics.reconstruction import HIGHEST_PSNR, psnr, ssim
 from ganlib.networks.base import Critic
 
-# An image that comes back exactly differs from the generator's own values by their rounding, of variance 1/12.
-HIGHEST_PSNR = 10 * np.log10(12 * PEAK**2)
 # Generated images whose mean distance is the unit of distances: half a million pairs.
 MOST_APART = 1000
 

@@ -14,11 +14,8 @@ from ganlib.evaluation.seeds import seed_for
 from ganlib.metrics.estimates import normal_interval, require
 from ganlib.metrics.extractors import Features
 from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
-from ganlib.metrics.reconstruction import PEAK, psnr, ssim
+from ganlib.metrics.reconstruction import HIGHEST_PSNR, PEAK, psnr, ssim
 from ganlib.sampling import Images, to_uint8
-
-# Values are whole numbers, so nothing says more than that: their rounding has the variance 1/12.
-HIGHEST_PSNR = 10 * np.log10(12 * PEAK**2)
 
 _Figures = dict[str, NDArray[np.float64]]
 

@@ -28,11 +28,14 @@ def some(count: int = 3, channels: int = 3, size: int = 16) -> torch.Tensor:
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-@pytest.mark.parametrize("values", ALL, ids=str)
-@pytest.mark.parametrize("channels", [1, 3, 4])
+# Grey images have no colours; the parameters refuse to take them away.
+CASES = [
+    (values, channels) for values in ALL for channels in (1, 3, 4) if (values["kind"], channels) != ("colourise", 1)
+]
+
+
+@pytest.mark.parametrize(("values", "channels"), CASES, ids=str)
 def test_what_happens_to_an_image_depends_on_its_own_numbers_alone(values: dict, channels: int) -> None:
-    if values["kind"] == "colourise" and channels == 1:
-        pytest.skip("grey images have no colours; refused by the parameters")
     chosen, images = options(values), some(channels=channels)
     noise = torch.randn(3, *noise_shape(chosen, channels, 16))
     together = degrade(images, chosen, noise)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Reference
-from ganlib.evaluation.reconstruction import HIGHEST_PSNR, measure_reconstruction
+from ganlib.evaluation.reconstruction import measure_reconstruction
+from ganlib.metrics.reconstruction import HIGHEST_PSNR
 from ganlib.sampling import Images, to_uint8
 from tests.evaluations import evaluation
 from tests.toy_evaluation import CLASSES, LATENTS, draw_of, image_generator, options_of, packed, paint, reference_of
