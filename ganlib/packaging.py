@@ -18,7 +18,7 @@ from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
-from ganlib.sampling import Images, as_labels, balanced_labels, render, seeded_latents
+from ganlib.sampling import Images, as_labels, balanced_labels, render, render_rows, seeded_latents
 from ganlib.tensor_files import save_tensors
 from ganlib.weightless import weightless
 
@@ -51,24 +51,15 @@ class ImageGenerator:
         return self.network.conditional
 
     def sample(
-        self,
-        *,
-        seed: int,
-        count: int | None = None,
-        labels: Sequence[int] | None = None,
-        truncation: float = 1.0,
-        batch_size: int = 256,
+        self, *, seed: int, count: int | None = None, labels: Sequence[int] | None = None, truncation: float = 1.0
     ) -> Images:
-        """Generate uint8 images [N, H, W, C].
+        """Generate uint8 images [N, H, W, C]; image i depends on the seed, i, its label and the truncation alone.
 
         Args:
             seed: the same seed gives the same images.
             count: how many; classes take turns when the generator is conditional.
             labels: one class index an image instead of `count`; conditional generators only.
-            truncation: psi in (0, 1], by which the latents are scaled: lower is more typical and less varied. They
-                move towards their mean, 0, as StyleGAN's do (Karras et al. 2019, appendix B), and an image stays
-                itself at every psi; BigGAN draws values beyond a threshold anew instead (Brock et al. 2019).
-            batch_size: images per forward pass; bounds memory.
+            truncation: as in `latents`.
 
         Raises:
             UserError: neither or both of `count` and `labels`, labels out of range or not wanted; a translator.
@@ -76,13 +67,28 @@ class ImageGenerator:
         self.check_draws("sample")
         if (count is None) == (labels is None):
             raise UserError("sample: give either count or labels")
-        if not 0 < truncation <= 1:
-            raise UserError(f"truncation: found {truncation}, expected a number above 0 and at most 1")
         wanted = len(labels) if labels is not None else (count or 0)
         if wanted < 1:
             raise UserError(f"sample: found {wanted} images, expected at least 1")
-        latents = seeded_latents(wanted, self.network.latent_dim, seed) * truncation
-        return render(self.generator, latents, self._label_tensor(wanted, labels), batch_size=batch_size)
+        latents = self.latents(wanted, seed=seed, truncation=truncation)
+        return render_rows(self.generator, latents, self._label_tensor(wanted, labels))
+
+    def latents(self, count: int, *, seed: int, truncation: float = 1.0) -> Tensor:
+        """Latents [N, Z] that a seed stands for.
+
+        Args:
+            count: how many; the first ones of more are those of fewer.
+            seed: the same seed gives the same latents.
+            truncation: psi in (0, 1], by which the latents are scaled: lower is more typical and less varied. They
+                move towards their mean, 0, as StyleGAN's do (Karras et al. 2019, appendix B), and an image stays
+                itself at every psi; BigGAN draws values beyond a threshold anew instead (Brock et al. 2019).
+
+        Raises:
+            UserError: a truncation out of range.
+        """
+        if not 0 < truncation <= 1:
+            raise UserError(f"truncation: found {truncation}, expected a number above 0 and at most 1")
+        return seeded_latents(count, self.network.latent_dim, seed) * truncation
 
     def check_draws(self, task: str) -> None:
         """Refuse a task for which images have to come from latents alone.

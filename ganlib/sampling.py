@@ -12,6 +12,8 @@ from ganlib.networks.base import Generator
 
 Images = NDArray[np.uint8]
 GAP_GREY = 64
+# The size of every batch in which an image is to depend on nothing but its own row.
+ROWS_AT_ONCE = 8
 
 
 def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
@@ -80,6 +82,18 @@ def render(generator: Generator, latents: Tensor, condition: Tensor | None, *, b
             asked = None if condition is None else condition[chunk].to(weight.device)
             chunks.append(to_uint8(generator(latents[chunk].to(weight), asked)))
     return np.concatenate(chunks)
+
+
+def render_rows(generator: Generator, latents: Tensor, condition: Tensor | None) -> Images:
+    """As `render`; an image has the same bytes whichever and however many are made beside it.
+
+    How sums are grouped, and so rounded, depends on the size of a batch but not on the other rows: all batches have
+    one size, and the last is filled up.
+    """
+    count = len(latents)
+    rows = torch.arange(-(-count // ROWS_AT_ONCE) * ROWS_AT_ONCE).clamp(max=count - 1)
+    filled = None if condition is None else condition[rows]
+    return render(generator, latents[rows], filled, batch_size=ROWS_AT_ONCE)[:count]
 
 
 def image_grid(images: Images, *, columns: int, scale: int = 1) -> Images:

@@ -14,8 +14,8 @@ from ganlib.config import RunConfig, load_config
 from ganlib.errors import UserError
 from ganlib.inversion.latents import SavedLatents
 from ganlib.inversion.projection import encoded, reconstruct
+from ganlib.latents import spherical
 from ganlib.metrics.extractors import Extractor
-from ganlib.metrics.latent import spherical
 from ganlib.metrics.reconstruction import psnr, ssim
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic, load_encoder
 from ganlib.sampling import Images, balanced_labels, image_grid, seeded_latents

@@ -12,7 +12,7 @@ from ganlib.datasets.packed.reading import PackedData
 from ganlib.degradations import degraded_rows
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
-from ganlib.metrics.latent import spherical
+from ganlib.latents import spherical
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents, to_uint8
 

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import Images, render
+from ganlib.sampling import Images, render_rows
 from ganlib.tensor_files import save_tensors
 
 LATENTS, LABELS = "latents", "labels"
 SHA256 = "generator_sha256"
-BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -88,4 +87,4 @@ class SavedLatents:
 
     def images(self, generator: ImageGenerator) -> Images:
         """What a generator that takes them makes of them, uint8 [N, H, W, C]."""
-        return render(generator.generator, self.latents, self.labels, batch_size=BATCH_SIZE)
+        return render_rows(generator.generator, self.latents, self.labels)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganlib.errors import UserError
+from ganlib.latents import spherical
 from ganlib.metrics.latent import (
     Calibration,
     acceptance,
     gamma_for_share,
     path_lengths,
     perceptual_path_length,
-    spherical,
 )
 
 
