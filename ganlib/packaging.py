@@ -71,7 +71,11 @@ class ImageGenerator:
         if wanted < 1:
             raise UserError(f"sample: found {wanted} images, expected at least 1")
         latents = self.latents(wanted, seed=seed, truncation=truncation)
-        return render_rows(self.generator, latents, self._label_tensor(wanted, labels))
+        return self.draw(latents, self._label_tensor(wanted, labels))
+
+    def draw(self, latents: Tensor, labels: Tensor | None) -> Images:
+        """What the generator makes of latents [N, Z] and class indices [N], each row by itself: uint8 [N, H, W, C]."""
+        return render_rows(self.generator, latents, labels)
 
     def latents(self, count: int, *, seed: int, truncation: float = 1.0) -> Tensor:
         """Latents [N, Z] that a seed stands for.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlib.errors import UserError
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import Images, render_rows
+from ganlib.sampling import Images
 from ganlib.tensor_files import save_tensors
 
 LATENTS, LABELS = "latents", "labels"
@@ -87,4 +87,4 @@ class SavedLatents:
 
     def images(self, generator: ImageGenerator) -> Images:
         """What a generator that takes them makes of them, uint8 [N, H, W, C]."""
-        return render_rows(generator.generator, self.latents, self.labels)
+        return generator.draw(self.latents, self.labels)

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import mlflow
 import numpy as np
+import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelConfig
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -34,22 +35,28 @@ MAX_TRANSLATED = 16
 
 
 class SampleRequest(BaseModel):
-    """What to draw: `count` images, or one per class name in `labels`."""
+    """What to draw: `count` images, or one per class in `labels`."""
 
     model_config = ConfigDict(extra="forbid")
 
     # MLflow's signature calls optional what may be None, whatever its default.
     count: int | None = Field(None, ge=1, le=MAX_IMAGES, description="1 when neither count nor labels is given")
-    labels: list[str] | None = Field(None, min_length=1, max_length=MAX_IMAGES)
+    labels: list[str] | None = Field(
+        None, min_length=1, max_length=MAX_IMAGES, description="a class name or, where no class has that name, an index"
+    )
     seed: int | None = Field(None, ge=0, lt=2**32, description="0 when not given")
     truncation: float | None = Field(
         None, gt=0, le=1, description="scales latents; 1 when not given; lower is less varied"
     )
+    toward_seed: int | None = Field(None, ge=0, lt=2**32, description="another seed, to go towards; with mix")
+    mix: float | None = Field(None, ge=0, le=1, description="how far towards toward_seed: 0 to 1")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _sound(self) -> Self:
         if self.count is not None and self.labels is not None:
             raise ValueError("give either count or labels, not both")
+        if (self.toward_seed is None) != (self.mix is None):
+            raise ValueError("give toward_seed and mix together")
         return self
 
 
@@ -62,46 +69,63 @@ class Samples(BaseModel):
 
 
 class Sampler(PythonModel):
-    """Draws images; the same request gives the same bytes."""
+    """Draws images; the same request gives the same bytes, alone or drawn beside others."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the generator from the model's artifacts, with the code that lies beside it."""
-        packaging = import_package(Path(context.artifacts["ganlib"]), "packaging")
-        self.generator = packaging.ImageGenerator.load(Path(context.artifacts["generator"]))
+        package = Path(context.artifacts["ganlib"])
+        self.generator = import_package(package, "packaging").ImageGenerator.load(Path(context.artifacts["generator"]))
+        self._spherical = import_package(package, "latents").spherical
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[SampleRequest], params: dict[str, Any] | None = None
     ) -> list[Samples]:
         """Answer each request with a dict of the fields of `Samples`, in Python as over HTTP."""
         # MLflow describes the answer by the annotation, and hands out what is returned.
-        return [self._draw(request).model_dump() for request in model_input]  # type: ignore[misc]
+        return [self._answer(request).model_dump() for request in model_input]  # type: ignore[misc]
 
-    def _draw(self, request: SampleRequest) -> Samples:
-        names, count, seed = self.generator.image.classes, request.count or 1, request.seed or 0
-        if request.labels is not None:
-            labels = self._indices(request.labels)
-        elif self.generator.conditional:
-            labels = [index % len(names) for index in range(count)]
-        else:
-            labels = None
-        images = self.generator.sample(
-            seed=seed,
-            count=count if labels is None else None,
-            labels=labels,
-            truncation=1.0 if request.truncation is None else request.truncation,
-        )
-        return Samples(
-            seed=seed, labels=[names[index] for index in labels or []], images=[_png(image) for image in images]
-        )
+    def rows(self, request: SampleRequest) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the generator is given for a request: latents [N, Z] and class indices [N], if it takes classes.
 
-    def _indices(self, wanted: list[str]) -> list[int]:
+        Raises:
+            MlflowException: classes that there are not.
+        """
+        labels = self._labels(request)
+        count = (request.count or 1) if labels is None else len(labels)
+        truncation = 1.0 if request.truncation is None else request.truncation
+        latents = self.generator.latents(count, seed=request.seed or 0, truncation=truncation)
+        if request.toward_seed is not None and request.toward_seed != (request.seed or 0):
+            ends = self.generator.latents(count, seed=request.toward_seed, truncation=truncation)
+            latents = self._spherical(latents, ends, torch.full((count,), float(request.mix or 0)))
+        return latents, None if labels is None else torch.tensor(labels)
+
+    def draw(self, latents: torch.Tensor, labels: torch.Tensor | None) -> list[bytes]:
+        """A PNG file of each row; rows of several requests may be drawn together."""
+        return [png_file(image) for image in self.generator.draw(latents, labels)]
+
+    def _answer(self, request: SampleRequest) -> Samples:
+        latents, labels = self.rows(request)
+        names = [] if labels is None else [self.generator.image.classes[index] for index in labels]
+        images = [base64.b64encode(file).decode("ascii") for file in self.draw(latents, labels)]
+        return Samples(seed=request.seed or 0, labels=names, images=images)
+
+    def _labels(self, request: SampleRequest) -> list[int] | None:
         names = self.generator.image.classes
         if not self.generator.conditional:
-            raise _refused("labels: this generator is unconditional; ask for a count instead")
-        unknown = [name for name in wanted if name not in names]
-        if unknown:
-            raise _refused(f"labels: no class {unknown[0]!r}; expected some of {', '.join(names)}")
-        return [names.index(name) for name in wanted]
+            if request.labels is not None:
+                raise _refused("labels: this generator is unconditional; ask for a count instead")
+            return None
+        if request.labels is None:
+            return [index % len(names) for index in range(request.count or 1)]
+        return [self._index(label) for label in request.labels]
+
+    def _index(self, label: str) -> int:
+        names = self.generator.image.classes
+        if label in names:
+            return int(names.index(label))
+        if label.isascii() and label.isdecimal() and int(label) < len(names):
+            return int(label)
+        raise _refused(f"labels: no class {label!r}; expected some of {', '.join(names)}")
 
 
 class TranslateRequest(BaseModel):
@@ -139,7 +163,7 @@ class Translator(PythonModel):
         seed, channels = request.seed or 0, self.generator.image.channels
         images = [_pixels(image, channels) for image in request.images]
         made = [self.translating.translate_image(self.generator, pixels, seed=seed) for pixels in images]
-        return Translations(seed=seed, images=[_png(image) for image in made])
+        return Translations(seed=seed, images=[base64.b64encode(png_file(image)).decode("ascii") for image in made])
 
 
 def _pixels(text: str, channels: int) -> NDArray[np.uint8]:
@@ -156,11 +180,11 @@ def _refused(message: str) -> MlflowException:
     return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
 
 
-def _png(pixels: NDArray[np.uint8]) -> str:
-    """A uint8 image [H, W, C] as a PNG file in base64."""
+def png_file(pixels: NDArray[np.uint8]) -> bytes:
+    """A uint8 image [H, W, C] as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, format="PNG")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return file.getvalue()
 
 
 def import_package(folder: Path, module: str) -> ModuleType:

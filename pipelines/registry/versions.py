@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.pyfunc import PyFuncModel
 
 MODEL_CODE = Path(__file__).with_name("model_code.py")
 PACKAGE = Path(ganlib.__file__).parent
@@ -294,21 +295,28 @@ def ensure_loadable(client: "MlflowClient", version: "ModelVersion", *, mend: st
         UserError: it is not as registered or cannot be loaded.
         mlflow.exceptions.MlflowException, OSError: the store, the network or this machine fails.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        load_version(client, version, Path(folder), mend=mend)
+
+
+def load_version(client: "MlflowClient", version: "ModelVersion", folder: Path, *, mend: str) -> "PyFuncModel":
+    """Fetch a version below a folder and load it from there; the rest is as in `ensure_loadable`."""
 
     def refusal(why: object) -> UserError:
         return UserError(f"model {version.name}: version {version.version} cannot be loaded ({why}); {mend}")
 
-    with quiet_pyfunc(), tempfile.TemporaryDirectory() as folder:
+    with quiet_pyfunc():
         import mlflow.pyfunc
 
         try:
-            model, _ = fetch_version(client, version, Path(folder))
+            model, _ = fetch_version(client, version, folder)
         except NotAsRegistered as error:
             raise refusal(error) from None
         try:
-            mlflow.pyfunc.load_model(str(model))
+            loaded: PyFuncModel = mlflow.pyfunc.load_model(str(model))
         except Exception as error:  # the model's own code may raise anything
             raise refusal(f"{type(error).__name__}: {reason(error)}") from None
+        return loaded
 
 
 def _download(model_uri: str, folder: Path) -> Path:

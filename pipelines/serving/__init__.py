@@ -1,0 +1,1 @@
+"""A registered model behind HTTP: requests, limits, a gallery."""

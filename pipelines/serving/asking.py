@@ -1,0 +1,93 @@
+"""What the pages and programs of a server's users ask for."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.registry.served import SampleRequest, Samples
+from pipelines.serving.limits import Limits
+from pipelines.serving.problems import Refused, refusal_of
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="The same seed gives the same images.")]
+
+
+class SampleQuery(BaseModel):
+    """Images of one class, or of classes in turn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: Seed = 0
+    n: Annotated[int, Field(ge=1, le=256, description="How many images; more than one come as a grid.")] = 1
+    label: Annotated[str | None, Field(max_length=200, description="A class name or index.")] = None
+    truncation: Annotated[float | None, Field(gt=0, le=1, description="Lower is more typical and less varied.")] = None
+    toward_seed: Annotated[int | None, Field(ge=0, lt=2**32, description="Another seed, to go towards.")] = None
+    mix: Annotated[float | None, Field(ge=0, le=1, description="How far towards toward_seed.")] = None
+
+    def request(self) -> SampleRequest:
+        """As the registered model is asked.
+
+        Raises:
+            Refused: what is asked for does not go together.
+        """
+        try:
+            return SampleRequest(
+                count=self.n if self.label is None else None,
+                labels=None if self.label is None else [self.label] * self.n,
+                seed=self.seed,
+                truncation=self.truncation,
+                toward_seed=self.toward_seed,
+                mix=self.mix,
+            )
+        except ValidationError as error:
+            raise refusal_of(error) from None
+
+
+class Invocations(BaseModel):
+    """Requests as MLflow's own server takes them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: Annotated[list[SampleRequest], Field(min_length=1, max_length=256)]
+
+
+class Predictions(BaseModel):
+    """An answer to each request, as MLflow's own server gives them."""
+
+    predictions: list[Samples]
+
+
+class ServedModel(BaseModel):
+    """What is served, and within which limits."""
+
+    name: str
+    version: str
+    generator_sha256: str
+    classes: list[str]
+    image_size: int
+    channels: int
+    most_images: int
+    highest_truncation: float
+
+
+class Health(BaseModel):
+    """The server can draw."""
+
+    status: Literal["ok"] = "ok"
+    model: str
+    version: str
+
+
+def within(limits: Limits, request: SampleRequest) -> SampleRequest:
+    """The request, which the operator allows; where it names no truncation, it gets the highest.
+
+    Raises:
+        Refused: it goes beyond a limit.
+    """
+    images = len(request.labels) if request.labels is not None else request.count or 1
+    if images > limits.images:
+        raise Refused(422, f"{images} images asked for; this server draws at most {limits.images} a request")
+    if request.truncation is None:
+        return request.model_copy(update={"truncation": limits.truncation})
+    if request.truncation > limits.truncation:
+        raise Refused(422, f"truncation {request.truncation:g} is above {limits.truncation:g}, this server's highest")
+    return request

@@ -1,0 +1,24 @@
+"""What the operator of a server allows; no client can lift it."""
+
+from dataclasses import dataclass
+
+MOST_BODY_BYTES = 1 << 20
+# Beyond these a request is told to come again: what waits longer than a client does is drawn for nobody.
+MOST_WAITING_IMAGES = 4096
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one server.
+
+    Attributes:
+        images: most in one request.
+        truncation: the highest; lower is less varied and further from single training images.
+        requests_per_minute: of one address; None: any number.
+        timeout_s: for the body of a request to arrive, and for its images to be drawn.
+    """
+
+    images: int
+    truncation: float
+    requests_per_minute: int | None
+    timeout_s: float

@@ -1,0 +1,24 @@
+"""Models to serve."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import environment
+from tests.registered import make_generator, submit
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[Path]:
+    """A working directory whose models `digits`, with classes, and `things`, without, have champions."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copy2(database, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        environment.apply()
+        submit(make_generator(folder / "digits", 1), 3.0)
+        submit(make_generator(folder / "things", 1, conditional=False), 3.0, name="things")
+        yield folder
