@@ -1,0 +1,187 @@
+"""Requests a second of `gan serve` beside `mlflow models serve`: `python -m benchmarks.serve --model models:/digits@champion`.
+
+Run it in the folder of a project whose champion is a digits generator. Both servers get the same requests, one image
+each, from the same clients, and take turns in being asked.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from benchmarks.children import ROOT
+from benchmarks.machine import machine_facts
+from tests.mlflow_server import free_port
+
+RESULT = ROOT / "benchmarks" / "results" / "serve.md"
+CLIENTS = (1, 8, 64)
+SLOT_S = 8.0
+ROUNDS = 3
+SOAK_REQUESTS = 100_000
+EXPLANATION = """\
+One image a request, POST /invocations, connections kept open; the clients run on the same two cores. Requests a second
+and milliseconds until an answer: medians of the rounds. `GET /sample` gives the same image as a PNG file."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What clients saw in one stretch."""
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    failures: int
+
+
+def request(host: str, port: int, seed: int, *, as_png: bool) -> bytes:
+    """One HTTP request for one image."""
+    if as_png:
+        return f"GET /sample?seed={seed} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+    body = json.dumps({"inputs": [{"count": 1, "seed": seed}]})
+    head = f"POST /invocations HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+async def client(port: int, until: float, seconds: list[float], failed: list[int], *, first: int, as_png: bool) -> None:
+    """Ask again and again on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    seed = first
+    while time.perf_counter() < until:
+        begun = time.perf_counter()
+        writer.write(request("127.0.0.1", port, seed, as_png=as_png))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(length)
+        seconds.append(time.perf_counter() - begun)
+        if b" 200 " not in head.split(b"\r\n", 1)[0]:
+            failed.append(seed)
+        seed += 1
+    writer.close()
+
+
+def ask(port: int, clients: int, seconds: float, *, as_png: bool = False) -> Slot:
+    """So many clients for so long."""
+    took: list[float] = []
+    failed: list[int] = []
+
+    async def together() -> float:
+        begun = time.perf_counter()
+        await asyncio.gather(
+            *(client(port, begun + seconds, took, failed, first=1000 * each, as_png=as_png) for each in range(clients))
+        )
+        return time.perf_counter() - begun
+
+    lasted = asyncio.run(together())
+    p50, p99 = np.percentile(np.array(took) * 1000, (50, 99))
+    return Slot(len(took) / lasted, float(p50), float(p99), len(failed))
+
+
+@contextmanager
+def server(command: list[str], port: int, path: str) -> Iterator[tuple[psutil.Process, float]]:
+    """A server, and the seconds until it answered first."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=os.environ
+    )
+    try:
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.05)
+            if process.poll() is not None:
+                raise SystemExit(f"{' '.join(command)}: ended with exit code {process.returncode}")
+        yield psutil.Process(process.pid), time.perf_counter() - begun
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def mib(process: psutil.Process) -> float:
+    """Resident memory of a process and its children."""
+    return sum(each.memory_info().rss for each in (process, *process.children(recursive=True))) / 2**20
+
+
+def soak(port: int, process: psutil.Process, requests: int) -> tuple[float, float, int]:
+    """MiB after the first tenth of the requests and after all, and failures."""
+    done, failures, early = 0, 0, 0.0
+    while done < requests:
+        slot = ask(port, 8, SLOT_S)
+        done += round(slot.requests_per_s * SLOT_S)
+        failures += slot.failures
+        if not early and done >= requests / 10:
+            early = mib(process)
+        print(f"soak: {done} of {requests}, {mib(process):.0f} MiB", flush=True)
+    return early, mib(process), failures
+
+
+def main() -> None:
+    """Measure and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="models:/digits@champion")
+    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--soak-requests", type=int, default=SOAK_REQUESTS)
+    arguments = parser.parse_args()
+    ours, theirs = free_port(), free_port()
+    gan = [sys.executable, "-m", "pipelines.cli", "serve", arguments.model, "--port", str(ours)]
+    mlflow = [
+        sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", arguments.model, "--env-manager", "local",
+        "--host", "127.0.0.1", "--port", str(theirs), "--workers", "1",
+    ]  # fmt: skip
+    facts = machine_facts("torch", "mlflow", "fastapi", "uvicorn")
+    with server(gan, ours, "/health") as (process, start_s), server(mlflow, theirs, "/ping") as (other, other_start_s):
+        contenders = {
+            "gan serve, /invocations": lambda count: ask(ours, count, SLOT_S),
+            "gan serve, /sample": lambda count: ask(ours, count, SLOT_S, as_png=True),
+            "mlflow models serve": lambda count: ask(theirs, count, SLOT_S),
+        }
+        found: dict[tuple[str, int], list[Slot]] = {}
+        for _ in range(ROUNDS):
+            for count in CLIENTS:
+                for name, run in contenders.items():
+                    slot = run(count)
+                    found.setdefault((name, count), []).append(slot)
+                    print(name, count, slot, flush=True)
+        memory, other_memory = mib(process), mib(other)
+        early, late, failures = soak(ours, process, arguments.soak_requests)
+    lines = [
+        f"# Serving digits on {facts['kind']}, {facts['date']}",
+        "",
+        ", ".join(f"{name} {value}" for name, value in facts.items() if name not in ("kind", "date")) + ".",
+        "",
+        EXPLANATION,
+        "",
+        "| server | clients | requests/s | p50, ms | p99, ms | failures |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for (name, count), slots in sorted(found.items(), key=lambda each: each[0][1]):
+        rate, p50, p99 = (
+            float(np.median([getattr(slot, key) for slot in slots])) for key in ("requests_per_s", "p50_ms", "p99_ms")
+        )
+        failed = sum(slot.failures for slot in slots)
+        lines.append(f"| {name} | {count} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {failed} |")
+    lines += [
+        "",
+        f"First answer after {start_s:.1f} s (`gan serve`), {other_start_s:.1f} s (MLflow), which started beside each "
+        f"other's work. Memory {memory:.0f} and {other_memory:.0f} MiB. After {arguments.soak_requests:,} more requests "
+        f"of 8 clients `gan serve` had {late:.0f} MiB ({early:.0f} after a tenth of them), and {failures} failures.",
+    ]
+    arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
