@@ -88,8 +88,8 @@ def test_versions_with_different_code_in_one_process(project: Path, monkeypatch:
     shutil.copytree(versions.PACKAGE, other, ignore=shutil.ignore_patterns("__pycache__"))
     with (other / "packaging.py").open("a") as code:
         code.write(
-            "\n_positive = ImageGenerator.sample\n"
-            "ImageGenerator.sample = lambda self, **request: 255 - _positive(self, **request)\n"
+            "\n_positive = ImageGenerator.draw\n"
+            "ImageGenerator.draw = lambda self, *rows: 255 - _positive(self, *rows)\n"
         )
     monkeypatch.setattr(versions, "PACKAGE", other)
     submit(folders[1], 2.0)
@@ -129,7 +129,7 @@ def test_what_mlflow_shows_of_the_model(project: Path) -> None:
     signature = mlflow.models.get_model_info("models:/digits/1").signature
     (request,) = signature.inputs.input_types()
     assert {each.name: each.required for each in request.properties} == dict.fromkeys(
-        ("count", "labels", "seed", "truncation"), False
+        ("count", "labels", "seed", "truncation", "toward_seed", "mix"), False
     )
     (answer,) = signature.outputs.input_types()
     assert {each.name for each in answer.properties} == {"images", "labels", "seed"}
