@@ -1,4 +1,4 @@
-"""Requests a second of `gan serve` beside `mlflow models serve`: `python -m benchmarks.serve --model models:/digits@champion`.
+"""Requests a second of `gan serve` beside `mlflow models serve`: `python -m benchmarks.serve`.
 
 Run it in the folder of a project whose champion is a digits generator. Both servers get the same requests, one image
 each, from the same clients, and take turns in being asked.
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +112,7 @@ def server(command: list[str], port: int, path: str) -> Iterator[tuple[psutil.Pr
 
 def mib(process: psutil.Process) -> float:
     """Resident memory of a process and its children."""
-    return sum(each.memory_info().rss for each in (process, *process.children(recursive=True))) / 2**20
+    return float(sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))) / 2**20
 
 
 def soak(port: int, process: psutil.Process, requests: int) -> tuple[float, float, int]:
@@ -143,7 +143,7 @@ def main() -> None:
     ]  # fmt: skip
     facts = machine_facts("torch", "mlflow", "fastapi", "uvicorn")
     with server(gan, ours, "/health") as (process, start_s), server(mlflow, theirs, "/ping") as (other, other_start_s):
-        contenders = {
+        contenders: dict[str, Callable[[int], Slot]] = {
             "gan serve, /invocations": lambda count: ask(ours, count, SLOT_S),
             "gan serve, /sample": lambda count: ask(ours, count, SLOT_S, as_png=True),
             "mlflow models serve": lambda count: ask(theirs, count, SLOT_S),
@@ -176,8 +176,8 @@ def main() -> None:
     lines += [
         "",
         f"First answer after {start_s:.1f} s (`gan serve`), {other_start_s:.1f} s (MLflow), which started beside each "
-        f"other's work. Memory {memory:.0f} and {other_memory:.0f} MiB. After {arguments.soak_requests:,} more requests "
-        f"of 8 clients `gan serve` had {late:.0f} MiB ({early:.0f} after a tenth of them), and {failures} failures.",
+        f"other's work. Memory {memory:.0f} and {other_memory:.0f} MiB. After {arguments.soak_requests:,} more "
+        f"requests of 8 clients `gan serve` had {late:.0f} MiB ({early:.0f} after a tenth), and {failures} failures.",
     ]
     arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(arguments.output)

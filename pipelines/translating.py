@@ -8,12 +8,13 @@ from PIL import Image
 
 from ganlib.config import RunConfig, load_config
 from ganlib.errors import UserError
-from ganlib.packaging import ImageGenerator
+from ganlib.marking import Origin
+from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
 from ganlib.translating import translate_image
 from pipelines import paths
 from pipelines.image_modes import MODES
-from pipelines.stages.shell import write_png
+from pipelines.provenance.writing import write_generated
 
 
 def translate_files(
@@ -36,11 +37,13 @@ def translate_files(
     if translator.inputs is None:
         raise UserError(f"{folder}: holds a generator that is given no images; train a translator (data.inputs)")
     targets = _targets(files, output)
+    origin = Origin(generator_sha256(folder), {"translated": True, "seed": seed})
     for file in files:
         _read(file, config, translator.image.channels)  # all of them, before anything is written
     for file, target in zip(files, targets, strict=True):
         pixels = _read(file, config, translator.image.channels)
-        write_png(target, translate_image(translator, pixels, seed=seed, tile_px=tile_px))
+        made = translate_image(translator, pixels, seed=seed, tile_px=tile_px)
+        write_generated(target, made, origin, by="gan translate")
         yield file, target
 
 

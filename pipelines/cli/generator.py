@@ -43,21 +43,25 @@ def sample(
             source = context.get_parameter_source(name)
             if source is not None and source.name == "COMMANDLINE":
                 raise UserError(f"--{name}: has no meaning beside --latents {latents}; leave one of them out")
-    from ganlib.packaging import ImageGenerator
+    from ganlib.marking import Origin
+    from ganlib.packaging import ImageGenerator, generator_sha256
+    from ganlib.remaking import remake
     from ganlib.sampling import image_grid
-    from pipelines.stages.shell import write_png
+    from pipelines.provenance.writing import write_generated
 
     generator = ImageGenerator.load(folder)
+    generator.check_draws("sample")
+    grid = {"columns": 10, "scale": max(1, 32 // generator.image.size)}
     if latents is not None:
         images = _of_latents(latents, generator, folder)
-        write_png(output, image_grid(images, columns=10, scale=max(1, 32 // generator.image.size)))
-        typer.echo(f"{output}: {len(images)} images")
-        return
-    if label is not None and label not in generator.image.classes:
-        raise UserError(f"--label {label}: unknown, expected one of {', '.join(generator.image.classes) or 'none'}")
-    labels = None if label is None else [generator.image.classes.index(label)] * count
-    images = generator.sample(seed=seed, count=count if labels is None else None, labels=labels, truncation=truncation)
-    write_png(output, image_grid(images, columns=10, scale=max(1, 32 // generator.image.size)))
+        request: dict[str, str | float | None] = {"latents": latents.name}
+        count, pixels = len(images), image_grid(images, **grid)
+    else:
+        if label is not None and label not in generator.image.classes:
+            raise UserError(f"--label {label}: unknown, expected one of {', '.join(generator.image.classes) or 'none'}")
+        request = {"seed": seed, "label": label, "truncation": truncation, "count": count, **grid}
+        pixels = remake(generator, request)
+    write_generated(output, pixels, Origin(generator_sha256(folder), request), by="gan sample")
     typer.echo(f"{output}: {count} images")
 
 
@@ -116,6 +120,22 @@ def translate(
 
     for source, target in translate_files(images, output, folder=folder, seed=seed, tile_px=tile_px):
         typer.echo(f"{source} -> {target}")
+
+
+@app.command()
+def verify(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    folder: Folder = paths.GENERATOR,
+) -> None:
+    """Tell whether this generator made images: by their marks, by the log, and by making them again."""
+    from pipelines.provenance.verifying import listing, show, verify_files
+
+    findings = verify_files(images, folder=folder)
+    if as_json:
+        typer.echo(listing(findings))
+    else:
+        show(findings)
 
 
 @app.command()

@@ -74,8 +74,11 @@ class Sampler(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the generator from the model's artifacts, with the code that lies beside it."""
         package = Path(context.artifacts["ganlib"])
-        self.generator = import_package(package, "packaging").ImageGenerator.load(Path(context.artifacts["generator"]))
+        packaging = import_package(package, "packaging")
+        self.generator = packaging.ImageGenerator.load(Path(context.artifacts["generator"]))
+        self._generator_sha256 = packaging.generator_sha256(Path(context.artifacts["generator"]))
         self._spherical = import_package(package, "latents").spherical
+        self._marking = import_package(package, "marking")
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[SampleRequest], params: dict[str, Any] | None = None
@@ -99,15 +102,37 @@ class Sampler(PythonModel):
             latents = self._spherical(latents, ends, torch.full((count,), float(request.mix or 0)))
         return latents, None if labels is None else torch.tensor(labels)
 
-    def draw(self, latents: torch.Tensor, labels: torch.Tensor | None) -> list[bytes]:
-        """A PNG file of each row; rows of several requests may be drawn together."""
-        return [png_file(image) for image in self.generator.draw(latents, labels)]
+    def draw(self, latents: torch.Tensor, labels: torch.Tensor | None) -> NDArray[np.uint8]:
+        """Images [N, H, W, C] of rows; those of several requests may be drawn together."""
+        drawn: NDArray[np.uint8] = self.generator.draw(latents, labels)
+        return drawn
+
+    def origins(self, request: SampleRequest, labels: torch.Tensor | None) -> list[Any]:
+        """What the file of each image of a request says of where it is from: `ganlib.marking.Origin`."""
+        names = self._names(labels)
+        asked: dict[str, Any] = {
+            "seed": request.seed or 0,
+            "truncation": 1.0 if request.truncation is None else request.truncation,
+        }
+        if request.toward_seed is not None:
+            asked |= {"toward_seed": request.toward_seed, "mix": request.mix}
+        count = len(names) or request.count or 1
+        return [
+            self._marking.Origin(
+                self._generator_sha256, {**asked, "index": index, "label": names[index] if names else None}
+            )
+            for index in range(count)
+        ]
 
     def _answer(self, request: SampleRequest) -> Samples:
         latents, labels = self.rows(request)
-        names = [] if labels is None else [self.generator.image.classes[index] for index in labels]
-        images = [base64.b64encode(file).decode("ascii") for file in self.draw(latents, labels)]
-        return Samples(seed=request.seed or 0, labels=names, images=images)
+        drawn = zip(self.draw(latents, labels), self.origins(request, labels), strict=True)
+        files = [self._marking.marked_png(image, origin) for image, origin in drawn]
+        images = [base64.b64encode(file).decode("ascii") for file in files]
+        return Samples(seed=request.seed or 0, labels=self._names(labels), images=images)
+
+    def _names(self, labels: torch.Tensor | None) -> list[str]:
+        return [] if labels is None else [self.generator.image.classes[index] for index in labels.tolist()]
 
     def _labels(self, request: SampleRequest) -> list[int] | None:
         names = self.generator.image.classes
@@ -150,7 +175,10 @@ class Translator(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the translator from the model's artifacts, with the code that lies beside it."""
         package = Path(context.artifacts["ganlib"])
-        self.generator = import_package(package, "packaging").ImageGenerator.load(Path(context.artifacts["generator"]))
+        packaging = import_package(package, "packaging")
+        self.generator = packaging.ImageGenerator.load(Path(context.artifacts["generator"]))
+        self._generator_sha256 = packaging.generator_sha256(Path(context.artifacts["generator"]))
+        self._marking = import_package(package, "marking")
         self.translating = import_package(package, "translating")
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
@@ -163,7 +191,9 @@ class Translator(PythonModel):
         seed, channels = request.seed or 0, self.generator.image.channels
         images = [_pixels(image, channels) for image in request.images]
         made = [self.translating.translate_image(self.generator, pixels, seed=seed) for pixels in images]
-        return Translations(seed=seed, images=[base64.b64encode(png_file(image)).decode("ascii") for image in made])
+        origin = self._marking.Origin(self._generator_sha256, {"translated": True, "seed": seed})
+        files = [self._marking.marked_png(image, origin) for image in made]
+        return Translations(seed=seed, images=[base64.b64encode(file).decode("ascii") for file in files])
 
 
 def _pixels(text: str, channels: int) -> NDArray[np.uint8]:
@@ -178,13 +208,6 @@ def _pixels(text: str, channels: int) -> NDArray[np.uint8]:
 
 def _refused(message: str) -> MlflowException:
     return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
-
-
-def png_file(pixels: NDArray[np.uint8]) -> bytes:
-    """A uint8 image [H, W, C] as a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, format="PNG")
-    return file.getvalue()
 
 
 def import_package(folder: Path, module: str) -> ModuleType:

@@ -14,14 +14,14 @@ from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import connect_to_read, reachable
 
 with quiet_pyfunc():
-    from pipelines.registry.model_code import SampleRequest, Samples, png_file
+    from pipelines.registry.model_code import SampleRequest, Samples
 
 if TYPE_CHECKING:
     import torch
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["LoadedVersion", "ModelAddress", "SampleRequest", "Samples", "find_number", "load", "png_file"]
+__all__ = ["LoadedVersion", "ModelAddress", "SampleRequest", "Samples", "find_number", "load"]
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d{1,9}))")
 

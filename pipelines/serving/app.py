@@ -5,8 +5,9 @@ import base64
 import hashlib
 import io
 import math
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +16,15 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.exceptions import HTTPException
 
 from ganlib.errors import UserError
+from ganlib.marking import Origin, marked_png
 from ganlib.sampling import image_grid
-from pipelines.registry.served import LoadedVersion, SampleRequest, Samples, png_file
+from pipelines.provenance.made import record
+from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
 from pipelines.serving.asking import Health, Invocations, Predictions, SampleQuery, ServedModel, within
 from pipelines.serving.batching import Batcher
 from pipelines.serving.following import Following
@@ -74,29 +78,42 @@ def make_app(
 
     async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[str]]:
         try:
-            latents, labels = served.rows(within(limits, request))
+            allowed = within(limits, request)
+            latents, labels = served.rows(allowed)
         except UserError as error:
             raise Refused(422, str(error)) from None
         try:
             async with asyncio.timeout(limits.timeout_s):
-                files = await batcher.draw(served.model, latents, labels)
+                images = await batcher.draw(served.model, latents, labels)
         except TimeoutError:
             raise Refused(
                 503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
             ) from None
         names = served.model.generator.image.classes
+        origins = served.model.origins(allowed, labels)
+        files = await asyncio.to_thread(_on_record, images, origins)
         return files, [] if labels is None else [names[index] for index in labels.tolist()]
 
     @app.get("/sample", responses=_PNG, response_class=Response)
-    async def sample(query: Annotated[SampleQuery, Query()], request: Request) -> Response:
+    async def sample(query: Annotated[SampleQuery, Query()], http: Request) -> Response:
         """A PNG file; more than one image as a grid."""
         served = following.current
         asked = query.request()
         tag = _tag(served, query)
-        if request.headers.get("if-none-match") == tag:
+        if http.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        files, _ = await draw(served, asked)
-        file = files[0] if len(files) == 1 else await asyncio.to_thread(_grid, files)
+        files, labels = await draw(served, asked)
+        if len(files) == 1:
+            file = files[0]
+        else:
+            request = {
+                "seed": query.seed,
+                "label": None if query.label is None else labels[0],
+                "truncation": limits.truncation if query.truncation is None else query.truncation,
+                "toward_seed": query.toward_seed,
+                "mix": query.mix,
+            }
+            file = await asyncio.to_thread(_grid, files, Origin(served.generator_sha256, request))
         return Response(file, media_type="image/png", headers={**_origin(served), "ETag": tag})
 
     @app.post("/invocations")
@@ -204,7 +221,16 @@ def _origin(served: LoadedVersion) -> dict[str, str]:
     }
 
 
-def _grid(files: Iterable[bytes]) -> bytes:
+def _on_record(images: Iterable[NDArray[np.uint8]], origins: Sequence[Origin]) -> list[bytes]:
+    """Images as files that tell their origin, once the log has them."""
+    made = list(zip(images, origins, strict=True))
+    record(made, by="gan serve")
+    return [marked_png(image, origin) for image, origin in made]
+
+
+def _grid(files: Sequence[bytes], origin: Origin) -> bytes:
     pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
     images = np.stack([each if each.ndim == 3 else each[:, :, None] for each in pixels])
-    return png_file(image_grid(images, columns=math.ceil(math.sqrt(len(images)))))
+    columns = math.ceil(math.sqrt(len(images)))
+    request = {**origin.request, "count": len(images), "columns": columns, "scale": 1}
+    return _on_record([image_grid(images, columns=columns)], [replace(origin, request=request)])[0]

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipelines.serving.limits import MOST_WAITING_IMAGES
 from pipelines.serving.problems import Refused
@@ -23,7 +25,7 @@ class _Part:
     model: Any
     latents: torch.Tensor
     labels: torch.Tensor | None
-    files: "asyncio.Future[list[bytes]]"
+    images: "asyncio.Future[NDArray[np.uint8]]"
 
 
 class Batcher:
@@ -37,8 +39,8 @@ class Batcher:
         self._on_batch = on_batch
         self.waiting_images = 0
 
-    async def draw(self, model: Any, latents: torch.Tensor, labels: torch.Tensor | None) -> list[bytes]:
-        """A PNG file of each row.
+    async def draw(self, model: Any, latents: torch.Tensor, labels: torch.Tensor | None) -> NDArray[np.uint8]:
+        """Images [N, H, W, C] of rows.
 
         Args:
             model: a `Sampler`.
@@ -61,10 +63,9 @@ class Batcher:
         if self._work is None:
             self._work = loop.create_task(self._draw_waiting())
         try:
-            drawn = await asyncio.gather(*(part.files for part in parts))
+            return np.concatenate(await asyncio.gather(*(part.images for part in parts)))
         finally:
             self.waiting_images -= count
-        return [file for files in drawn for file in files]
 
     async def _draw_waiting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -74,15 +75,15 @@ class Batcher:
                 latents = torch.cat([part.latents for part in together])
                 asked = torch.cat(labels) if labels else None
                 try:
-                    files = await loop.run_in_executor(self._thread, together[0].model.draw, latents, asked)
+                    images = await loop.run_in_executor(self._thread, together[0].model.draw, latents, asked)
                 except Exception as error:  # whatever it is, each of those who wait has to hear it
                     _answer_all(together, error)
                     continue
-                self._on_batch(len(files))
+                self._on_batch(len(images))
                 for part in together:
-                    if not part.files.done():
-                        part.files.set_result(files[: len(part.latents)])
-                    files = files[len(part.latents) :]
+                    if not part.images.done():
+                        part.images.set_result(images[: len(part.latents)])
+                    images = images[len(part.latents) :]
         finally:
             self._work = None
 
@@ -92,7 +93,7 @@ class Batcher:
         rows = 0
         while self._waiting:
             part = self._waiting[0]
-            if part.files.done():  # nobody waits for it any more
+            if part.images.done():  # nobody waits for it any more
                 self._waiting.popleft()
                 continue
             rows += len(part.latents)
@@ -104,5 +105,5 @@ class Batcher:
 
 def _answer_all(parts: list[_Part], error: Exception) -> None:
     for part in parts:
-        if not part.files.done():
-            part.files.set_exception(error)
+        if not part.images.done():
+            part.images.set_exception(error)

@@ -128,6 +128,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     _write_aside(path, lambda partial: partial.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", "utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """A whole file."""
+    _write_aside(path, lambda partial: partial.write_bytes(content))
+
+
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """uint8 [H, W, C] as PNG."""
     from PIL import Image

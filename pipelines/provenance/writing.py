@@ -1,0 +1,23 @@
+"""Generated images as files: marked, and on record before they can be seen."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlib.marking import Origin, marked_png
+from pipelines.provenance.made import record
+from pipelines.stages.shell import write_bytes
+
+
+def write_generated(path: Path, pixels: NDArray[np.uint8], origin: Origin, *, by: str) -> None:
+    """A generated image or grid, uint8 [H, W, C], as a PNG file that tells its origin.
+
+    Args:
+        path: of the file.
+        pixels: of the image.
+        origin: what made it.
+        by: the command.
+    """
+    record([(pixels, origin)], by=by)
+    write_bytes(path, marked_png(pixels, origin))
