@@ -1,5 +1,6 @@
 """Draw from the generator, and judge what it draws."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,6 +121,34 @@ def translate(
 
     for source, target in translate_files(images, output, folder=folder, seed=seed, tile_px=tile_px):
         typer.echo(f"{source} -> {target}")
+
+
+class ExportFormat(StrEnum):
+    """What `gan export` writes."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="models:/NAME@ALIAS", help="A registered model; without it, the generator of --folder."),
+    ] = None,
+    kind: Annotated[
+        ExportFormat, typer.Option("--format", help="onnx: ONNX; torch: a program of torch.export.")
+    ] = ExportFormat.ONNX,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File; without it, generator.onnx or .pt2.")
+    ] = None,
+    folder: Folder = paths.GENERATOR,
+) -> None:
+    """Write a generator as one file that runs without ganlib, and see that it gives the same images."""
+    from pipelines.exporting import export_generator
+
+    target = output or Path("generator.onnx" if kind is ExportFormat.ONNX else "generator.pt2")
+    typer.echo(export_generator(model, target, kind.value, folder=folder))
 
 
 @app.command()
