@@ -14,10 +14,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
+from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import quiet_environment
 from pipelines.flows.pipeline import pipeline
-from pipelines.flows.schedule import ENTRYPOINT, PULL_STEP, WORK_POOL
+from pipelines.flows.schedule import ENTRYPOINT, PULL_STEP, WORK_POOL, schedule_pipeline
 from tests.toy_project import STAGES, ToyProject, commit_all, make_project, run_in, wait_until
 
 # The cron schedule of another test comes round while these run.
@@ -139,3 +140,10 @@ def test_several_at_once_on_one_cache(project: ToyProject, prefect_environment: 
     assert all(path.parent.name + path.name == hashlib.md5(path.read_bytes()).hexdigest() for path in objects)
     assert git(project, "worktree", "list").count("\n") == 1
     assert run_in(project.root, ISOLATED.format(seed=1), prefect_environment).returncode == 0
+
+
+def test_a_schedule_needs_a_commit_or_the_folder_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_project(tmp_path / "project")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    with pytest.raises(UserError, match=r"git tells of no commit there.*--in-place"):
+        schedule_pipeline(made.root, cron="0 3 29 2 *", isolated=True)
