@@ -4,6 +4,7 @@ import sys
 
 FAILURE_EXIT_CODE = 1
 USER_ERROR_EXIT_CODE = 2
+EQUIVALENT_EXIT_CODE, DIFFERENT_EXIT_CODE = 3, 4  # of `gan reproduce`
 RESUMABLE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: stopped on request, run it again to go on
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from ganlib.errors import UserError
@@ -19,17 +20,8 @@ def git(*arguments: str, project: Path = Path()) -> str | None:
     Raises:
         DubiousOwnership: git refuses the folder.
     """
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=project,
-            env=os.environ | {"LC_ALL": "C"},
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except FileNotFoundError:
+    done = _run(arguments, project, {})
+    if done is None:
         return None
     if done.returncode == 0:
         return done.stdout.strip()
@@ -39,3 +31,40 @@ def git(*arguments: str, project: Path = Path()) -> str | None:
             f"{project.resolve()}: belongs to another user, so git says nothing of it; if you trust it, run `{remedy}`"
         )
     return None
+
+
+def act(*arguments: str, project: Path, doing: str, env: Mapping[str, str] | None = None) -> str:
+    """Let git do something; what it prints.
+
+    Args:
+        arguments: of git.
+        project: where it works.
+        doing: what this is for, to begin an error with.
+        env: added to git's environment.
+
+    Raises:
+        UserError: it cannot, in git's last words.
+    """
+    done = _run(arguments, project, env or {})
+    if done is None:
+        raise UserError(f"{doing}: git is not installed")
+    if done.returncode != 0:
+        said = [line for line in done.stderr.splitlines() if line.startswith(("fatal: ", "error: "))]
+        why = (said or done.stderr.splitlines() or ["no message"])[-1].partition(": ")[2] or done.stderr.strip()
+        raise UserError(f"{doing}: git {arguments[0]} failed ({why})")
+    return done.stdout.strip()
+
+
+def _run(arguments: tuple[str, ...], project: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=project,
+            env=os.environ | {"LC_ALL": "C"} | dict(env),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError:
+        return None

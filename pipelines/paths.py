@@ -3,14 +3,21 @@
 import os
 from pathlib import Path
 
+OWN_SCRATCH = Path(".ganlib")
+RUNS = OWN_SCRATCH / "runs"  # worktrees of isolated runs, a folder each
 
-def _home() -> Path:
-    """The project. A temporary copy of it, in which DVC runs a queued experiment, names the project that it is of."""
+
+def home_of(folder: Path) -> Path:
+    """The project that a folder is of: an isolated run's worktree lies in it, DVC names that of its own copies."""
+    folder = folder.absolute()
+    for each in (folder, *folder.parents):
+        if each.parent.parts[-2:] == RUNS.parts:
+            return each.parents[2]
     root = os.environ.get("DVC_ROOT", "")
-    return Path(root) if root and Path(root).resolve() != Path.cwd() else Path()
+    return Path(root) if root and Path(root).resolve() != folder else Path()
 
 
-HOME = _home()
+HOME = home_of(Path.cwd())
 PARAMS = Path("params.yaml")
 DVC_FILE = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
@@ -46,7 +53,7 @@ MODEL_CARD = REPORTS / "MODEL_CARD.md"
 COMPARISON = REPORTS / "comparison.html"
 
 # Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs. Copies of a project share it.
-SCRATCH = HOME / ".ganlib"
+SCRATCH = HOME / OWN_SCRATCH
 PACKING = SCRATCH / "packing"
 CHECKPOINTS = SCRATCH / "checkpoints"
 STARTING_POINT = SCRATCH / "starting_point"
@@ -56,8 +63,10 @@ DOWNLOADS = SCRATCH / "downloads"
 SPOOL = SCRATCH / "spool"
 QUIZ = SCRATCH / "quiz"
 MADE = SCRATCH / "made"
-PREFECT_HOME = SCRATCH / "prefect"
-PIPELINE_LOCK = SCRATCH / "pipeline.lock"
-WAITING_LOCK = SCRATCH / "pipeline.waiting.lock"
 PACKING_LOCK = SCRATCH / "packing.lock"
 STORE_LOCK = SCRATCH / "store.lock"
+DURATIONS = SCRATCH / "durations.json"
+# Of each copy its own: whoever drives its stages, and a Prefect server for that.
+PREFECT_HOME = OWN_SCRATCH / "prefect"
+PIPELINE_LOCK = OWN_SCRATCH / "pipeline.lock"
+WAITING_LOCK = OWN_SCRATCH / "pipeline.waiting.lock"

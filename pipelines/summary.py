@@ -1,4 +1,4 @@
-"""The tables at the end of a run: stages, metrics with their intervals, verdict, where to look next."""
+"""The tables of a run: what it will do; at its end stages, metrics with intervals, verdict, where to look next."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ from rich.table import Table
 from pipelines import paths
 from pipelines.console import plain_console
 from pipelines.graph.dag import StageOutcome
+from pipelines.graph.differences import few
+from pipelines.graph.plan import PlannedStage
 from pipelines.report.plainly import copies_told
 from pipelines.report.rounding import decimals_of, number, span
 
@@ -23,8 +25,8 @@ VERDICT_NOTE = "Values as papers report them; differences and their intervals ar
 STATUS_TEXT = {"ran": "ran", "cached": "restored from cache", "unchanged": "up to date"}
 
 
-def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
-    """Print the summary of a finished run."""
+def show(project: Path, outcomes: Sequence[StageOutcome], *, here: bool = True) -> None:
+    """Print the summary of a finished run, and, where its files stay `here`, where to look next."""
     from ganlib.evaluation.record import Evaluation
     from pipelines.registry.verdict import Registration
 
@@ -38,6 +40,8 @@ def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
         _show_registration(console, Registration.read(project / paths.REGISTRATION))
     if not any(outcome.status == "ran" for outcome in outcomes):
         console.print("Nothing has changed since the last run; all stages are up to date.")
+    if not here:
+        return
     translates = evaluation is not None and evaluation.translation is not None
     tries = (
         "`gan translate IMAGE -o DIR` translates images."
@@ -47,6 +51,25 @@ def show(project: Path, outcomes: Sequence[StageOutcome]) -> None:
     )
     looks = f"Next: open {paths.REPORT}; `make ui` compares runs; `dvc plots show` draws the curves"
     console.print(f"{looks}; {tries}", soft_wrap=True)
+
+
+def show_plan(planned: Sequence[PlannedStage]) -> None:
+    """Print which stages will run, why, and how long they took last time."""
+    table = Table("stage", "plan", "why", title="What a run will do", title_justify="left")
+    table.add_column("seconds last time", justify="right")
+    for each in planned:
+        table.add_row(each.stage.name, each.intent, few(each.why), "" if each.last_s is None else f"{each.last_s:.1f}")
+    console = plain_console(120)
+    console.print(table)
+    due = [each for each in planned if each.intent != "unchanged"]
+    if not due:
+        console.print("Nothing has changed since the last run; all stages are up to date.")
+        return
+    known = sum(each.last_s for each in due if each.last_s is not None)
+    unknown = [each.stage.name for each in due if each.last_s is None]
+    told = f"At most about {known:.0f} s, by the last times on this machine" if known else "How long is not known yet"
+    without = f", without {', '.join(unknown)}, which never ran here" if known and unknown else ""
+    console.print(f"{told}{without}; less where DVC restores results of an earlier run.", soft_wrap=True)
 
 
 def _stages(outcomes: Sequence[StageOutcome]) -> Table:

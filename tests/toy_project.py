@@ -65,13 +65,13 @@ class ToyProject:
         return processes_in(self.root)
 
 
-def make_project(root: Path, **flow: Any) -> ToyProject:
-    """Make the project; `flow` replaces entries of that section of params.yaml."""
+def make_project(root: Path, *, no_scm: bool = True, **flow: Any) -> ToyProject:
+    """Make the project, in git or not; `flow` replaces entries of that section of params.yaml."""
     from dvc.repo import Repo
 
     (root / "data/raw").mkdir(parents=True)
     (root / "stage.py").write_text(STAGE_PY)
-    stages = {
+    stages: dict[str, dict[str, Any]] = {
         name: {
             "desc": f"The {name} stage",
             "cmd": f"python stage.py {name} {' '.join(inputs)} {name}.txt",
@@ -80,15 +80,27 @@ def make_project(root: Path, **flow: Any) -> ToyProject:
         }
         for name, inputs in INPUTS.items()
     }
+    stages["train"]["params"] = ["train.seed"]
     # Not in the order of the graph: that has to be found out.
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict(reversed(stages.items()))}, sort_keys=False))
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["flow"] |= {"retries": 1, "retry_delay_s": 0, **flow}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    Repo.init(str(root), no_scm=True).close()
+    if not no_scm:
+        subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    Repo.init(str(root), no_scm=no_scm).close()
     project = ToyProject(root)
     project.change_data("raw")
+    if not no_scm:
+        (root / ".gitignore").write_text("/.ganlib/\n" + "".join(f"/{name}.txt\n" for name in STAGES))
+        commit_all(project)
     return project
+
+
+def commit_all(project: ToyProject) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    for command in (("add", "-A"), (*identity, "commit", "-qm", "as it is")):
+        subprocess.run(["git", *command], cwd=project.root, check=True)
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:

@@ -206,9 +206,12 @@ class TrackingOptions(Options):
 class FlowOptions(Options):
     """How Prefect drives the stages; changes no result.
 
-    `timeout_s` are the seconds that each stage of dvc.yaml may take.
+    `timeout_s` are the seconds that each stage of dvc.yaml may take. Of the worktrees that failed isolated runs leave,
+    the newest `keep_failed_runs` are kept, for `keep_failed_days` at most.
     """
 
     retries: Annotated[int, Field(ge=0, strict=True)]
     retry_delay_s: Annotated[int, Field(ge=0, strict=True)]
+    keep_failed_runs: Annotated[int, Field(ge=0, strict=True)]
+    keep_failed_days: Annotated[int, Field(ge=0, strict=True)]
     timeout_s: dict[str, PositiveInt]

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import uuid
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -63,12 +64,17 @@ class CheckpointStore:
         return self.folder / self.address
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep this training from being removed as an old one."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / LOCK).open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            yield
+    def in_use(self, notify: Callable[[str], None] = lambda _text: None) -> Iterator[None]:
+        """Keep this training for ourselves, and from being removed as an old one; waits for who trains the same."""
+        while True:
+            self.home.mkdir(parents=True, exist_ok=True)
+            with (self.home / LOCK).open("a+") as file:
+                if not _try(file):
+                    notify("waiting for another process that trains the same generator")
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if _is_at(file, self.home / LOCK):  # else it was removed in the meantime
+                    yield
+                    return
 
     def save(self, values: Mapping[str, Any], *, milestone: bool = True) -> Path:
         """Write what `TrainState.state_dict` gave aside, flush, rename, then drop the oldest."""
@@ -237,7 +243,11 @@ def _newest(home: Path) -> Path | None:
 
 
 def _last_written(home: Path) -> float:
-    return home.stat().st_mtime
+    """0 where another process has removed it meanwhile."""
+    try:
+        return home.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _seen_images(path: Path) -> int:
@@ -253,13 +263,31 @@ def _made_with(path: Path) -> Ingredients | None:
 
 
 def _remove_unless_in_use(home: Path) -> bool:
-    with (home / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    """False also where another training that begins at this moment has removed it."""
+    try:
+        file = (home / LOCK).open("a+")
+    except FileNotFoundError:
+        return False
+    with file:
+        if not (_try(file) and _is_at(file, home / LOCK)):
             return False
         shutil.rmtree(home)
         return True
+
+
+def _try(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sha256(path: Path) -> str:

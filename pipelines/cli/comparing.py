@@ -1,4 +1,4 @@
-"""Compare runs."""
+"""Compare runs, and versions with what is made again of them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines import paths
+from pipelines.exit_codes import DIFFERENT_EXIT_CODE, EQUIVALENT_EXIT_CODE, FAILURE_EXIT_CODE, fail
 
 app = typer.Typer()
 
@@ -26,3 +27,30 @@ def compare(
     from pipelines.comparing.compare import compare_runs
 
     compare_runs(runs or [], last=last, output=output)
+
+
+@app.command()
+def reproduce(
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION", help="models:/NAME@ALIAS, models:/NAME/VERSION, or a version or alias of this project."
+        ),
+    ],
+) -> None:
+    """Make a registered version again from its own commit, parameters and data, and compare the two.
+
+    Exit codes: 0 identical; 3 equivalent, as the gate compares; 4 different.
+    """
+    from pipelines.comparing.reproduction import reproduce as make_again
+    from pipelines.comparing.reproduction import show
+    from pipelines.graph.dag import StageFailed
+
+    try:
+        found = make_again(Path.cwd(), version, say=typer.echo)
+    except StageFailed as error:
+        raise typer.Exit(fail(str(error), FAILURE_EXIT_CODE)) from None
+    show(found)
+    raise typer.Exit(
+        {"identical": 0, "equivalent": EQUIVALENT_EXIT_CODE, "different": DIFFERENT_EXIT_CODE}[found.verdict]
+    )

@@ -39,6 +39,21 @@ def doctor() -> None:
 
 
 @app.command()
+def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --force` would run.")] = False) -> None:
+    """Tell which stages a run would run, why, and how long they took last time; runs nothing."""
+    from pipelines.graph import dag
+    from pipelines.graph.plan import plan as planned
+    from pipelines.preflight import check_project
+    from pipelines.summary import show_plan
+
+    project = Path.cwd()
+    config = check_project(project)
+    graph = dag.read_graph(project)
+    changed = dag.changed_stages(project, on_wait=typer.echo, timeout_s=max(config.flow.timeout_s.values()))
+    show_plan(planned(project, graph, changed, force=force))
+
+
+@app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the stages whose inputs have changed (`dvc repro`), then summarise."""
     from pipelines.graph import dag
@@ -61,20 +76,54 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
 
 
 @app.command()
-def run(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
+def run(
+    force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="In a git worktree of its own: this folder stays as it is.")
+    ] = False,
+    ref: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV",
+            help="With --isolated: the commit, branch or tag to run; without it, HEAD with your uncommitted changes.",
+        ),
+    ] = None,
+    set_param: Annotated[
+        list[str] | None,
+        typer.Option("--set-param", "-S", metavar="NAME=VALUE", help="With --isolated: set a parameter, as in DVC."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="With --isolated: what to call the run.")] = None,
+) -> None:
     """Run the same stages as a Prefect flow, on the server in PREFECT_API_URL or on one of its own."""
+    from pipelines.graph.workspace import Request
     from pipelines.preflight import check_project
 
-    check_project(Path.cwd())  # before the seconds that Prefect takes to start
+    isolation = Request(ref, tuple(set_param or ()), name) if isolated else None
+    if isolation is None:
+        for option, value in (("--ref", ref), ("--set-param", set_param), ("--name", name)):
+            if value:
+                raise UserError(f"{option}: is for runs in a worktree of their own; add --isolated")
+        check_project(Path.cwd())  # before the seconds that Prefect takes to start
     from pipelines.flows.run import run_pipeline
 
-    raise typer.Exit(run_pipeline(Path.cwd(), force=force))
+    raise typer.Exit(run_pipeline(Path.cwd(), force=force, isolation=isolation))
+
+
+@app.command()
+def adopt(name: Annotated[str, typer.Argument(help="Of an isolated run: branch runs/NAME.")]) -> None:
+    """Bring the outcome of an isolated run into this folder: dvc.lock, params.yaml, reports, models."""
+    from pipelines.graph.workspace import adopt as adopt_run
+
+    adopt_run(Path.cwd(), name, say=typer.echo)
 
 
 @app.command()
 def schedule(
     cron: Annotated[str | None, typer.Option(help="When to run, such as '0 3 * * *'.")] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of the cron expression.")] = "UTC",
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Run this folder as it is, not what is committed in a worktree.")
+    ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
     """Run the flow at fixed times, by a deployment on a running Prefect server."""
@@ -85,7 +134,7 @@ def schedule(
         return
     if cron is None:
         raise UserError("--cron: missing; give a cron expression such as '0 3 * * *', or --remove")
-    schedule_pipeline(Path.cwd(), cron=cron, timezone=timezone)
+    schedule_pipeline(Path.cwd(), cron=cron, timezone=timezone, isolated=not in_place)
 
 
 @app.command()

@@ -78,6 +78,7 @@ def remote(project: Path) -> Iterator[Finding]:
 def locks(project: Path) -> Iterator[Finding]:
     """Which locks are held, and by whom; the kernel frees those of processes that have ended."""
     files = {**{project / path: what for path, what in LOCKS.items()}, registry_lock(): "the registry"}
+    files |= {lock: f"isolated run {lock.stem}" for lock in sorted((project / paths.RUNS).glob("*.lock"))}
     held = {path: who for path in files if (who := holder(path)) is not None}
     for path, who in held.items():
         yield Finding(f"{files[path]}: held by {who} ({path})")

@@ -6,7 +6,7 @@ DVC stays the judge of what has to run.
 
 import contextlib
 import logging
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,13 @@ from ganlib.config import FlowOptions, load_config
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import other_code
+from pipelines.flows.isolated import isolated_run
 from pipelines.flows.report import data_quality, result_markdown
 from pipelines.graph import dag
+from pipelines.graph.differences import few
 from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
+from pipelines.graph.plan import PlannedStage, plan
+from pipelines.graph.workspace import Request
 from pipelines.preflight import check_project
 from pipelines.registry.presence import check_registry
 from pipelines.tracking.runs import commit_of
@@ -48,8 +52,12 @@ def _run_name() -> str:
     description="Runs the stages of dvc.yaml in order and skips those that are up to date.",
     flow_run_name=_run_name,
 )
-def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutcome, ...] | State[Any]:
+def pipeline(
+    project: Path = Path(), force: bool = False, isolated: bool = False
+) -> tuple[dag.StageOutcome, ...] | State[Any]:
     """Bring a project up to date; one run at a time drives a project, the next one waits.
+
+    An isolated run works in a worktree of its own on the commit that is checked out; its outcome becomes a branch.
 
     A run of a deployment that finds one at work and another one waiting ends at once: the waiting one will see
     whatever it would have seen.
@@ -60,35 +68,46 @@ def pipeline(project: Path = Path(), force: bool = False) -> tuple[dag.StageOutc
     """
     _log_expected_errors_without_traceback()
     project = project.resolve()
-    config = check_project(project)
-    if runtime.deployment.id is not None and (line := other_code(project)):  # the command line says it itself
+    is_deployed = runtime.deployment.id is not None
+    if is_deployed and not isolated and (line := other_code(project)):  # the command line says it itself
         _say(line, logging.WARNING)
-    options = config.flow
-    graph = dag.read_graph(project)
     with contextlib.ExitStack() as held:
         try:
-            lock = held.enter_context(hold_pipeline(project, on_wait=_say, one_waits=runtime.deployment.id is not None))
+            # Isolated runs take turns at their own place, and wait for nobody who works in the checkout.
+            place = project / paths.RUNS if isolated else project
+            lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_deployed))
         except OneWaits:
             return Completed(
                 name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"
             )
-        check_registry(project, config.tracking.experiment, say=_say)
-        changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
-        create_table_artifact(
-            key="plan",
-            table=_plan(graph, changed, options, force=force),
-            description="What this run will do",
-        )
-        states: dict[str, State[dag.StageOutcome]] = {}
-        outcomes: dict[str, dag.StageOutcome] = {}
-        for stage in graph:
-            settled = not force and stage.name not in changed and all(_idle(outcomes[name]) for name in stage.upstream)
-            stage_task = _stage_task(project, stage, options, lock, settled=settled, force=force)
-            states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
-            outcomes[stage.name] = states[stage.name].result()
-            if str(paths.DATA_REPORT) in stage.outs:
-                rows, summary = data_quality(project / paths.DATA_REPORT)
-                create_table_artifact(key="data-quality", table=rows, description=summary)
+        if isolated:
+            work = held.enter_context(isolated_run(project, Request(ref="HEAD"), say=_say)).project
+            lock = held.enter_context(hold_pipeline(work, on_wait=_say))
+            return _bring_up_to_date(work, lock, force=force)
+        return _bring_up_to_date(project, lock, force=force)
+
+
+def _bring_up_to_date(project: Path, lock: Lock, *, force: bool) -> tuple[dag.StageOutcome, ...]:
+    config = check_project(project)
+    options = config.flow
+    graph = dag.read_graph(project)
+    check_registry(project, config.tracking.experiment, say=_say)
+    changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
+    create_table_artifact(
+        key="plan",
+        table=_plan(plan(project, graph, changed, force=force), options),
+        description="What this run will do",
+    )
+    states: dict[str, State[dag.StageOutcome]] = {}
+    outcomes: dict[str, dag.StageOutcome] = {}
+    for stage in graph:
+        settled = not force and stage.name not in changed and all(_idle(outcomes[name]) for name in stage.upstream)
+        stage_task = _stage_task(project, stage, options, lock, settled=settled, force=force)
+        states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
+        outcomes[stage.name] = states[stage.name].result()
+        if str(paths.DATA_REPORT) in stage.outs:
+            rows, summary = data_quality(project / paths.DATA_REPORT)
+            create_table_artifact(key="data-quality", table=rows, description=summary)
     finished = tuple(outcomes.values())
     create_markdown_artifact(
         key="result", markdown=result_markdown(project, finished), description="Results of this run"
@@ -148,37 +167,20 @@ def _timeout_s(stage: dag.Stage, options: FlowOptions) -> int:
     return options.timeout_s[stage.name.partition("@")[0]]
 
 
-def _plan(
-    graph: tuple[dag.Stage, ...],
-    changed: Collection[str],
-    options: FlowOptions,
-    *,
-    force: bool,
-) -> list[dict[str, object]]:
-    """A row per stage; behind a stage that runs, the next run only if its outputs differ."""
-    rows: list[dict[str, object]] = []
-    waiting: set[str] = set()
-    for stage in graph:
-        if force:
-            intent = "runs (forced)"
-        elif stage.name in changed:
-            intent = "runs"
-        elif waiting.intersection(stage.upstream):
-            intent = "runs if its inputs change"
-        else:
-            intent = "unchanged"
-        if intent != "unchanged":
-            waiting.add(stage.name)
-        rows.append(
-            {
-                "stage": stage.name,
-                "description": stage.description,
-                "plan": intent,
-                "time-out (s)": _timeout_s(stage, options),
-                "retries": options.retries,
-            }
-        )
-    return rows
+def _plan(planned: Sequence[PlannedStage], options: FlowOptions) -> list[dict[str, object]]:
+    """A row per stage."""
+    return [
+        {
+            "stage": each.stage.name,
+            "description": each.stage.description,
+            "plan": each.intent,
+            "why": few(each.why),
+            "seconds last time": each.last_s,
+            "time-out (s)": _timeout_s(each.stage, options),
+            "retries": options.retries,
+        }
+        for each in planned
+    ]
 
 
 def _say(line: str, level: int = logging.INFO) -> None:

@@ -1,5 +1,6 @@
 """`gan run`: the flow in this process, with a Prefect server or without one."""
 
+import contextlib
 import logging
 import signal
 import sys
@@ -9,25 +10,37 @@ from ganlib.errors import UserError
 from pipelines import summary
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
 from pipelines.flows.embedded import ServerFailed, prefect_api
+from pipelines.flows.isolated import isolated_run
 from pipelines.flows.pipeline import FOR_PEOPLE, pipeline
 from pipelines.graph import dag
 from pipelines.graph.supervisor import signals_unwind
+from pipelines.graph.workspace import Request
 
 INTERRUPTED = 128 + signal.SIGINT
 
 
-def run_pipeline(project: Path, *, force: bool = False) -> int:
+def run_pipeline(project: Path, *, force: bool = False, isolation: Request | None = None) -> int:
     """Run the flow and show what people want to see of it; returns the exit code.
 
     0: done; 2: a mistake that the user can mend; 130: Ctrl-C; 1: anything else
     that is expected to fail. However this process ends, no stage, no server
     and no lock outlives it for more than the time of grace.
+
+    Args:
+        project: its folder.
+        force: run every stage, changed or not.
+        isolation: what to run in a worktree of its own; None: the project's folder as it is.
     """
     _show_only_what_people_want()
     try:
-        with signals_unwind(), prefect_api(project, say=_print):
-            outcomes = pipeline(project=project, force=force)
+        with signals_unwind(), contextlib.ExitStack() as place:
+            work = project
+            if isolation is not None:
+                work = place.enter_context(isolated_run(project, isolation, say=_print)).project
+            with prefect_api(work, say=_print):
+                outcomes = pipeline(project=work, force=force)
             assert isinstance(outcomes, tuple), "only runs of a deployment end as covered"
+            summary.show(work, outcomes, here=isolation is None)
     except UserError as error:
         return fail(str(error), USER_ERROR_EXIT_CODE)
     except dag.StageFailed as error:
@@ -36,7 +49,6 @@ def run_pipeline(project: Path, *, force: bool = False) -> int:
         return fail(str(error), FAILURE_EXIT_CODE)
     except KeyboardInterrupt:
         return fail("interrupted; run again to continue from the last checkpoint", INTERRUPTED)
-    summary.show(project, outcomes)
     return 0
 
 

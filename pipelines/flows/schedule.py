@@ -23,6 +23,7 @@ from pipelines.environment import quiet_environment
 from pipelines.flows.embedded import require_api, told_in_one_line
 from pipelines.flows.pipeline import pipeline
 from pipelines.preflight import check_project
+from pipelines.tracking.runs import commit_of
 
 WORK_POOL = "ganlib"
 DEPLOYMENT = "scheduled"
@@ -31,8 +32,11 @@ ENTRYPOINT = "pipelines.flows.pipeline.pipeline"
 PULL_STEP = "prefect.deployments.steps.set_working_directory"
 
 
-def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> None:
+def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC", isolated: bool = False) -> None:
     """Let the configured server run a project's flow at the times of a cron expression.
+
+    An isolated run works at the commit that is checked out, in a worktree of its own; otherwise the project's folder is
+    run in as it is.
 
     Makes the work pool and the deployment where they are missing and replaces
     the schedule where there is one. One run at a time: a firing that meets a
@@ -47,6 +51,8 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
     firings = _firings(schedule)
     project = project.resolve()
     check_project(project)
+    if isolated:
+        _check_commit(project)
     with _server() as client:
         _ensure_work_pool(client)
         _find(client, project)
@@ -57,6 +63,7 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
             entrypoint=ENTRYPOINT,
             pull_steps=[{PULL_STEP: {"directory": str(project)}}],
             parameter_openapi_schema=parameter_schema(pipeline).model_dump_for_openapi(),
+            parameters={"isolated": isolated},
             enforce_parameter_schema=True,
             schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
             paused=False,
@@ -64,6 +71,8 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC") -> Non
             job_variables={"env": _job_environment()},
         )
     _print(f"{project} runs at '{cron}' ({timezone}) as the deployment {NAME}.")
+    if isolated:
+        _print("Each run takes what is committed, in a worktree of its own; --in-place takes the folder as it is.")
     _print(f"Next runs: {' and '.join(f'{each.astimezone():%a %d %b %Y %H:%M %Z}' for each in firings)}.")
     _print(f"Keep a worker running in this environment: prefect worker start --pool {WORK_POOL}")
     _print(f"To run it now: prefect deployment run {NAME}")
@@ -82,6 +91,14 @@ def remove_schedule(project: Path) -> None:
             raise UserError(f"{NAME}: no such deployment on the server; nothing to remove")
         client.delete_deployment(deployment.id)
     _print(f"{NAME} is removed; {project} is no longer scheduled.")
+
+
+def _check_commit(project: Path) -> None:
+    if commit_of(project) is None:
+        raise UserError(
+            f"{project}: git tells of no commit there, and a scheduled run works on one; commit the project, or give "
+            "--in-place to run the folder as it is"
+        )
 
 
 def _find(client: SyncPrefectClient, project: Path) -> DeploymentResponse | None:

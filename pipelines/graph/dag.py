@@ -16,7 +16,8 @@ from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import quiet_environment
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE
-from pipelines.graph import streaming
+from pipelines.graph import durations, streaming
+from pipelines.graph.differences import why_stale
 from pipelines.graph.dvc_locks import OnWait, StillBusy, blocker, wait_for_process, wait_for_repository
 from pipelines.graph.locking import Lock, hold_pipeline
 
@@ -127,7 +128,7 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
     import networkx as nx
     from dvc.dependency.param import ParamsDependency
 
-    with _repository(project) as repo:
+    with repository(project) as repo:
         graph = repo.index.graph.reverse()
         names = _names(repo)
         place = [stage.addressing for stage in repo.index.stages]
@@ -150,8 +151,8 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
         )
 
 
-def changed_stages(project: Path, *, on_wait: OnWait, timeout_s: float) -> frozenset[str]:
-    """The stages whose own inputs or outputs differ from dvc.lock, as DVC sees them.
+def changed_stages(project: Path, *, on_wait: OnWait, timeout_s: float) -> Mapping[str, tuple[str, ...]]:
+    """The stages whose own inputs or outputs differ from dvc.lock, as DVC sees them, and what differs.
 
     Waits for other DVC processes that hold the repository or its files; `on_wait` hears whom for.
 
@@ -162,13 +163,18 @@ def changed_stages(project: Path, *, on_wait: OnWait, timeout_s: float) -> froze
     from dvc.lock import LockError
 
     deadline = time.monotonic() + timeout_s
-    with _repository(project) as repo, _held_up("pipeline"):
+    with repository(project) as repo, _held_up("pipeline"):
         names = _names(repo)
         while True:
             wait_for_repository(repo, on_wait=on_wait, deadline=deadline)
             try:
                 # A data file that is tracked for itself (`dvc add`) has a status, too, but nothing to run.
-                return frozenset(names[address] for address in repo.status() if address in names)
+                changed = repo.status()
+                return {
+                    names[stage.addressing]: why_stale(stage)
+                    for stage in repo.index.stages
+                    if stage.addressing in names and stage.addressing in changed
+                }
             except LockError as error:
                 if found := blocker(str(error).splitlines()):
                     wait_for_process(*found, on_wait=on_wait, deadline=deadline)
@@ -194,7 +200,7 @@ def run_stage(
         StageTimedOut: it took longer than `timeout_s` seconds.
     """
     arguments = ["--single-item", *(["--force"] if force else []), name]
-    transcript = _Transcript(on_line, on_outcome=lambda _outcome: None, name=name)
+    transcript = _Transcript(project, on_line, on_outcome=lambda _outcome: None, name=name)
     started = time.monotonic()
     _repro(project, arguments, transcript, lock=lock, timeout_s=timeout_s, env=env or {})
     status = transcript.outcomes[-1].status if transcript.outcomes else "unchanged"
@@ -217,19 +223,32 @@ def run_graph(
     Raises:
         StageFailed: a stage failed, or DVC refused to run it.
     """
-    transcript = _Transcript(on_line, on_outcome, name="pipeline")
+    transcript = _Transcript(project, on_line, on_outcome, name="pipeline")
     with hold_pipeline(project, on_wait=on_line) as lock:
         _repro(project, ["--force"] if force else [], transcript, lock=lock, timeout_s=None, env=env or {})
     return tuple(transcript.outcomes)
+
+
+def make_anew(project: Path, name: str, *, on_line: Callable[[str], None], env: Mapping[str, str]) -> None:
+    """Run a stage and all that it depends on, whatever is known of them, and leave DVC's caches as they are.
+
+    Raises:
+        StageFailed: a stage failed, or DVC refused to run it.
+    """
+    transcript = _Transcript(project, on_line, on_outcome=lambda _outcome: None, name=name)
+    arguments = ["--force", "--no-run-cache", "--no-commit", name]
+    with hold_pipeline(project, on_wait=on_line) as lock:
+        _repro(project, arguments, transcript, lock=lock, timeout_s=None, env=env)
 
 
 class _Transcript:
     """Reads what `dvc repro` prints: which stage is at work, and what became of it."""
 
     def __init__(
-        self, on_line: Callable[[str], None], on_outcome: Callable[[StageOutcome], None], *, name: str
+        self, project: Path, on_line: Callable[[str], None], on_outcome: Callable[[StageOutcome], None], *, name: str
     ) -> None:
         self.name = name
+        self._project = project
         self.outcomes: list[StageOutcome] = []
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._on_line = on_line
@@ -253,6 +272,8 @@ class _Transcript:
         if self._status is not None and self.name not in {each.name for each in self.outcomes}:
             outcome = StageOutcome(self.name, self._status, time.monotonic() - self._started)
             self.outcomes.append(outcome)
+            if outcome.status == "ran":
+                durations.remember(self._project, self.name, outcome.seconds)
             self._on_outcome(outcome)
         self._status = None
 
@@ -268,7 +289,7 @@ def _repro(
 ) -> None:
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     while True:
-        with _repository(project) as repo, _held_up(transcript.name):
+        with repository(project) as repo, _held_up(transcript.name):
             wait_for_repository(repo, on_wait=transcript.add, deadline=deadline)
         try:
             exit_code = streaming.run(
@@ -313,7 +334,7 @@ def _held_up(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _repository(project: Path) -> "Iterator[Repo]":
+def repository(project: Path) -> "Iterator[Repo]":
     """DVC's view of a project; its errors become one line for the user."""
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError

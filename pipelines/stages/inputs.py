@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganlib.errors import UserError
+from pipelines.graph.differences import few, flat, parameter_changes
 
 STAGE_VARIABLE = "DVC_STAGE"
-MOST_TOLD = 4
-_MISSING = "nothing"
 
 
 class InputsChanged(Exception):
@@ -36,10 +35,8 @@ def unchanged_inputs(name: str) -> Iterator[None]:
         before = _read(stage)
         yield
         if changes := _changes(before, _read(stage)):
-            told = "; ".join(changes[:MOST_TOLD])
-            more = f" and {len(changes) - MOST_TOLD} more" if len(changes) > MOST_TOLD else ""
             raise InputsChanged(
-                f"{name}: {told}{more} while this ran, and its result belongs to the former state: restore that "
+                f"{name}: {few(changes)} while this ran, and its result belongs to the former state: restore that "
                 "and run again to keep the result, or run again with the new state"
             )
 
@@ -61,7 +58,7 @@ def _read(stage: Any) -> _Inputs:
     for dep in stage.deps:
         try:
             if isinstance(dep, ParamsDependency):
-                parameters |= _flat(dep.read_params(flatten=False))
+                parameters |= flat(dep.read_params(flatten=False))
             else:
                 digests[str(dep)] = dep.get_hash().value if dep.exists else None
         except DvcException as error:
@@ -69,25 +66,7 @@ def _read(stage: Any) -> _Inputs:
     return _Inputs(parameters, digests)
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def _changes(before: _Inputs, after: _Inputs) -> list[str]:
-    old, new = before.parameters, after.parameters
-    return [
-        f"{name} changed from {_shown(old.get(name, _MISSING))} to {_shown(new.get(name, _MISSING))}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name, _MISSING) != new.get(name, _MISSING)
-    ] + [f"{path} changed" for path, digest in before.digests.items() if digest != after.digests[path]]
-
-
-def _shown(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return parameter_changes(before.parameters, after.parameters) + [
+        f"{path} changed" for path, digest in before.digests.items() if digest != after.digests[path]
+    ]

@@ -60,6 +60,7 @@ from pipelines.stages.shell import (
     run_stage,
     say,
     write_csv,
+    write_json,
     write_png,
 )
 from pipelines.stages.spent_time import spent_time
@@ -67,6 +68,7 @@ from pipelines.tracking import runs, tables
 from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.headline import TRAINED
 from pipelines.tracking.lineage import content_tags
+from pipelines.tracking.machine import machine
 from pipelines.tracking.system_metrics import logged_system_metrics
 
 MEASURE_BATCH_SIZE = 250
@@ -164,8 +166,8 @@ def _train_and_tell(run: _Run) -> None:
     config, data, state, checkpoints = run.config, run.data, run.state, run.checkpoints
     described, commit = describe(config), runs.commit_of(Path())
     with (
-        checkpoints.in_use(),
         ProgressDisplay("train") as display,
+        checkpoints.in_use(lambda text: display(Notice(text))),
         runs.training_run(
             experiment=Experiment(
                 config.tracking.experiment,
@@ -182,6 +184,7 @@ def _train_and_tell(run: _Run) -> None:
         logged_system_metrics(log, wanted=config.tracking.system_metrics),
     ):
         log.artifact(paths.PARAMS, runs.TRAINING_ARTIFACTS)
+        log.written(runs.MACHINE, lambda path: write_json(path, machine()), runs.TRAINING_ARTIFACTS)
         log.written(tables.DATA, lambda path: tables.write_counts(data.manifest.totals, path), runs.TRAINING_ARTIFACTS)
         sink = chain(display, log.sink)
         resumed = checkpoints.resume(state, notify=lambda text: sink(Notice(text)), ranks=run.ranks)

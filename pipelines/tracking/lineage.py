@@ -35,9 +35,14 @@ def content_tags(config: RunConfig, data: PackedData) -> dict[str, str]:
     """Digests of the packed data, both splits, and of the parameters that change a result."""
     sections = config.model_dump(mode="json", exclude=BESIDE_THE_RESULT)
     return {
-        "data_sha256": hashlib.sha256(f"{data.train.digest} {data.test.digest}".encode()).hexdigest(),
+        "data_sha256": data_sha256(data),
         "params_sha256": hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest(),
     }
+
+
+def data_sha256(data: PackedData) -> str:
+    """Digest of the packed data, both splits."""
+    return hashlib.sha256(f"{data.train.digest} {data.test.digest}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,11 @@ from pipelines.tracking.store import check_store
 _log = logging.getLogger(__name__)
 TRAINING_ARTIFACTS = "training"  # of a run: the parameters that the training began with, its curves
 FLOW_RUN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "GANLIB_FLOW_RUN_ID")
+DIRTY = "ganlib.git_dirty"
+PATCH = "uncommitted.patch"
+MACHINE = "machine.json"
+# What runs themselves write, and what is to be committed after them, is no change of theirs.
+_OF_A_RUN = ("--", ".", f":!{paths.DVC_LOCK}", f":!{paths.REPORTS}")
 _SIGNAL_EXIT = 128  # a shell's exit status for "ended by signal n" is 128 + n
 
 
@@ -123,6 +128,7 @@ def training_run(
         dataset: what it is trained on.
         patience: how long the delivery waits.
     """
+    around = surroundings()
     opening: Op = {
         "op": "open",
         "by": "run_key",
@@ -130,13 +136,16 @@ def training_run(
         RUN_KEY: run_key,
         "run_name": run_name,
         "params": dict(params),
-        "tags": {**surroundings(), **tags},
+        "tags": {**around, **tags},
         "dataset": None if dataset is None else {**asdict(dataset), "profile": dict(dataset.profile)},
     }
     journal = Journal(paths.SPOOL, MlflowStore(), opening, patience or Patience())
     status = "FAILED"
     try:
-        yield RunLog(journal)
+        log = RunLog(journal)
+        if around.get(DIRTY) == "true":
+            log.written(PATCH, write_patch, TRAINING_ARTIFACTS)
+        yield log
         status = "FINISHED"
     except BaseException as error:
         status = _status(error)
@@ -205,11 +214,15 @@ def _commit_tags() -> dict[str, str]:
         return {}
     branch = git("rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
     found = {"mlflow.source.git.commit": commit, "mlflow.source.git.branch": branch}
-    # What runs themselves write, and what is to be committed after them, is no change of theirs.
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", f":!{paths.REPORTS}")
+    changed = git("status", "--porcelain", "--untracked-files=no", *_OF_A_RUN)
     if changed is not None:
-        found["ganlib.git_dirty"] = "true" if changed else "false"
+        found[DIRTY] = "true" if changed else "false"
     return found
+
+
+def write_patch(path: Path) -> None:
+    """Write the uncommitted changes that a run is made with, such as `git apply` takes."""
+    git("diff", "--binary", f"--output={path.absolute()}", "HEAD", *_OF_A_RUN)
 
 
 def commit_of(project: Path) -> str | None:

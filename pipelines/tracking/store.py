@@ -70,7 +70,7 @@ def store_uri() -> str:
         )
     if uri.startswith(_SQLITE):
         path, mark, query = uri.removeprefix(_SQLITE).partition("?")
-        return f"{_SQLITE}{Path(path).resolve().as_posix()}{mark}{query}"
+        return f"{_SQLITE}{(paths.HOME / path).resolve().as_posix()}{mark}{query}"
     if address.scheme not in _SERVER_PORTS:
         return uri
     # One server has one spelling: what waits for it is found again.

@@ -92,7 +92,9 @@ def test_prefect_yaml_deploys_the_same(
 ) -> None:
     schedule_pipeline(cron_project.root, cron="0 3 * * *")
     ours = prefect_client.read_deployment_by_name(NAME)
-    shutil.copy(REPOSITORY / "prefect.yaml", cron_project.root)
+    theirs_by_default = (REPOSITORY / "prefect.yaml").read_text(encoding="utf-8")
+    assert "isolated: true" in theirs_by_default, "as the command line's default, which needs git"
+    (cron_project.root / "prefect.yaml").write_text(theirs_by_default.replace("isolated: true", "isolated: false"))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     subprocess.run(command, cwd=cron_project.root, env=prefect_environment, check=True, capture_output=True)
     theirs = prefect_client.read_deployment_by_name(NAME)

@@ -1,8 +1,10 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 
 from ganlib.errors import UserError
 from pipelines.graph import dag, locking
+from pipelines.graph.plan import plan
 from tests.toy_project import INPUTS, REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
 
 # DVC's own, in a library it uses.
@@ -37,8 +40,12 @@ def run_graph(project: ToyProject, *, force: bool = False) -> dict[str, str]:
     return {outcome.name: outcome.status for outcome in outcomes}
 
 
-def changed_stages(project: ToyProject) -> frozenset[str]:
+def why_changed(project: ToyProject) -> Mapping[str, tuple[str, ...]]:
     return dag.changed_stages(project.root, on_wait=lambda _line: None, timeout_s=60)
+
+
+def changed_stages(project: ToyProject) -> set[str]:
+    return set(why_changed(project))
 
 
 def test_the_graph_is_that_of_dvc_yaml(project: ToyProject) -> None:
@@ -141,16 +148,33 @@ def test_a_silent_stage_is_ended_in_time(project: ToyProject) -> None:
 
 
 def test_the_whole_graph(project: ToyProject) -> None:
-    assert changed_stages(project) == set(STAGES)
+    assert why_changed(project) == dict.fromkeys(STAGES, ("it has not run yet",))
     assert run_graph(project) == dict.fromkeys(STAGES, "ran")
     assert changed_stages(project) == set()
     assert run_graph(project) == dict.fromkeys(STAGES, "unchanged")
     project.change_data("other")
     (project.root / "train.txt").unlink()
-    assert changed_stages(project) == {"preprocess", "train", "evaluate", "register"}
+    params = project.root / "params.yaml"
+    before = params.read_text()
+    params.write_text(re.sub(r"(?m)^(train:(?:\n .*)*\n  seed: )0$", r"\g<1>7", before))
+    changed = why_changed(project)
+    assert changed == {
+        "preprocess": ("data/raw/digits.zip changed",),
+        "train": ("train.seed changed from 0 to 7", "train.txt is not here"),
+        "evaluate": ("train.txt is missing",),
+        "register": ("train.txt is missing",),
+    }
+    foreseen = {
+        each.stage.name: each for each in plan(project.root, dag.read_graph(project.root), changed, force=False)
+    }
+    assert foreseen["extractor"].intent == "runs if its inputs change"
+    assert foreseen["extractor"].why == ("after preprocess",)
+    assert {each.intent for name, each in foreseen.items() if name != "extractor"} == {"runs"}
+    assert all(each.last_s is not None and 0 < each.last_s < 60 for each in foreseen.values())
     # preprocess runs and, for this toy, makes another output: all that follows runs.
     assert run_graph(project) == dict.fromkeys(STAGES, "ran")
     project.change_data("raw")
+    params.write_text(before)
     assert run_graph(project) == dict.fromkeys(STAGES, "cached")
 
 
@@ -204,7 +228,7 @@ def test_what_a_killed_dvc_has_half_written_stops_no_later_run(left: str, projec
     record = project.root / ".dvc/tmp/rwlock"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(left)
-    assert dag.changed_stages(project.root, on_wait=print, timeout_s=60) == set(STAGES)
+    assert changed_stages(project) == set(STAGES)
     record.write_text(left)
     assert run_stage(project, "preprocess", timeout_s=60)[0].status == "ran"
 
@@ -231,7 +255,7 @@ def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> No
             run_stage(project, "preprocess", timeout_s=1)
         assert not caught.value.user_error
         threading.Timer(8, holder.unlock).start()
-        assert dag.changed_stages(project.root, on_wait=lines.append, timeout_s=60) == set(STAGES)
+        assert set(dag.changed_stages(project.root, on_wait=lines.append, timeout_s=60)) == set(STAGES)
         assert any(f"waiting for process {os.getpid()} (" in line for line in lines)
         holder.lock()
     project.behave("preprocess", "pathlib.Path('at_work').touch(); time.sleep(2)")

@@ -8,7 +8,7 @@ import pytest
 
 from ganlib.errors import UserError
 from pipelines.data.placing import kept_in_git
-from pipelines.tracking.runs import commit_of, surroundings
+from pipelines.tracking.runs import commit_of, surroundings, write_patch
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +18,7 @@ def test_surroundings_without_git(project: Path, monkeypatch: pytest.MonkeyPatch
     assert "mlflow.source.git.commit" not in surroundings()
 
 
-def test_surroundings_tell_commit_and_changes(project: Path) -> None:
+def test_surroundings_tell_commit_and_changes(project: Path, tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
         return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
@@ -41,7 +41,15 @@ def test_surroundings_tell_commit_and_changes(project: Path) -> None:
         each.write_text("2")
     assert surroundings()["ganlib.git_dirty"] == "false", "what runs write is no change of theirs"
     Path("a").write_text("2")
+    Path("b").write_bytes(bytes(range(256)))
+    git("add", "b")
     assert surroundings()["ganlib.git_dirty"] == "true"
+    patch = tmp_path / "uncommitted.patch"
+    write_patch(patch)
+    git("reset", "-q", "--hard")
+    git("apply", "--binary", str(patch))
+    assert (Path("a").read_text(), Path("b").read_bytes()) == ("2", bytes(range(256)))
+    assert Path("dvc.lock").read_text() == "1", "what runs write is no part of it"
 
 
 def test_a_repository_of_another_user_is_told_with_gits_own_remedy(

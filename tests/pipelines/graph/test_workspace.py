@@ -1,0 +1,199 @@
+"""Isolated runs on a toy project: what is in them, what comes back, and that the checkout stays as it is."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ganlib.errors import UserError
+from pipelines import paths
+from pipelines.git import act
+from pipelines.graph import dag
+from pipelines.graph.workspace import Request, Workspace, adopt, isolated
+from tests.toy_project import STAGES, ToyProject, commit_all, make_project
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToyProject:
+    """A clone: everything is committed, nothing has run."""
+    made = make_project(tmp_path / "project", no_scm=False)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def git(project: ToyProject, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    return act(*identity, *arguments, project=project.root, doing="test")
+
+
+def content(root: Path) -> dict[str, str]:
+    """Of every file of the checkout, git's index included; not the objects and branches that git adds."""
+    found = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in {".git", ".ganlib", "cache", "tmp"}]
+        for name in names:
+            file = Path(folder, name)
+            found[str(file.relative_to(root))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found | {"index": hashlib.sha256((root / ".git/index").read_bytes()).hexdigest()}
+
+
+def reproduce(place: Workspace) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=place.project, check=True)
+
+
+def run(project: ToyProject, request: Request) -> tuple[str, list[str]]:
+    """The name of a finished run, and what was said."""
+    said: list[str] = []
+    with isolated(project.root, request, say=said.append) as place:
+        reproduce(place)
+    return place.name, said
+
+
+def test_a_run_takes_uncommitted_changes_leaves_the_checkout_and_is_adopted(project: ToyProject) -> None:
+    project.change_data("edited")
+    (project.root / "notes.txt").write_text("mine")
+    git(project, "add", "dvc.yaml")
+    before, head = content(project.root), git(project, "rev-parse", "HEAD")
+    name, said = run(project, Request(overrides=("train.seed=4",)))
+    assert content(project.root) == before
+    assert git(project, "rev-parse", "HEAD") == head
+    assert "with the uncommitted changes of data/raw/digits.zip, with train.seed=4, without the files that" in said[0]
+    assert "git does not know: notes.txt" in said[0]
+    assert said[-1] == f"run {name}: its outcome is on the branch runs/{name}; `gan adopt {name}` brings it here"
+    assert not [path for path in (project.root / paths.RUNS).iterdir() if path.is_dir()]
+    assert git(project, "worktree", "list").count("\n") == 0
+    branch = f"runs/{name}"
+    assert yaml.safe_load(git(project, "show", f"{branch}:params.yaml"))["train"]["seed"] == 4
+    assert git(project, "show", f"{branch}:data/raw/digits.zip") == "edited"
+    assert set(yaml.safe_load(git(project, "show", f"{branch}:dvc.lock"))["stages"]) == set(STAGES)
+
+    told: list[str] = []
+    adopt(project.root, name, say=told.append)
+    assert (project.root / "train.txt").read_text() == "editedpreprocesseditedpreprocessextractortrain"
+    assert not dag.changed_stages(project.root, on_wait=print, timeout_s=10)
+    assert "other code" not in told[-1]
+
+
+def test_what_failed_is_kept_and_goes_on_and_the_same_again_finds_all_done(project: ToyProject) -> None:
+    request = Request(ref="HEAD")
+    with pytest.raises(RuntimeError), isolated(project.root, request, say=print) as place:
+        raise RuntimeError
+    (place.root / "half-done").touch()
+    with pytest.raises(UserError, match="not finished"):
+        adopt(project.root, place.name, say=print)
+    with isolated(project.root, request, say=print):
+        assert (place.root / "half-done").exists()
+        reproduce(place)
+    assert not place.root.exists()
+    tip = git(project, "rev-parse", place.branch)
+    with isolated(project.root, request, say=print) as again:
+        assert not dag.changed_stages(again.project, on_wait=print, timeout_s=10)
+    assert git(project, "rev-parse", place.branch) == tip
+
+
+def test_old_failures_go_and_a_mistake_leaves_nothing(project: ToyProject) -> None:
+    names = [f"failed-{number}" for number in range(5)]
+    for number, name in enumerate(names):
+        request = Request(overrides=(f"train.seed={number}",), name=name)
+        with pytest.raises(RuntimeError), isolated(project.root, request, say=print):
+            raise RuntimeError
+        os.utime(project.root / paths.RUNS / f"{name}.lock", (2e9 + number, 2e9 + number))
+    with pytest.raises(UserError, match="boom"), isolated(project.root, Request(name="mistake"), say=print):
+        raise UserError("boom")
+    left = {path.name for path in (project.root / paths.RUNS).iterdir() if path.is_dir()}
+    assert left == set(names[-3:])
+    branches = git(project, "branch", "--list", "runs/*", "--format=%(refname:short)").splitlines()
+    assert branches == [f"runs/{name}" for name in names[-3:]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (Request(ref="nowhere"), "--ref nowhere: no such commit"),
+        (Request(overrides=("train.sed=1",)), "-S train.sed=1: .*sed"),
+        (Request(overrides=("train.seed=red",)), r"params\.yaml: train\.seed"),
+        (Request(name="../x"), "--name ../x"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(project: ToyProject, request_: Request, told: str) -> None:
+    with pytest.raises(UserError, match=told) as caught, isolated(project.root, request_, say=print):
+        raise AssertionError("not reached")
+    assert "\n" not in str(caught.value)
+    assert git(project, "branch", "--list", "runs/*") == ""
+
+
+def test_data_outside_git_and_dvc_are_read_where_they_lie(project: ToyProject) -> None:
+    (project.root / "data/raw/mine").mkdir()
+    (project.root / "data/raw/mine/a.txt").write_text("a")
+    (project.root / ".git/info/exclude").write_text("mine\n")
+    request = Request(overrides=("data.source=data/raw/mine",))
+    said: list[str] = []
+    with isolated(project.root, request, say=said.append) as place:
+        assert (place.project / "data/raw/mine/a.txt").read_text() == "a"
+        assert act("status", "--porcelain", "--untracked-files=no", project=place.project, doing="test") == ""
+    assert any("data.source=data/raw/mine is in neither git nor DVC" in line for line in said)
+    assert (project.root / "data/raw/mine/a.txt").exists()
+
+
+def test_data_that_dvc_knows_come_from_the_cache_or_the_remote_or_are_missed_in_one_line(project: ToyProject) -> None:
+    (project.root / "data/raw/photos").mkdir()
+    (project.root / "data/raw/photos/a.txt").write_text("a")
+    for command in (("remote", "add", "-d", "near", "../store"), ("add", "data/raw/photos"), ("push",)):
+        subprocess.run([sys.executable, "-m", "dvc", "-q", *command], cwd=project.root, check=True)
+    commit_all(project)
+    shutil.rmtree(project.root / "data/raw/photos")
+    request = Request(overrides=("data.source=data/raw/photos",))
+    with isolated(project.root, request, say=print) as place:
+        assert (place.project / "data/raw/photos/a.txt").read_text() == "a"
+    shutil.rmtree(project.root / ".dvc/cache")
+    said: list[str] = []
+    with isolated(project.root, request, say=said.append) as place:
+        assert (place.project / "data/raw/photos/a.txt").read_text() == "a"
+    assert any("fetching data/raw/photos" in line for line in said)
+    for folder in (project.root / ".dvc/cache", project.root.parent / "store"):
+        shutil.rmtree(folder)
+    missing = pytest.raises(UserError, match=r"data\.source=data/raw/photos: neither in DVC's cache nor")
+    with missing as caught, isolated(project.root, request, say=print):
+        raise AssertionError("not reached")
+    assert "\n" not in str(caught.value)
+
+
+def test_adopting_loses_nothing_that_is_not_committed(project: ToyProject) -> None:
+    name, _ = run(project, Request(overrides=("train.seed=4",)))
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 0", "seed: 9"))
+    before = content(project.root)
+    with pytest.raises(UserError, match=r"not committed here: params\.yaml"):
+        adopt(project.root, name, say=print)
+    with pytest.raises(UserError, match=f"the runs: {name}"):
+        adopt(project.root, "other", say=print)
+    assert content(project.root) == before
+
+
+def test_without_git_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_project(tmp_path / "project")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.chdir(made.root)
+    with pytest.raises(UserError, match="no git repository"), isolated(made.root, Request(), say=print):
+        raise AssertionError("not reached")
+
+
+def test_code_in_a_worktree_finds_the_store_of_its_project(tmp_path: Path) -> None:
+    folder = tmp_path / paths.RUNS / "a" / "sub"
+    folder.mkdir(parents=True)
+    code = (
+        "from pipelines import paths; from pipelines.tracking.store import store_uri; "
+        "print(store_uri(), paths.SPOOL, paths.PIPELINE_LOCK)"
+    )
+    root = Path(__file__).parents[3]
+    for uri, file in (("", "mlflow.db"), ("sqlite:///team.db", "team.db")):
+        environment = {**os.environ, "DVC_ROOT": str(folder), "PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": uri}
+        told = subprocess.check_output(["python", "-c", code], cwd=folder, env=environment, text=True).split()
+        assert told == [f"sqlite:///{tmp_path}/{file}", f"{tmp_path}/.ganlib/spool", ".ganlib/pipeline.lock"]
