@@ -57,8 +57,8 @@ ui: $(VENV)/.installed ## Open MLflow's pages on this project's runs (127.0.0.1:
 
 clean: ## Remove the environment, caches and scratch files (keeps data, models, reports and runs)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	@# What MLflow has not been given yet lies in the spool, and people's answers in quiz: they belong to the runs. The log of generated images is in made.
-	@if test -d .ganlib; then find .ganlib -mindepth 1 -maxdepth 1 ! -name spool ! -name quiz ! -name made -exec rm -rf {} +; fi
+	@# What MLflow has not been given yet lies in the spool, and people's answers in quiz: they belong to the runs. The log of generated images is in made, what they are signed with in credential.
+	@if test -d .ganlib; then find .ganlib -mindepth 1 -maxdepth 1 ! -name spool ! -name quiz ! -name made ! -name credential -exec rm -rf {} +; fi
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The tools of the tests come with the packages where both are needed: one resolution instead of two.

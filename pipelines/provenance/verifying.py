@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.remaking import remake
 from pipelines import paths
 from pipelines.console import plain_console
+from pipelines.provenance import credential
+from pipelines.provenance.credential import Credential
 from pipelines.provenance.made import Made, find
 from pipelines.registry.history import one_line
 
@@ -40,12 +42,14 @@ class Finding:
         verdict: the strongest thing that can be said.
         origin: what its mark says; None without one.
         made: its entry of the log; None where it is not there.
+        credential: its C2PA credential; None without one, or without c2pa-python.
     """
 
     file: Path
     verdict: Verdict
     origin: Origin | None
     made: Made | None
+    credential: Credential | None
 
     def as_json(self) -> dict[str, object]:
         """All of it for programs."""
@@ -55,6 +59,7 @@ class Finding:
             "mark": None
             if self.origin is None
             else {"generator_sha256": self.origin.generator_sha256, "request": dict(self.origin.request)},
+            "credential": None if self.credential is None else asdict(self.credential),
             "log": None if self.made is None else self.made.model_dump(mode="json"),
         }
 
@@ -74,7 +79,7 @@ def verify_files(files: Sequence[Path], *, folder: Path) -> list[Finding]:
     generator, digest = ImageGenerator.load(folder), generator_sha256(folder)
     known = find(pixels_sha256(pixels) for pixels, _ in read)
     return [
-        Finding(file, _verdict(pixels, origin, made, generator, digest), origin, made)
+        Finding(file, _verdict(pixels, origin, made, generator, digest), origin, made, _credential(file))
         for file, (pixels, origin) in zip(files, read, strict=True)
         for made in [known.get(pixels_sha256(pixels))]
     ]
@@ -82,15 +87,23 @@ def verify_files(files: Sequence[Path], *, folder: Path) -> list[Finding]:
 
 def show(findings: Sequence[Finding]) -> None:
     """Print a line a file, and what the verdicts mean."""
-    table = Table("image", Column("verdict", no_wrap=True), "asked for")
+    table = Table("image", Column("verdict", no_wrap=True), "credential", "asked for")
     for each in findings:
         request = each.origin.request if each.origin else each.made.request if each.made else {}
         asked = (f"{key} {value}" for key, value in request.items() if value is not None)
-        table.add_row(one_line(str(each.file)), each.verdict, one_line(", ".join(asked)))
+        table.add_row(one_line(str(each.file)), each.verdict, _told(each.credential), one_line(", ".join(asked)))
     console = plain_console(100)
     console.print(table)
     for verdict in dict.fromkeys(each.verdict for each in findings):
         console.print(f"{verdict}: {_MEANINGS[verdict]}", highlight=False)
+
+
+def _told(found: Credential | None) -> str:
+    if found is None:
+        return "none"
+    if not found.intact:
+        return "broken: the file was changed"
+    return f"intact, by {one_line(found.issuer)}" + ("" if found.trusted else " (nobody vouches for it)")
 
 
 def listing(findings: Sequence[Finding]) -> str:
@@ -116,6 +129,12 @@ def _is_remade(pixels: NDArray[np.uint8], request: Mapping[str, Any], generator:
         return np.array_equal(remake(generator, request), pixels)
     except UserError:  # of what the mark says nothing can be made
         return False
+
+
+def _credential(file: Path) -> Credential | None:
+    if not credential.available() or file.suffix.lower() != ".png":
+        return None
+    return credential.read(file.read_bytes())
 
 
 def _read(file: Path, most_pixels: int) -> tuple[NDArray[np.uint8], Origin | None]:
