@@ -13,11 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganlib.config import (
+    ClassesOptions,
     ColouriseOptions,
     DeblurOptions,
+    DegradationOptions,
     DenoiseOptions,
     InpaintOptions,
     InputsOptions,
+    InvertOptions,
     SuperresolveOptions,
 )
 from ganlib.sampling import Images, from_uint8
@@ -26,7 +29,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 KERNEL_SIGMAS = 4.0  # a Gaussian is cut off there; 6e-5 of it lies beyond
 
 
-def noise_shape(options: InputsOptions, channels: int, size: int) -> tuple[int, ...]:
+def noise_shape(options: DegradationOptions, channels: int, size: int) -> tuple[int, ...]:
     """The shape of an image's own standard normal numbers; of length 0 where a degradation draws none."""
     match options:
         case DenoiseOptions():
@@ -37,7 +40,7 @@ def noise_shape(options: InputsOptions, channels: int, size: int) -> tuple[int, 
             return (0,)
 
 
-def degrade(images: Tensor, options: InputsOptions, noise: Tensor) -> Tensor:
+def degrade(images: Tensor, options: DegradationOptions, noise: Tensor) -> Tensor:
     """Images [N, C, H, W] in [-1, 1] made worse, of the same shape, in [-1, 1] but for noise.
 
     Args:
@@ -57,6 +60,8 @@ def degrade(images: Tensor, options: InputsOptions, noise: Tensor) -> Tensor:
             return _grey(images)
         case InpaintOptions():
             return _holed(images, options.side, noise)
+        case InvertOptions():
+            return _negative(_blurred(images, options.sigma_px))
         case _:
             assert_never(options)
 
@@ -64,12 +69,16 @@ def degrade(images: Tensor, options: InputsOptions, noise: Tensor) -> Tensor:
 def degraded_rows(images: Images, rows: NDArray[np.int64], options: InputsOptions, *, seed: int) -> Tensor:
     """What a translator is given of rows of a set, [N, C, H, W] on the CPU; noise depends on seed and row alone.
 
+    Images of the class that is given are given as they are.
+
     Args:
         images: of these rows, uint8 [N, H, W, C].
         rows: [N].
         options: which degradation.
         seed: of the noise.
     """
+    if isinstance(options, ClassesOptions):
+        return from_uint8(images)
     _, size, _, channels = images.shape
     shape = noise_shape(options, channels, size)
     noise = np.stack([np.random.default_rng((seed, row)).standard_normal(shape, dtype=np.float32) for row in rows])
@@ -97,6 +106,10 @@ def _grey(images: Tensor) -> Tensor:
     weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     luma = (images[:, :3] * weights).sum(dim=1, keepdim=True)
     return torch.cat([luma.expand(-1, 3, -1, -1), images[:, 3:]], dim=1)
+
+
+def _negative(images: Tensor) -> Tensor:
+    return torch.cat([-images[:, :3], images[:, 3:]], dim=1)
 
 
 def _holed(images: Tensor, share: float, noise: Tensor) -> Tensor:

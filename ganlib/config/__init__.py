@@ -36,10 +36,19 @@ from ganlib.config.data import (
     Policy,
     PreprocessOptions,
 )
-from ganlib.config.losses import AdversarialLoss, GanOptions, LossOptions, PairedOptions, PenaltyOptions, VaeOptions
+from ganlib.config.losses import (
+    AdversarialLoss,
+    GanOptions,
+    LossOptions,
+    PairedOptions,
+    PenaltyOptions,
+    UnpairedOptions,
+    VaeOptions,
+)
 from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, misfits
 from ganlib.config.networks import (
     BigganOptions,
+    CycleganOptions,
     DcganOptions,
     FamilyOptions,
     MlpOptions,
@@ -78,12 +87,16 @@ from ganlib.config.training import (
     check_batch,
 )
 from ganlib.config.translation import (
+    ClassesOptions,
     ColouriseOptions,
     DeblurOptions,
+    DegradationOptions,
     DenoiseOptions,
     InpaintOptions,
     InputsOptions,
+    InvertOptions,
     SuperresolveOptions,
+    kinds_of,
 )
 
 __all__ = [
@@ -104,13 +117,16 @@ __all__ = [
     "AlarmOptions",
     "AugmentationOptions",
     "BigganOptions",
+    "ClassesOptions",
     "CleaningOptions",
     "ColouriseOptions",
     "CriticAugmentation",
+    "CycleganOptions",
     "DataCounts",
     "DataOptions",
     "DcganOptions",
     "DeblurOptions",
+    "DegradationOptions",
     "DenoiseOptions",
     "DiffAugmentOptions",
     "EncoderOptions",
@@ -126,6 +142,7 @@ __all__ = [
     "InitialisationOptions",
     "InpaintOptions",
     "InputsOptions",
+    "InvertOptions",
     "LatentOptions",
     "LimitOptions",
     "LossOptions",
@@ -153,11 +170,13 @@ __all__ = [
     "TrackingOptions",
     "TrainOptions",
     "UnetOptions",
+    "UnpairedOptions",
     "VaeOptions",
     "check_batch",
     "check_data_fits",
     "evaluate_misfits",
     "ever_positive",
+    "kinds_of",
     "least_images",
     "load_config",
     "misfits",

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganlib.config import UnpairedOptions
+from ganlib.datasets.packed.kinds import apart
 from ganlib.datasets.packed.order import BalancedOrder, batch_indices
 from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
@@ -31,6 +33,7 @@ class SplitFeed(Feed):
         self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
         self._layout = MEMORY_FORMATS[recipe.options.memory_format]
         self._share = ranks.share(self._batch_size)
+        self._kinds = _kinds(split, recipe, self._share)
         self._labels = split.labels if recipe.conditional else None
         self._balanced = _balanced(split, self._seed) if recipe.options.class_balanced else None
         self._resident = _resident(split, self._labels, device)
@@ -55,7 +58,13 @@ class SplitFeed(Feed):
 
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
         seed, batch_size = self._seed, self._batch_size
-        if self._balanced is not None:
+        if self._kinds is not None:
+            half = {"seen_images": seen_images // 2, "batch_size": batch_size // 2}
+            rows = [
+                kind[batch_indices(seed=seed + index, size=len(kind), **half)] for index, kind in enumerate(self._kinds)
+            ]
+            whole = np.stack(rows, axis=1).reshape(-1)
+        elif self._balanced is not None:
             whole = self._balanced.indices(seen_images, batch_size)
         else:
             whole = batch_indices(seed=seed, seen_images=seen_images, batch_size=batch_size, size=len(self._split))
@@ -76,6 +85,19 @@ class SplitFeed(Feed):
         indices = self._indices(seen_images)
         pixels = torch.from_numpy(self._split.take(indices))
         return (pixels,) if self._labels is None else (pixels, torch.from_numpy(self._labels[indices]))
+
+
+def _kinds(split: Split, recipe: Recipe, share: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The rows of both kinds, which take turns in a batch; None of what does not learn without pairs."""
+    if not isinstance(recipe.loss, UnpairedOptions):
+        return None
+    assert recipe.inputs is not None
+    if (share.stop - share.start) % (2 * recipe.options.accumulation):
+        raise UserError(
+            f"train.batch_size={recipe.options.batch_size}: with loss.objective=unpaired half of each part is of "
+            f"either kind, found {share.stop - share.start} images on each device; change batch_size or devices"
+        )
+    return apart(split, recipe.image, recipe.inputs)
 
 
 def _balanced(split: Split, seed: int) -> BalancedOrder:

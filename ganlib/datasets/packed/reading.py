@@ -1,10 +1,11 @@
 """Packed data, memory-mapped: whole batches by index."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,16 @@ class Split:
     labels: NDArray[np.int64] | None
     _shards: Sequence[NDArray[np.uint8]]
     _starts: NDArray[np.int64]
+    _rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self._starts[-1]) if self._rows is None else len(self._rows)
+
+    def part(self, rows: NDArray[np.int64]) -> "Split":
+        """Some of the images, int64 [n], as a split of its own."""
+        digest = hashlib.sha256(self.digest.encode() + rows.astype("<i8").tobytes()).hexdigest()
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, digest=digest, labels=labels, _rows=rows if self._rows is None else self._rows[rows])
 
     def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images by index, in the order asked: int64 [N] -> uint8 [N, H, W, C].
@@ -38,6 +46,8 @@ class Split:
         """
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"found {indices.min()} to {indices.max()}, expected 0 to {len(self) - 1}")
+        if self._rows is not None:
+            indices = self._rows[indices]
         images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
         shards = np.searchsorted(self._starts, indices, side="right") - 1
         rows = indices - self._starts[shards]
