@@ -45,14 +45,14 @@ class CycleGenerator(Generator):
         ways: of the same latents.
     """
 
-    def __init__(self, ways: Sequence[UnetGenerator]) -> None:
+    def __init__(self, ways: Sequence[Generator]) -> None:
         super().__init__(latent_dim=ways[0].latent_dim, num_classes=0)
         self.ways = nn.ModuleList(ways)
 
-    def way(self, index: int) -> UnetGenerator:
+    def way(self, index: int) -> Generator:
         """One of them."""
         chosen = self.ways[index]
-        assert isinstance(chosen, UnetGenerator)
+        assert isinstance(chosen, Generator)
         return chosen
 
     def forward(self, latents: Tensor, condition: Tensor | None) -> Tensor:
@@ -63,14 +63,14 @@ class CycleGenerator(Generator):
 class CycleCritic(Critic):
     """The critics of what both translators make, each of images alone; called, it is the first."""
 
-    def __init__(self, ways: Sequence[PatchCritic]) -> None:
+    def __init__(self, ways: Sequence[Critic]) -> None:
         super().__init__(num_classes=0, couples_samples=False, feature_dim=ways[0].feature_dim)
         self.ways = nn.ModuleList(ways)
 
-    def way(self, index: int) -> PatchCritic:
+    def way(self, index: int) -> Critic:
         """One of them."""
         chosen = self.ways[index]
-        assert isinstance(chosen, PatchCritic)
+        assert isinstance(chosen, Critic)
         return chosen
 
     def embed(self, images: Tensor, condition: Tensor | None) -> Tensor:

@@ -55,7 +55,12 @@ class Manifest(Options):
     @property
     def counts(self) -> DataCounts:
         """What parameters can be held against."""
-        return DataCounts(train=self.train.images, test=self.test.images, classes=self.image.num_classes)
+        return DataCounts(
+            train=self.train.images,
+            test=self.test.images,
+            classes=self.image.num_classes,
+            test_per_class=self.test.per_class,
+        )
 
     @property
     def totals(self) -> dict[str, float]:
