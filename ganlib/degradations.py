@@ -21,8 +21,10 @@ from ganlib.config import (
     InpaintOptions,
     InputsOptions,
     InvertOptions,
+    PairsOptions,
     SuperresolveOptions,
 )
+from ganlib.datasets.packed.reading import Split
 from ganlib.sampling import Images, from_uint8
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -66,19 +68,25 @@ def degrade(images: Tensor, options: DegradationOptions, noise: Tensor) -> Tenso
             assert_never(options)
 
 
-def degraded_rows(images: Images, rows: NDArray[np.int64], options: InputsOptions, *, seed: int) -> Tensor:
-    """What a translator is given of rows of a set, [N, C, H, W] on the CPU; noise depends on seed and row alone.
-
-    Images of the class that is given are given as they are.
+def inputs_of(split: Split, rows: NDArray[np.int64], options: InputsOptions, *, seed: int) -> Tensor:
+    """What a translator is given of rows of a split, [N, C, H, W] on the CPU.
 
     Args:
-        images: of these rows, uint8 [N, H, W, C].
+        split: of the images that inputs are made from, or that are read with them.
         rows: [N].
-        options: which degradation.
-        seed: of the noise.
+        options: which inputs.
+        seed: of the noise, which depends on it and on the row alone.
     """
-    if isinstance(options, ClassesOptions):
-        return from_uint8(images)
+    if isinstance(options, PairsOptions):
+        return from_uint8(split.take_inputs(rows))
+    images = split.take(rows)
+    return (
+        from_uint8(images) if isinstance(options, ClassesOptions) else degraded_rows(images, rows, options, seed=seed)
+    )
+
+
+def degraded_rows(images: Images, rows: NDArray[np.int64], options: DegradationOptions, *, seed: int) -> Tensor:
+    """Images uint8 [N, H, W, C] made worse, [N, C, H, W] on the CPU; noise depends on seed and row [N] alone."""
     _, size, _, channels = images.shape
     shape = noise_shape(options, channels, size)
     noise = np.stack([np.random.default_rng((seed, row)).standard_normal(shape, dtype=np.float32) for row in rows])

@@ -100,6 +100,11 @@ class RunConfig(Options):
                 f"loss.history_images={loss.history_images}: expected 0, or {train.batch_size // 2} at least, half of "
                 f"train.batch_size={train.batch_size}; change one of them"
             )
+        if self.data.paired:
+            raise ValueError(
+                f"data.inputs.kind={inputs.kind if inputs else None} has pairs, which loss.objective=unpaired would "
+                "not use; set it to paired, with network.family=unet"
+            )
         if isinstance(inputs, ClassesOptions) and self.data.labels == "none":
             raise ValueError("data.inputs.kind=classes needs labels, found data.labels=none; set it to auto")
         return self

@@ -1,4 +1,4 @@
-"""What a translator is given: images made worse in a known way, which it learns to undo, or another class of images."""
+"""What a translator is given: images made worse in a known way, the other ones of pairs, or another class of images."""
 
 from typing import Annotated, Literal, Self
 
@@ -65,10 +65,35 @@ class ClassesOptions(Options):
         return self
 
 
+class SideBySideOptions(Options):
+    """Pairs beside each other in one image, as in the published sets of pix2pix; `input` is the half that is given."""
+
+    kind: Literal["side_by_side"]
+    input: Literal["left", "right"]
+
+
+class FoldersOptions(Options):
+    """Pairs of image files of the same name in two folders, which are called `input` and `output`.
+
+    Both may have folders for splits, or lie in such: `A/train/1.png` and `train/A/1.png` are the same.
+    """
+
+    kind: Literal["folders"]
+    input: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    output: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+
+    @model_validator(mode="after")
+    def _two_folders(self) -> Self:
+        if self.input == self.output:
+            raise ValueError(f"input={self.input} and output={self.output}: expected two folders; change one of them")
+        return self
+
+
 DegradationOptions = (
     SuperresolveOptions | DenoiseOptions | DeblurOptions | ColouriseOptions | InpaintOptions | InvertOptions
 )
-InputsOptions = Annotated[DegradationOptions | ClassesOptions, Field(discriminator="kind")]
+PairsOptions = SideBySideOptions | FoldersOptions
+InputsOptions = Annotated[DegradationOptions | PairsOptions | ClassesOptions, Field(discriminator="kind")]
 
 
 def kinds_of(inputs: InputsOptions) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import ganlib.sampling
 from ganlib.config import EvaluateOptions, InputsOptions
 from ganlib.datasets.packed.kinds import of_kind
 from ganlib.datasets.packed.reading import PackedData, Split
-from ganlib.degradations import degraded_rows
+from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_generated, check_real
@@ -209,7 +209,7 @@ def condition_of(
         return None if labels is None else labels[torch.from_numpy(rows)]
     assert translated is not None
     places = rows % len(translated)
-    return degraded_rows(translated.take(places), places, generator.inputs, seed=seed)
+    return inputs_of(translated, places, generator.inputs, seed=seed)
 
 
 def images_code() -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.datasets.packed.reading import PackedData
-from ganlib.degradations import degraded_rows
+from ganlib.degradations import inputs_of
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
 from ganlib.latents import spherical
@@ -99,7 +99,7 @@ def translations(
     split, other = reference.given, reference.data.test
     draw = np.random.default_rng(seed)
     chosen = draw.permutation(len(split))[:columns]
-    given = degraded_rows(split.take(chosen), chosen, generator.inputs, seed=seed)
+    given = inputs_of(split, chosen, generator.inputs, seed=seed)
     if isinstance(generator.generator, CycleGenerator):
         images = from_uint8(other.take(draw.permutation(len(other))[: len(chosen)]))
         parts = [

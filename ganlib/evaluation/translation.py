@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.config import LEAST_IMAGES, ClassesOptions, EvaluateOptions, kinds_of
-from ganlib.degradations import degraded_rows
+from ganlib.degradations import inputs_of
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Gain, Interval, Translation, Way
 from ganlib.evaluation.seeds import seed_for
@@ -35,7 +35,7 @@ def measure_translation(drawn: Draw, reference: Reference, options: EvaluateOpti
     assert generator.inputs is not None
     require("translation", {split.name: min(len(split), len(reference.data.test))}, LEAST_IMAGES, "an interval")
     rows = np.arange(len(split))
-    inputs = degraded_rows(split.take(rows), rows, generator.inputs, seed=options.seed)
+    inputs = inputs_of(split, rows, generator.inputs, seed=options.seed)
     pictures = {"input": to_uint8(inputs)}
     for name in ("made", "again"):
         pictures[name] = _translated(generator, inputs, name, options)

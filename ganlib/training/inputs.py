@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlib.augmentation import mirror
-from ganlib.config import ClassesOptions, GanOptions, UnpairedOptions
+from ganlib.config import DegradationOptions, GanOptions, PairsOptions, UnpairedOptions
 from ganlib.degradations import degrade, noise_shape
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
@@ -94,8 +94,12 @@ def prepared(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
     """
     images, condition = real.images, real.condition
     if recipe.augmentation.mirror:
-        images = mirror(images, draws.uniform())
-    if recipe.inputs is not None and not isinstance(recipe.inputs, ClassesOptions):
+        chosen = draws.uniform()
+        images = mirror(images, chosen)
+        if isinstance(recipe.inputs, PairsOptions):
+            assert condition is not None
+            condition = mirror(condition, chosen)
+    if isinstance(recipe.inputs, DegradationOptions):
         shape = noise_shape(recipe.inputs, recipe.image.channels, recipe.image.size)
         noise = draws.normal(*shape)
         if isinstance(recipe.loss, UnpairedOptions):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import ganlib.arithmetic
 import ganlib.augmentation
@@ -26,7 +27,7 @@ from ganlib.config import LOWER_IS_BETTER, RunConfig, check_data_fits, load_conf
 from ganlib.counting import counted
 from ganlib.datasets.packed.kinds import of_kind
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
-from ganlib.degradations import degraded_rows
+from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
 from ganlib.events import Event, EventSink, Notice, Scalars, ignore
 from ganlib.inversion.encoder import train_encoder
@@ -280,12 +281,16 @@ def _examples(run: _Run) -> Examples | None:
     if inputs is None:
         return None
 
-    def some(split: Split) -> Images:
-        count = min(options.measure_samples, len(split))
-        return split.take(np.linspace(0, len(split) - 1, count).astype(np.int64))
+    wanted, given = (of_kind(run.data.train, run.data.image, inputs, kind) for kind in (0, 1))
+    return Examples(
+        inputs_of(given, _some(given, options.measure_samples), inputs, seed=options.seed),
+        wanted.take(_some(wanted, options.measure_samples)),
+    )
 
-    wanted, given = (some(of_kind(run.data.train, run.data.image, inputs, kind)) for kind in (0, 1))
-    return Examples(degraded_rows(given, np.arange(len(given)), inputs, seed=options.seed), wanted)
+
+def _some(split: Split, most: int) -> NDArray[np.int64]:
+    """Rows from all parts of a split."""
+    return np.linspace(0, len(split) - 1, min(most, len(split))).astype(np.int64)
 
 
 def _compared(run: _Run) -> Split:
