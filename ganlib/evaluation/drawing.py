@@ -267,6 +267,8 @@ def _features(
 ) -> Features:
     made_on = f"{next(generator.generator.parameters()).device.type} {torch.get_num_threads()}"
     asked = "" if labels is None else hashlib.sha256(labels.numpy().data).hexdigest()
+    if generator.inputs is not None:
+        asked = reference.given.digest
     count = options.samples if labels is None else len(labels)
     drawn = f"{sha256} {options.seed} {count} {asked} {truncation} {options.batch_size} {made_on} {images_code()}"
     return cached_features(

@@ -103,6 +103,7 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
         # Label fidelity is by the classifier, whatever the other features.
         None if reference.classifier is None else reference.classifier.weights_sha256,
         reference.data.train.digest,
+        reference.given.digest,
         options.model_dump(),
         source_digest(ganlib.metrics, ganlib.evaluation, ganlib.inversion),
         images_code(),

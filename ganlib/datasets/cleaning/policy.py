@@ -146,7 +146,7 @@ def _cleaned_pair(item: Item, options: DataOptions, found: _Findings) -> Cleaned
         hashlib.sha256(b"".join(map(picture_sha256, halves))).digest(),
         difference_hash(np.concatenate(greys, axis=1)),
         picture.mode,
-        picture.width,
+        picture.width // 2 if item.given is None else picture.width,
         picture.height,
         picture.peak,
     )
