@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from ganlib.config import ClassesOptions, InvertOptions, SuperresolveOptions
+from ganlib.config import ClassesOptions, FoldersOptions, InvertOptions, SideBySideOptions, SuperresolveOptions
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation, Gain, Interval, Translation, Way
 from pipelines import cli, paths
@@ -323,6 +323,14 @@ def test_a_translator_has_a_chapter_of_its_own_and_none_that_is_empty(unlabelled
     assert "pipeline_tag: image-to-image" in card
     assert "| PSNR (dB) | 23.0 (22.0 to 24.0) |" in card
     assert "Copies of training images" not in card
+    for pairs, told in {
+        SideBySideOptions(kind="side_by_side", input="right"): "to make the left half of the right one.",
+        FoldersOptions(kind="folders", input="A", output="B"): "to make images like those in `B` of those in `A`.",
+    }.items():
+        config = tiny_config({**PAIRED, "data.inputs": pairs.model_dump()})
+        generator = dataclasses.replace(unlabelled.generator, inputs=pairs)
+        write_card(dataclasses.replace(facts, config=config, generator=generator), "7", tmp_path / "card.md")
+        assert told in (tmp_path / "card.md").read_text(encoding="utf-8")
 
 
 def test_two_translators_are_told_a_column_each(unlabelled: Facts, tmp_path: Path) -> None:
