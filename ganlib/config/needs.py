@@ -54,8 +54,9 @@ def misfits(config: RunConfig, counts: DataCounts) -> list[str]:
         absent = list(_absent_classes(config.data.inputs, tuple(counts.test_per_class)))
         if absent:
             return lines + absent
-        # Translations are compared with the class that is made.
-        counts = replace(counts, test=counts.test_per_class[config.data.inputs.output])
+        # As many translations as there are of the class that is given meet the class that is made.
+        inputs = config.data.inputs
+        counts = replace(counts, test=min(counts.test_per_class[each] for each in (inputs.input, inputs.output)))
     if counts.train is not None:
         lines += _batch(config, counts.train, counts._found)
     if counts.test is not None:
