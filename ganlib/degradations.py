@@ -13,20 +13,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganlib.config import (
+    ClassesOptions,
     ColouriseOptions,
     DeblurOptions,
+    DegradationOptions,
     DenoiseOptions,
     InpaintOptions,
     InputsOptions,
+    InvertOptions,
+    PairsOptions,
     SuperresolveOptions,
 )
+from ganlib.datasets.packed.reading import Split
 from ganlib.sampling import Images, from_uint8
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 KERNEL_SIGMAS = 4.0  # a Gaussian is cut off there; 6e-5 of it lies beyond
 
 
-def noise_shape(options: InputsOptions, channels: int, size: int) -> tuple[int, ...]:
+def noise_shape(options: DegradationOptions, channels: int, size: int) -> tuple[int, ...]:
     """The shape of an image's own standard normal numbers; of length 0 where a degradation draws none."""
     match options:
         case DenoiseOptions():
@@ -37,7 +42,7 @@ def noise_shape(options: InputsOptions, channels: int, size: int) -> tuple[int, 
             return (0,)
 
 
-def degrade(images: Tensor, options: InputsOptions, noise: Tensor) -> Tensor:
+def degrade(images: Tensor, options: DegradationOptions, noise: Tensor) -> Tensor:
     """Images [N, C, H, W] in [-1, 1] made worse, of the same shape, in [-1, 1] but for noise.
 
     Args:
@@ -57,19 +62,31 @@ def degrade(images: Tensor, options: InputsOptions, noise: Tensor) -> Tensor:
             return _grey(images)
         case InpaintOptions():
             return _holed(images, options.side, noise)
+        case InvertOptions():
+            return _negative(_blurred(images, options.sigma_px))
         case _:
             assert_never(options)
 
 
-def degraded_rows(images: Images, rows: NDArray[np.int64], options: InputsOptions, *, seed: int) -> Tensor:
-    """What a translator is given of rows of a set, [N, C, H, W] on the CPU; noise depends on seed and row alone.
+def inputs_of(split: Split, rows: NDArray[np.int64], options: InputsOptions, *, seed: int) -> Tensor:
+    """What a translator is given of rows of a split, [N, C, H, W] on the CPU.
 
     Args:
-        images: of these rows, uint8 [N, H, W, C].
+        split: of the images that inputs are made from, or that are read with them.
         rows: [N].
-        options: which degradation.
-        seed: of the noise.
+        options: which inputs.
+        seed: of the noise, which depends on it and on the row alone.
     """
+    if isinstance(options, PairsOptions):
+        return from_uint8(split.take_inputs(rows))
+    images = split.take(rows)
+    return (
+        from_uint8(images) if isinstance(options, ClassesOptions) else degraded_rows(images, rows, options, seed=seed)
+    )
+
+
+def degraded_rows(images: Images, rows: NDArray[np.int64], options: DegradationOptions, *, seed: int) -> Tensor:
+    """Images uint8 [N, H, W, C] made worse, [N, C, H, W] on the CPU; noise depends on seed and row [N] alone."""
     _, size, _, channels = images.shape
     shape = noise_shape(options, channels, size)
     noise = np.stack([np.random.default_rng((seed, row)).standard_normal(shape, dtype=np.float32) for row in rows])
@@ -97,6 +114,10 @@ def _grey(images: Tensor) -> Tensor:
     weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     luma = (images[:, :3] * weights).sum(dim=1, keepdim=True)
     return torch.cat([luma.expand(-1, 3, -1, -1), images[:, 3:]], dim=1)
+
+
+def _negative(images: Tensor) -> Tensor:
+    return torch.cat([-images[:, :3], images[:, 3:]], dim=1)
 
 
 def _holed(images: Tensor, share: float, noise: Tensor) -> Tensor:

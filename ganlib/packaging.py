@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganlib.config import ImageSpec, InputsOptions, NetworkOptions
 from ganlib.errors import UserError
-from ganlib.networks import build_critic, build_encoder, build_generator
+from ganlib.networks import CycleGenerator, build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
 from ganlib.sampling import Images, as_labels, balanced_labels, render, render_rows, seeded_latents
@@ -118,6 +118,13 @@ class ImageGenerator:
             raise UserError("translate: this generator is given no images; draw from it (gan sample)")
         latents = seeded_latents(len(images), self.network.latent_dim, seed)
         return render(self.generator, latents, images, batch_size=batch_size)
+
+    def way(self, index: int) -> "ImageGenerator":
+        """Of two translators that are each other's way back one alone: 0 makes what is wanted, 1 what is given."""
+        if isinstance(self.generator, CycleGenerator):
+            return replace(self, generator=self.generator.way(index))
+        assert index == 0, "one translator has no way back"
+        return self
 
     def _label_tensor(self, count: int, labels: Sequence[int] | None) -> Tensor | None:
         if not self.conditional:

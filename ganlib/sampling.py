@@ -80,6 +80,8 @@ def render(generator: Generator, latents: Tensor, condition: Tensor | None, *, b
         for start in range(0, len(latents), batch_size):
             chunk = slice(start, start + batch_size)
             asked = None if condition is None else condition[chunk].to(weight.device)
+            if asked is not None and asked.is_floating_point():  # images, no labels
+                asked = asked.to(weight.dtype)
             chunks.append(to_uint8(generator(latents[chunk].to(weight), asked)))
     return np.concatenate(chunks)
 

@@ -6,9 +6,10 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganlib.config import SuperresolveOptions
+from ganlib.config import SuperresolveOptions, kinds_of
 from ganlib.degradations import enlarged
 from ganlib.errors import UserError
+from ganlib.networks import CycleGenerator
 from ganlib.networks.unet import UnetGenerator
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, from_uint8, inference, seeded_latents, to_uint8
@@ -16,7 +17,9 @@ from ganlib.sampling import Images, from_uint8, inference, seeded_latents, to_ui
 TILE_PX = 512
 
 
-def translate_image(translator: ImageGenerator, pixels: Images, *, seed: int, tile_px: int = TILE_PX) -> Images:
+def translate_image(
+    translator: ImageGenerator, pixels: Images, *, seed: int, to: str | None = None, tile_px: int = TILE_PX
+) -> Images:
     """Translate one image of any size.
 
     What a place becomes depends on its surroundings within `reach_px` alone, so tiles that overlap by as much give
@@ -26,21 +29,22 @@ def translate_image(translator: ImageGenerator, pixels: Images, *, seed: int, ti
         translator: that learned from such inputs.
         pixels: uint8 [H, W, C]; where the translator doubles the resolution, the small image.
         seed: of the latent, one for the whole image: another seed gives another image.
+        to: the kind of image to make; None: what the translator is made for. Without pairs, both kinds can be made.
         tile_px: side of what is made at a time; bounds memory.
 
     Returns:
         uint8 [H, W, C], larger by the factor of a translator that raises the resolution.
 
     Raises:
-        UserError: a generator that is given no images, or another number of channels.
+        UserError: a generator that is given no images or makes no such kind, or another number of channels.
     """
-    network, inputs = translator.generator, translator.inputs
-    if inputs is None or not isinstance(network, UnetGenerator):
-        raise UserError("translate: this generator is given no images; draw from it (gan sample)")
+    way = way_to(translator, to)
+    network, inputs = translator.way(way).generator, translator.inputs
+    assert isinstance(network, UnetGenerator)
     if pixels.shape[2] != translator.image.channels:
         raise UserError(f"translate: found {pixels.shape[2]} channels, expected {translator.image.channels}")
     given = from_uint8(pixels[None])
-    if isinstance(inputs, SuperresolveOptions):
+    if isinstance(inputs, SuperresolveOptions) and way == 0:
         given = enlarged(given, inputs.factor).clamp(-1, 1)
     _, _, height, width = given.shape
     below, right = -height % network.multiple, -width % network.multiple
@@ -54,6 +58,21 @@ def translate_image(translator: ImageGenerator, pixels: Images, *, seed: int, ti
                 tile = padded[:, :, rows.seen, columns.seen].to(weight)
                 made[rows.kept, columns.kept] = _middle(network(latents, tile), rows, columns)
     return made[:height, :width]
+
+
+def way_to(translator: ImageGenerator, kind: str | None) -> int:
+    """Which of its ways makes a kind of image; None: the first.
+
+    Raises:
+        UserError: this is no translator, or none of its ways does.
+    """
+    if translator.inputs is None:
+        raise UserError("translate: this generator is given no images; draw from it (gan sample)")
+    ways = 2 if isinstance(translator.generator, CycleGenerator) else 1
+    kinds = kinds_of(translator.inputs)[:ways]
+    if kind is not None and kind not in kinds:
+        raise UserError(f"to={kind}: this translator makes no such images; expected {' or '.join(kinds)}")
+    return 0 if kind is None else kinds.index(kind)
 
 
 class _Span:

@@ -12,7 +12,7 @@ from pipelines.console import plain_console
 from pipelines.graph.dag import StageOutcome
 from pipelines.graph.differences import few
 from pipelines.graph.plan import PlannedStage
-from pipelines.report.plainly import copies_told
+from pipelines.report.plainly import copies_told, way_rows
 from pipelines.report.rounding import decimals_of, number, span
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ def _show_evaluation(console: Console, found: "Evaluation") -> None:
         for name, gain in found.translation.gains.items():
             told = f"{name}: {number(gain.made.estimate)}, of the inputs {number(gain.given.estimate)}"
             console.print(f"Translations, {told}; difference {span(gain.difference)}", soft_wrap=True)
+        kinds = " and ".join(f"to {way.made}" for way in found.translation.ways)
+        for name, texts in way_rows(found.translation.ways):
+            console.print(f"{name}, {kinds}: {' and '.join(texts)}", soft_wrap=True)
     for space, copying in found.memorisation.items():
         console.print(f"Near copies of training images, by {space}: {copies_told(copying)}", soft_wrap=True)
     for name, reason in found.skipped.items():

@@ -11,14 +11,14 @@ from ganlib.errors import UserError
 from ganlib.marking import Origin
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
-from ganlib.translating import translate_image
+from ganlib.translating import translate_image, way_to
 from pipelines import paths
 from pipelines.image_modes import MODES
 from pipelines.provenance.writing import write_generated
 
 
 def translate_files(
-    files: Sequence[Path], output: Path, *, folder: Path, seed: int, tile_px: int
+    files: Sequence[Path], output: Path, *, folder: Path, seed: int, to: str | None, tile_px: int
 ) -> Iterator[tuple[Path, Path]]:
     """Translate image files into PNG files of the same names; gives each pair as soon as it is written.
 
@@ -27,6 +27,7 @@ def translate_files(
         output: folder to write into.
         folder: of the translator.
         seed: of the latents.
+        to: the kind of images to make; None: what the translator is made for.
         tile_px: side of what is made at a time.
 
     Raises:
@@ -36,13 +37,14 @@ def translate_files(
     config, translator = load_config(paths.PARAMS), ImageGenerator.load(folder)
     if translator.inputs is None:
         raise UserError(f"{folder}: holds a generator that is given no images; train a translator (data.inputs)")
+    way_to(translator, to)
     targets = _targets(files, output)
     origin = Origin(generator_sha256(folder), {"translated": True, "seed": seed})
     for file in files:
         _read(file, config, translator.image.channels)  # all of them, before anything is written
     for file, target in zip(files, targets, strict=True):
         pixels = _read(file, config, translator.image.channels)
-        made = translate_image(translator, pixels, seed=seed, tile_px=tile_px)
+        made = translate_image(translator, pixels, seed=seed, to=to, tile_px=tile_px)
         write_generated(target, made, origin, by="gan translate")
         yield file, target
 

@@ -51,6 +51,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "critic_width": 4,
         "critic_halvings": 1,
     },
+    "cyclegan": {
+        "family": "cyclegan",
+        "conditional": False,
+        "latent_dim": 4,
+        "generator_width": 4,
+        "generator_halvings": 1,
+        "generator_residual": False,
+        "critic_width": 4,
+        "critic_halvings": 1,
+    },
     "r3gan": {
         "family": "r3gan",
         "conditional": True,
@@ -73,6 +83,15 @@ PAIRED = {
     "evaluate.latent.truncations": [],
     "evaluate.latent.kept_share": None,
     "register.guards.memorised_share": None,
+}
+UNPAIRED = {
+    **{name: value for name, value in PAIRED.items() if not name.startswith("loss.")},
+    "data.inputs": {"kind": "invert", "sigma_px": 1.0},
+    "network": "cyclegan",
+    "loss.objective": "unpaired",
+    "loss.cycle_weight": 10.0,
+    "loss.identity_weight": 1.0,
+    "loss.history_images": 6,
 }
 VAE = {
     "loss": {

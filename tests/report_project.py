@@ -96,7 +96,8 @@ def manifest(image: ImageSpec, config: RunConfig) -> Manifest:
         )
 
     return Manifest(
-        format_version=2,
+        format_version=3,
+        paired=False,
         image=image,
         fit="crop",
         resizer="bicubic",

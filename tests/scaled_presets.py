@@ -8,14 +8,14 @@ import torch
 import yaml
 
 from ganlib.config import ImageSpec, RunConfig
-from ganlib.sampling import Images
+from ganlib.sampling import from_uint8
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import RealBatch
 from ganlib.training.loop import train
 from ganlib.training.recipe import Recipe
-from ganlib.training.showing import Measure
+from ganlib.training.showing import Examples, Measure
 from ganlib.training.state import TrainState, initial_state
 from pipelines.presets import known_presets, preset_text
 from tests.configs import ROOT
@@ -104,9 +104,10 @@ class NoiseFeed(WholeFeed):
         return RealBatch(pixels[self.share], None if labels is None else labels[self.share])
 
 
-def _examples(config: RunConfig) -> Images:
+def _examples(config: RunConfig) -> Examples:
     image = image_of(config)
-    return np.random.default_rng(1).integers(0, 256, (12, image.size, image.size, image.channels), dtype=np.uint8)
+    wanted = np.random.default_rng(1).integers(0, 256, (12, image.size, image.size, image.channels), dtype=np.uint8)
+    return Examples(from_uint8(wanted), wanted)
 
 
 def run(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganlib.config import EvaluateOptions, ImageSpec, MlpOptions
+from ganlib.config import EvaluateOptions, ImageSpec, InputsOptions, MlpOptions
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.datasets.packed.reading import PackedData, Split
 from ganlib.evaluation.drawing import Draw, Reference, draw, open_reference
@@ -98,11 +98,11 @@ def packed(train: tuple[Images, np.ndarray | None], test: tuple[Images, np.ndarr
     return PackedData(image_spec(train[0].shape[1]), split("train", *train), split("test", *test), manifest)
 
 
-def reference_of(data: PackedData, folder: Path) -> Reference:
+def reference_of(data: PackedData, folder: Path, inputs: InputsOptions | None = None) -> Reference:
     """Seen by pixels; labelled data are classified by the nearest centre."""
     extractor: Any = PixelExtractor()
     classifier = None if data.train.labels is None else extractor
-    return open_reference(data, extractor, classifier, cache=folder, notify=print)
+    return open_reference(data, extractor, classifier, cache=folder, notify=print, inputs=inputs)
 
 
 def options_of(**changes: Any) -> EvaluateOptions:

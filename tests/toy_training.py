@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from ganlib.config import ImageSpec, RunConfig
+from ganlib.sampling import from_uint8
 from ganlib.training.checkpoint import CheckpointStore
 from ganlib.training.ingredients import Ingredients
 from ganlib.training.inputs import Feed, RealBatch
 from ganlib.training.loop import train
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
-from ganlib.training.showing import Measure
+from ganlib.training.showing import Examples, Measure
 from ganlib.training.state import TrainState, initial_state
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
@@ -63,7 +64,7 @@ def brightness(images: np.ndarray) -> float:
 
 
 EXAMPLES = np.random.default_rng(1).integers(0, 256, (12, 16, 16, 1), dtype=np.uint8)
-BY_BRIGHTNESS = Measure("domain/fid", brightness, (1, 1, 1), EXAMPLES)
+BY_BRIGHTNESS = Measure("domain/fid", brightness, (1, 1, 1), Examples(from_uint8(EXAMPLES), EXAMPLES))
 
 
 def start(config: RunConfig) -> TrainState:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ganlib.config.base import Options, PositiveInt, Share
-from ganlib.config.translation import InputsOptions
+from ganlib.config.translation import InputsOptions, PairsOptions
 
 Action = Literal["keep", "fix", "drop", "fail"]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
@@ -81,7 +81,7 @@ class DataOptions(Options):
     arrays or files), `none`, or the name of a `.csv` or `.json` file inside
     the source. `split` is `source` (train and test parts of the source's own,
     where it has them, else by hash) or `hash`. `inputs` is what a translator
-    is given, made from each image; null: nothing is translated.
+    is given, made from each image or read with it; null: nothing is translated.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -97,6 +97,22 @@ class DataOptions(Options):
     inputs: InputsOptions | None
     limits: LimitOptions
     cleaning: CleaningOptions
+
+    @property
+    def paired(self) -> bool:
+        """Whether images are read with the inputs that belong to them."""
+        return isinstance(self.inputs, PairsOptions)
+
+    @property
+    def packed_shape(self) -> tuple[int, int, int]:
+        """[H, W, C] of an image as it is packed; what a pair's translator is given lies on the right."""
+        return self.image_size, self.image_size * (2 if self.paired else 1), self.channels
+
+    @model_validator(mode="after")
+    def _pairs_stay_whole(self) -> Self:
+        if self.paired and self.fit == "tile":
+            raise ValueError("fit=tile: not with pairs (data.inputs), which stay whole; set it to crop or pad")
+        return self
 
 
 class PreprocessOptions(Options):

@@ -1,10 +1,10 @@
-"""What a training optimises: a game of two networks, or a bound on the likelihood."""
+"""What a training optimises: a game of networks, or a bound on the likelihood."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ganlib.config.base import Options, PositiveInt, ScheduledNonNegative, ever_positive
+from ganlib.config.base import NonNegativeInt, Options, PositiveInt, ScheduledNonNegative, ever_positive
 
 AdversarialLoss = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
 SMOOTHABLE = ("minimax", "non_saturating", "least_squares")
@@ -46,6 +46,11 @@ class GanOptions(Options):
         """Whether any gradient penalty ever counts."""
         return self.r1.active or self.r2.active or self.gradient_penalty.active
 
+    @property
+    def needs_other_latents(self) -> bool:
+        """Whether an image of a batch needs two latents."""
+        return False
+
     @model_validator(mode="after")
     def _smoothing_has_a_target(self) -> Self:
         if self.label_smoothing > 0 and self.adversarial not in SMOOTHABLE:
@@ -83,5 +88,30 @@ class PairedOptions(GanOptions):
     feature_weight: Annotated[float, Field(ge=0)]
     diversity_weight: Annotated[float, Field(ge=0)]
 
+    @property
+    def needs_other_latents(self) -> bool:
+        """For two results of one input."""
+        return self.diversity_weight > 0
 
-LossOptions = Annotated[GanOptions | VaeOptions | PairedOptions, Field(discriminator="objective")]
+
+class UnpairedOptions(GanOptions):
+    """Two translators, each the other's way back, without pairs (CycleGAN: Zhu et al. 2017): a game of each way.
+
+    `cycle_weight` multiplies the mean absolute difference, of values in [-1, 1], between an image and what comes back
+    of it (eq. 2), `identity_weight` that between an image and what is made of it by the translator that makes its kind
+    (section 5.2). Each critic judges generated images of which half are earlier ones, from a history of
+    `history_images` (Shrivastava et al. 2017, section 2.3); 0: the newest alone.
+    """
+
+    objective: Literal["unpaired"]  # type: ignore[assignment]
+    cycle_weight: Annotated[float, Field(ge=0)]
+    identity_weight: Annotated[float, Field(ge=0)]
+    history_images: NonNegativeInt
+
+    @property
+    def needs_other_latents(self) -> bool:
+        """For the way back."""
+        return True
+
+
+LossOptions = Annotated[GanOptions | VaeOptions | PairedOptions | UnpairedOptions, Field(discriminator="objective")]

@@ -1,29 +1,33 @@
 """What a run asks of its data: all that does not fit, at once, each with a value that would do."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import LEAST_IMAGES, EvaluateOptions
+from ganlib.config.translation import ClassesOptions
 from ganlib.errors import UserError
 
 # Of a share's images, how many standard deviations fewer may fall into the split.
 _SPREAD = 3.0
 _MOST_TEST_SHARE = 0.5
+_NAMED = 10
 
 
 @dataclass(frozen=True)
 class DataCounts:
     """How many images there are to train on and held out, and of how many classes; None where it is not known.
 
-    `classes` is 0 for unlabelled data. Unless `exact`, the numbers are the most that there can be.
+    `classes` is 0 for unlabelled data. Unless `exact`, the numbers are the most that there can be. `test_per_class`
+    are the images held out of each class, by name.
     """
 
     train: int | None
     test: int | None
     classes: int | None
     exact: bool = True
+    test_per_class: Mapping[str, int] | None = None
 
     @property
     def _found(self) -> str:
@@ -46,6 +50,13 @@ def misfits(config: RunConfig, counts: DataCounts) -> list[str]:
     lines: list[str] = []
     if counts.classes is not None:
         lines += _labels(config, counts.classes)
+    if counts.test_per_class is not None and isinstance(config.data.inputs, ClassesOptions):
+        absent = list(_absent_classes(config.data.inputs, tuple(counts.test_per_class)))
+        if absent:
+            return lines + absent
+        # As many translations as there are of the class that is given meet the class that is made.
+        inputs = config.data.inputs
+        counts = replace(counts, test=min(counts.test_per_class[each] for each in (inputs.input, inputs.output)))
     if counts.train is not None:
         lines += _batch(config, counts.train, counts._found)
     if counts.test is not None:
@@ -92,6 +103,13 @@ def _labels(config: RunConfig, classes: int) -> Iterator[str]:
             f"{name}={value}: domain features need labelled data of two classes or more, found {found} in data.source; "
             f"set it to {remedies[name]}"
         )
+
+
+def _absent_classes(inputs: ClassesOptions, names: tuple[str, ...]) -> Iterator[str]:
+    for parameter, name in (("input", inputs.input), ("output", inputs.output)):
+        if name not in names:
+            found = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "") or "no labels"
+            yield f"data.inputs.{parameter}={name}: no such class in data.source, found {found}; name one of these"
 
 
 def _batch(config: RunConfig, images: int, found: str) -> Iterator[str]:

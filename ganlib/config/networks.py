@@ -222,6 +222,12 @@ class UnetOptions(FamilyOptions):
                 )
 
 
+class CycleganOptions(UnetOptions):
+    """Two translators, there and back, and a critic of patches for each (CycleGAN: Zhu et al. 2017)."""
+
+    family: Literal["cyclegan"]  # type: ignore[assignment]
+
+
 def _check_widths(name: str, widths: tuple[int, ...], size: int) -> None:
     expected = (size // BASE_SIZE).bit_length()
     if len(widths) != expected:
@@ -232,6 +238,6 @@ def _check_widths(name: str, widths: tuple[int, ...], size: int) -> None:
 
 
 NetworkOptions = Annotated[
-    MlpOptions | DcganOptions | ResnetOptions | BigganOptions | R3ganOptions | UnetOptions,
+    MlpOptions | DcganOptions | ResnetOptions | BigganOptions | R3ganOptions | UnetOptions | CycleganOptions,
     Field(discriminator="family"),
 ]

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
 from ganlib.config.base import PRETRAINED, Options, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
-from ganlib.config.losses import GanOptions, LossOptions, PairedOptions, VaeOptions
-from ganlib.config.networks import NetworkOptions, UnetOptions
+from ganlib.config.losses import GanOptions, LossOptions, UnpairedOptions, VaeOptions
+from ganlib.config.networks import CycleganOptions, NetworkOptions
 from ganlib.config.stages import (
     FEATURES,
     INCEPTION_CLASSES,
@@ -21,7 +21,7 @@ from ganlib.config.stages import (
     least_images,
 )
 from ganlib.config.training import OptimizerOptions, TrainOptions
-from ganlib.config.translation import ColouriseOptions
+from ganlib.config.translation import ClassesOptions, ColouriseOptions
 
 
 class RunConfig(Options):
@@ -63,9 +63,11 @@ class RunConfig(Options):
     @model_validator(mode="after")
     def _translator_is_whole(self) -> Self:
         """Objective, network and inputs of a translator come together or not at all."""
+        unpaired = isinstance(self.loss, UnpairedOptions) or isinstance(self.network, CycleganOptions)
+        objective, family = ("unpaired", "cyclegan") if unpaired else ("paired", "unet")
         asked = {
-            "loss.objective=paired": isinstance(self.loss, PairedOptions),
-            "network.family=unet": isinstance(self.network, UnetOptions),
+            f"loss.objective={objective}": self.loss.objective == objective,
+            f"network.family={family}": self.network.family == family,
             "data.inputs (not null)": self.data.inputs is not None,
         }
         if len(set(asked.values())) > 1:
@@ -74,6 +76,37 @@ class RunConfig(Options):
         wrong = [name for name, value in self._what_a_translator_lacks() if value] if self.data.inputs else []
         if wrong:
             raise ValueError(f"{' and '.join(wrong)}: not with a translator; set each to null, none, [] or false")
+        return self
+
+    @model_validator(mode="after")
+    def _unpaired_is_unpaired(self) -> Self:
+        """What goes without pairs does, and a batch falls into both kinds of images."""
+        inputs, loss, train = self.data.inputs, self.loss, self.train
+        if not isinstance(loss, UnpairedOptions):
+            if isinstance(inputs, ClassesOptions):
+                raise ValueError(
+                    f"data.inputs.kind=classes has no pairs, loss.objective={loss.objective} needs them; "
+                    "set it to unpaired, with network.family=cyclegan"
+                )
+            return self
+        parts = 2 * train.accumulation * (1 if train.devices == "auto" else train.devices)
+        if train.batch_size % parts:
+            raise ValueError(
+                f"train.batch_size={train.batch_size}: with loss.objective=unpaired half of each part is of either "
+                f"kind, expected a multiple of {parts}; change it"
+            )
+        if 0 < 2 * loss.history_images < train.batch_size:
+            raise ValueError(
+                f"loss.history_images={loss.history_images}: expected 0, or {train.batch_size // 2} at least, half of "
+                f"train.batch_size={train.batch_size}; change one of them"
+            )
+        if self.data.paired:
+            raise ValueError(
+                f"data.inputs.kind={inputs.kind if inputs else None} has pairs, which loss.objective=unpaired would "
+                "not use; set it to paired, with network.family=unet"
+            )
+        if isinstance(inputs, ClassesOptions) and self.data.labels == "none":
+            raise ValueError("data.inputs.kind=classes needs labels, found data.labels=none; set it to auto")
         return self
 
     def _what_a_translator_lacks(self) -> Iterator[tuple[str, object]]:

@@ -23,7 +23,8 @@ class Item:
     the kind of source: the path without split folder, class folder and suffix,
     or the row as nine digits. `label` is the class name, None when unlabelled;
     `split` the source's own, None where it has none. `content` is an encoded
-    file, or pixels, uint8 [H, W] or [H, W, C] with C being 1, 3 or 4.
+    file, or pixels, uint8 [H, W] or [H, W, C] with C being 1, 3 or 4. `given` is
+    the encoded file that a translator is given, where pairs lie in two folders.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Item:
     label: str | None
     split: SplitName | None
     content: "bytes | NDArray[np.uint8]"
+    given: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

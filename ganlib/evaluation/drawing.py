@@ -15,9 +15,10 @@ import ganlib.degradations
 import ganlib.networks
 import ganlib.packaging
 import ganlib.sampling
-from ganlib.config import EvaluateOptions
+from ganlib.config import EvaluateOptions, InputsOptions
+from ganlib.datasets.packed.kinds import of_kind
 from ganlib.datasets.packed.reading import PackedData, Split
-from ganlib.degradations import degraded_rows
+from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_generated, check_real
@@ -37,12 +38,13 @@ class Reference:
     """The real images, and who looks at them.
 
     Attributes:
-        data: both splits.
+        data: both splits; where a translator makes one class of the images, of this class alone.
         extractor: whose features the metrics are of.
         classifier: the data set's own classifier; None where the data have no two classes.
         test, train: features of the splits.
         cache: folder of features.
         notify: hears of what takes long or was damaged.
+        given: the held-out images that a translator is given, or that what it is given is made from.
     """
 
     data: PackedData
@@ -52,6 +54,7 @@ class Reference:
     train: Features
     cache: Path
     notify: Notify
+    given: Split
 
     @cached_property
     def test_sample(self) -> Sample:
@@ -132,16 +135,22 @@ def open_reference(
     *,
     cache: Path,
     notify: Notify,
+    inputs: InputsOptions | None = None,
 ) -> Reference:
-    """The reference, with the features of both splits from the cache where they are known.
+    """The reference, with the features of both splits from the cache where they are known; `inputs` of translators.
 
     Raises:
-        UserError: features of which no statistic can be made.
+        UserError: features of which no statistic can be made, or a class that a translator makes or is given is absent.
     """
-    test, train = (split_features(extractor, split, cache, notify) for split in (data.test, data.train))
-    check_real(test, data.test.name)
-    check_real(train, data.train.name)
-    return Reference(data, extractor, classifier, test, train, cache, notify)
+    given = data.test
+    if inputs is not None:
+        given = of_kind(data.test, data.image, inputs, 1)
+        train, test = (of_kind(split, data.image, inputs, 0) for split in (data.train, data.test))
+        data = replace(data, train=train, test=test)
+    seen_test, seen_train = (split_features(extractor, split, cache, notify) for split in (data.test, data.train))
+    check_real(seen_test, data.test.name)
+    check_real(seen_train, data.train.name)
+    return Reference(data, extractor, classifier, seen_test, seen_train, cache, notify, given)
 
 
 def draw(
@@ -149,14 +158,14 @@ def draw(
 ) -> Draw:
     """Draw `options.samples` images to compare; their features are kept by the generator's content address.
 
-    Of a translator at most as many as there are held-out images.
+    Of a translator at most as many as there are held-out inputs.
 
     Raises:
         UserError: image formats differ, or features of which no statistic can be made.
     """
     check_comparable(generator, reference.data)
     if generator.inputs is not None:  # one of each input: more would look alike
-        options = options.model_copy(update={"samples": min(options.samples, len(reference.data.test))})
+        options = options.model_copy(update={"samples": min(options.samples, len(reference.given))})
     labels = _asked(options.samples, reference.data) if generator.conditional else None
     seen_by = partial(_features, generator, sha256, reference, options, labels, truncation)
     found = seen_by(reference.extractor)
@@ -165,7 +174,7 @@ def draw(
     if reference.classifier is not None:
         same = reference.extractor.name == "domain"
         logits = (found if same else seen_by(reference.classifier)).logits
-    translated = None if generator.inputs is None else reference.data.test
+    translated = None if generator.inputs is None else reference.given
     return Draw(generator, sha256, options.seed, truncation, options.samples, labels, found, logits, translated)
 
 
@@ -200,7 +209,7 @@ def condition_of(
         return None if labels is None else labels[torch.from_numpy(rows)]
     assert translated is not None
     places = rows % len(translated)
-    return degraded_rows(translated.take(places), places, generator.inputs, seed=seed)
+    return inputs_of(translated, places, generator.inputs, seed=seed)
 
 
 def images_code() -> str:
@@ -258,6 +267,8 @@ def _features(
 ) -> Features:
     made_on = f"{next(generator.generator.parameters()).device.type} {torch.get_num_threads()}"
     asked = "" if labels is None else hashlib.sha256(labels.numpy().data).hexdigest()
+    if generator.inputs is not None:
+        asked = reference.given.digest
     count = options.samples if labels is None else len(labels)
     drawn = f"{sha256} {options.seed} {count} {asked} {truncation} {options.batch_size} {made_on} {images_code()}"
     return cached_features(
@@ -269,7 +280,7 @@ def _features(
             options,
             labels,
             truncation=truncation,
-            translated=None if generator.inputs is None else reference.data.test,
+            translated=None if generator.inputs is None else reference.given,
         ),
         folder=reference.cache,
         notify=reference.notify,

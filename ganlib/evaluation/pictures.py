@@ -9,12 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlib.datasets.packed.reading import PackedData
-from ganlib.degradations import degraded_rows
+from ganlib.degradations import inputs_of
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
 from ganlib.latents import spherical
+from ganlib.networks import CycleGenerator
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import GAP_GREY, Images, balanced_labels, beside, image_grid, render, seeded_latents, to_uint8
+from ganlib.sampling import (
+    GAP_GREY,
+    Images,
+    balanced_labels,
+    beside,
+    from_uint8,
+    image_grid,
+    render,
+    seeded_latents,
+    to_uint8,
+)
 
 # Pixels between rows of pairs.
 PAIR_GAP = 3
@@ -78,15 +89,30 @@ def real_beside_generated(
 
 
 def translations(
-    generator: ImageGenerator, data: PackedData, *, seed: int, rows: int, columns: int, scale: int
+    generator: ImageGenerator, reference: Reference, *, seed: int, rows: int, columns: int, scale: int
 ) -> Images:
-    """Columns of held-out images: the input, what is wanted, and below these what is made with several latents."""
+    """Columns of held-out images: the input, what is wanted, and below these what is made with several latents.
+
+    Of two translators, for each way: what it is given, what it makes of that, and what comes back of it.
+    """
     assert generator.inputs is not None
-    chosen = np.random.default_rng(seed).permutation(len(data.test))[:columns]
-    wanted = data.test.take(chosen)
-    given = degraded_rows(wanted, chosen, generator.inputs, seed=seed)
+    split, other = reference.given, reference.data.test
+    draw = np.random.default_rng(seed)
+    chosen = draw.permutation(len(split))[:columns]
+    given = inputs_of(split, chosen, generator.inputs, seed=seed)
+    if isinstance(generator.generator, CycleGenerator):
+        images = from_uint8(other.take(draw.permutation(len(other))[: len(chosen)]))
+        parts = [
+            part for way, each in enumerate((given, images)) for part in _there_and_back(generator, way, each, seed)
+        ]
+        return image_grid(np.concatenate(parts), columns=len(chosen), scale=scale)
     made = [generator.translate(given, seed=seed + row) for row in range(max(1, rows - 2))]
-    return image_grid(np.concatenate([to_uint8(given), wanted, *made]), columns=len(chosen), scale=scale)
+    return image_grid(np.concatenate([to_uint8(given), other.take(chosen), *made]), columns=len(chosen), scale=scale)
+
+
+def _there_and_back(generator: ImageGenerator, way: int, given: Tensor, seed: int) -> tuple[Images, Images, Images]:
+    made = generator.way(way).translate(given, seed=seed)
+    return to_uint8(given), made, generator.way(1 - way).translate(from_uint8(made), seed=seed + 1)
 
 
 def near_copies(drawn: Draw, found: Copying, reference: Reference, *, count: int, columns: int, scale: int) -> Images:

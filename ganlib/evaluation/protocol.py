@@ -3,6 +3,8 @@
 import hashlib
 import importlib.metadata
 
+import numpy as np
+
 import ganlib.evaluation
 import ganlib.inversion
 import ganlib.metrics
@@ -101,6 +103,7 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
         # Label fidelity is by the classifier, whatever the other features.
         None if reference.classifier is None else reference.classifier.weights_sha256,
         reference.data.train.digest,
+        reference.given.digest,
         options.model_dump(),
         source_digest(ganlib.metrics, ganlib.evaluation, ganlib.inversion),
         images_code(),
@@ -112,7 +115,7 @@ def measured_on(reference: Reference, options: EvaluateOptions) -> str:
 def _alarms(reference: Reference) -> tuple[str, ...]:
     """What is wrong with the instrument: a classifier that knows no class has figures all the same."""
     labels, classifier = reference.data.test.labels, reference.classifier
-    if labels is None or classifier is None:
+    if labels is None or classifier is None or len(np.unique(labels)) < 2:
         return ()
     seen = split_features(classifier, reference.data.test, reference.cache, reference.notify)
     alarm = chance_alarm(seen.logits.argmax(dim=1).numpy(), labels)

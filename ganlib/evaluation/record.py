@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ganlib.metrics import estimates
     from ganlib.metrics.memorisation import Memorisation
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 class Interval(Options):
@@ -214,20 +214,66 @@ class Gain(Options):
     difference: Interval
 
 
+class Way(Options):
+    """One way of two translators that are each other's way back, on held-out images.
+
+    Attributes:
+        made: the kind of images that it makes.
+        images: translated.
+        fid: of the translations to held-out images of this kind; `input_fid` of the inputs as they were given.
+        agreement: share of translations in which the data set's classifier sees the class that is wanted, that of the
+            image behind the input or the class that is made; None where it knows no such images.
+            `input_agreement` of the inputs as they were given.
+        cycle_psnr: in dB, of inputs and what comes back of them by the other way.
+        cycle_error: mean absolute difference of these, as a share of the range of values.
+        cycle_agreement: share of what comes back in which the classifier sees the class of the input; None likewise.
+    """
+
+    made: str
+    images: int
+    fid: float
+    input_fid: float
+    agreement: Interval | None
+    input_agreement: Interval | None
+    cycle_psnr: Interval
+    cycle_error: Interval
+    cycle_agreement: Interval | None
+
+    def figures(self) -> dict[str, float]:
+        """Numbers alone."""
+        numbers = {"fid": self.fid, "fid_of_inputs": self.input_fid}
+        intervals = {
+            "agreement": self.agreement,
+            "agreement_of_inputs": self.input_agreement,
+            "cycle_psnr": self.cycle_psnr,
+            "cycle_error": self.cycle_error,
+            "cycle_agreement": self.cycle_agreement,
+        }
+        return numbers | {
+            f"{name}{end}": value
+            for name, sure in intervals.items()
+            if sure is not None
+            for end, value in (("", sure.estimate), ("_low", sure.low), ("_high", sure.high))
+        }
+
+
 class Translation(Options):
     """How near translations of held-out inputs come to the images that are wanted.
 
     Attributes:
-        images: held-out images.
-        gains: `psnr` in dB, `ssim`, `distance` of features over the mean distance between held-out images.
+        images: held-out inputs.
+        gains: `psnr` in dB, `ssim`, `distance` of features over the mean distance between held-out images; none where
+            no one image is wanted of an input.
         input_fid: of the inputs as they were given; a translator's own is among the metrics.
         diversity: root mean square difference between two translations of one input, as a share of the range.
+        ways: both ways of two translators without pairs, else none.
     """
 
     images: int
     gains: dict[str, Gain]
     input_fid: float
     diversity: Interval
+    ways: tuple[Way, ...]
 
 
 class Evaluation(Options):
@@ -292,6 +338,8 @@ class Evaluation(Options):
                 for of, sure in (("", gain.made), ("_of_inputs", gain.given), ("_gain", gain.difference))
                 for end, value in (("", sure.estimate), ("_low", sure.low), ("_high", sure.high))
             } | {"fid_of_inputs": self.translation.input_fid, "diversity": self.translation.diversity.estimate}
+            for prefix, way in zip(("there", "back"), self.translation.ways, strict=False):
+                grouped["translation"] |= {f"{prefix}_{name}": value for name, value in way.figures().items()}
         return grouped
 
     def write(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from ganlib.config import (
     BigganOptions,
+    CycleganOptions,
     DcganOptions,
     ImageSpec,
     MlpOptions,
@@ -15,6 +16,7 @@ from ganlib.config import (
 from ganlib.errors import UserError
 from ganlib.networks.base import Critic, Family, Generator
 from ganlib.networks.biggan import biggan
+from ganlib.networks.cyclegan import CycleCritic, CycleGenerator, cyclegan
 from ganlib.networks.dcgan import dcgan
 from ganlib.networks.encoder import Encoder
 from ganlib.networks.mlp import mlp
@@ -22,7 +24,16 @@ from ganlib.networks.r3gan import r3gan
 from ganlib.networks.resnet import resnet
 from ganlib.networks.unet import unet
 
-__all__ = ["Critic", "Encoder", "Generator", "build_critic", "build_encoder", "build_generator"]
+__all__ = [
+    "Critic",
+    "CycleCritic",
+    "CycleGenerator",
+    "Encoder",
+    "Generator",
+    "build_critic",
+    "build_encoder",
+    "build_generator",
+]
 
 
 def build_generator(options: NetworkOptions, image: ImageSpec) -> Generator:
@@ -66,6 +77,8 @@ def _family(options: NetworkOptions, image: ImageSpec) -> Family:
             return biggan(options, image, num_classes)
         case R3ganOptions():
             return r3gan(options, image, num_classes)
+        case CycleganOptions():
+            return cyclegan(options, image, num_classes)
         case UnetOptions():
             return unet(options, image, num_classes)
         case _:

@@ -29,7 +29,7 @@ def unet(options: UnetOptions, image: ImageSpec, num_classes: int) -> Family:
             residual=options.generator_residual,
         ),
         critic=lambda: PatchCritic(
-            size=image.size, channels=image.channels, width=options.critic_width, halvings=options.critic_halvings
+            size=image.size, channels=2 * image.channels, width=options.critic_width, halvings=options.critic_halvings
         ),
     )
 
@@ -106,11 +106,11 @@ class UnetGenerator(Generator):
 
 
 class PatchCritic(Critic):
-    """Logits of patches of an image beside the one that it was made from; spectral norm on every layer.
+    """Logits of patches of an image, alone or beside the one that it was made from; spectral norm on every layer.
 
     Args:
         size: side of the training images in pixels.
-        channels: of each of both images.
+        channels: of what is judged, which is one image or two.
         width: channels of the first layer, doubled per halving.
         halvings: how often the resolution is halved; with it, patches overlap less and see more.
     """
@@ -119,26 +119,26 @@ class PatchCritic(Critic):
         widths = [width << level for level in range(halvings + 1)]
         side = size >> halvings
         super().__init__(num_classes=0, couples_samples=False, feature_dim=widths[-1] * side**2)
-        layers: list[nn.Module] = [spectral_norm(Conv2d(2 * channels, width, 3, padding=1)), leaky_relu()]
+        layers: list[nn.Module] = [spectral_norm(Conv2d(channels, width, 3, padding=1)), leaky_relu()]
         for one, two in pairwise(widths):
             layers += [spectral_norm(Conv2d(one, two, 4, stride=2, padding=1)), leaky_relu()]
         self.layers = nn.Sequential(*layers)
         self.head = spectral_norm(Conv2d(widths[-1], 1, 3, padding=1))
 
     def embed(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """Images [N, C, H, W] and those they were made from -> features [N, F]."""
+        """Images [N, C, H, W], and those they were made from or None -> features [N, F]."""
         return self._maps(images, condition).flatten(1)
 
     def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """Images [N, C, H, W] and those they were made from -> logits [N, patches]."""
+        """Images [N, C, H, W], and those they were made from or None -> logits [N, patches]."""
         maps = self._maps(images, condition)
         with full_precision(images):
             logits: Tensor = self.head(maps)
             return logits.flatten(1)
 
     def _maps(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        assert condition is not None, "a critic of translations needs what was translated"
-        maps: Tensor = self.layers(torch.cat([images, condition.to(images.dtype)], dim=1))
+        seen = images if condition is None else torch.cat([images, condition.to(images.dtype)], dim=1)
+        maps: Tensor = self.layers(seen)
         return maps.to(images.dtype)
 
     def lower_layers(self) -> list[nn.Module]:

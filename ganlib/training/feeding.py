@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganlib.config import UnpairedOptions
+from ganlib.datasets.packed.kinds import apart
 from ganlib.datasets.packed.order import BalancedOrder, batch_indices
 from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
@@ -31,6 +33,7 @@ class SplitFeed(Feed):
         self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
         self._layout = MEMORY_FORMATS[recipe.options.memory_format]
         self._share = ranks.share(self._batch_size)
+        self._kinds = _kinds(split, recipe, self._share)
         self._labels = split.labels if recipe.conditional else None
         self._balanced = _balanced(split, self._seed) if recipe.options.class_balanced else None
         self._resident = _resident(split, self._labels, device)
@@ -46,16 +49,29 @@ class SplitFeed(Feed):
         return self._read(seen_images)
 
     def load(self, *chosen: Tensor) -> RealBatch:
-        """Images [N, C, H, W] in [-1, 1] on the device."""
+        """Images [N, C, H, W] in [-1, 1] on the device, of pairs with what a translator is given."""
         chosen = tuple(each.to(self._device, non_blocking=True) for each in chosen)
         if self._resident is not None:
             chosen = tuple(each[chosen[0]] for each in self._resident)
-        images = chosen[0].permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
-        return RealBatch(images.div_(127.5).sub_(1), chosen[1] if self._labels is not None else None)
+        if not self._split.paired:
+            return RealBatch(self._images(chosen[0]), chosen[1] if self._labels is not None else None)
+        wanted, given = (self._images(half) for half in chosen[0].chunk(2, dim=2))
+        return RealBatch(wanted, given)
+
+    def _images(self, pixels: Tensor) -> Tensor:
+        """Uint8 [N, H, W, C] as [N, C, H, W] in [-1, 1]."""
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
+        return images.div_(127.5).sub_(1)
 
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
         seed, batch_size = self._seed, self._batch_size
-        if self._balanced is not None:
+        if self._kinds is not None:
+            half = {"seen_images": seen_images // 2, "batch_size": batch_size // 2}
+            rows = [
+                kind[batch_indices(seed=seed + index, size=len(kind), **half)] for index, kind in enumerate(self._kinds)
+            ]
+            whole = np.stack(rows, axis=1).reshape(-1)
+        elif self._balanced is not None:
             whole = self._balanced.indices(seen_images, batch_size)
         else:
             whole = batch_indices(seed=seed, seen_images=seen_images, batch_size=batch_size, size=len(self._split))
@@ -74,8 +90,21 @@ class SplitFeed(Feed):
 
     def _read(self, seen_images: int) -> tuple[Tensor, ...]:
         indices = self._indices(seen_images)
-        pixels = torch.from_numpy(self._split.take(indices))
+        pixels = torch.from_numpy(self._split.take_packed(indices))
         return (pixels,) if self._labels is None else (pixels, torch.from_numpy(self._labels[indices]))
+
+
+def _kinds(split: Split, recipe: Recipe, share: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The rows of both kinds, which take turns in a batch; None of what does not learn without pairs."""
+    if not isinstance(recipe.loss, UnpairedOptions):
+        return None
+    assert recipe.inputs is not None
+    if (share.stop - share.start) % (2 * recipe.options.accumulation):
+        raise UserError(
+            f"train.batch_size={recipe.options.batch_size}: with loss.objective=unpaired half of each part is of "
+            f"either kind, found {share.stop - share.start} images on each device; change batch_size or devices"
+        )
+    return apart(split, recipe.image, recipe.inputs)
 
 
 def _balanced(split: Split, seed: int) -> BalancedOrder:
@@ -85,15 +114,15 @@ def _balanced(split: Split, seed: int) -> BalancedOrder:
 
 
 def _resident(split: Split, labels: NDArray[np.int64] | None, device: torch.device) -> tuple[Tensor, ...] | None:
-    """The whole split, uint8 [N, H, W, C], and its labels in the device's memory; None on a CPU and without room."""
+    """The whole split as it is packed, uint8 [N, H, W, C], and its labels on the device; None on CPUs, without room."""
     if device.type != "cuda":
         return None
-    shape = split.take(np.zeros(1, dtype=np.int64)).shape[1:]
+    shape = split.take_packed(np.zeros(1, dtype=np.int64)).shape[1:]
     free_bytes, _ = torch.cuda.mem_get_info(device)
     if len(split) * int(np.prod(shape)) > RESIDENT_SHARE * free_bytes:
         return None
     pixels = torch.empty((len(split), *shape), dtype=torch.uint8, device=device)
     for start in range(0, len(split), READ_IMAGES):
         indices = np.arange(start, min(start + READ_IMAGES, len(split)), dtype=np.int64)
-        pixels[start : start + len(indices)] = torch.from_numpy(split.take(indices))
+        pixels[start : start + len(indices)] = torch.from_numpy(split.take_packed(indices))
     return (pixels,) if labels is None else (pixels, torch.from_numpy(labels).to(device))

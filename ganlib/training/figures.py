@@ -1,9 +1,11 @@
 """The figures of an iteration, by objective."""
 
-from ganlib.config import GanOptions, LossOptions
+from ganlib.config import GanOptions, LossOptions, UnpairedOptions
 
 CRITIC_FIGURES = ("loss/critic", "loss/penalty", "logits/real", "logits/fake", "gradient_norm/critic")
 GENERATOR_FIGURES = ("loss/generator", "gradient_norm/generator")
+# What is added to the generator's game, without its weight.
+CYCLE_FIGURES = ("loss/cycle", "loss/identity")
 # Nats for each value of a pixel: the bound is the likelihood less the divergence.
 VAE_FIGURES = (
     "evidence/bound", "evidence/log_likelihood", "evidence/divergence", "gradient_norm/encoder",
@@ -13,4 +15,6 @@ VAE_FIGURES = (
 
 def figures_of(loss: LossOptions) -> tuple[str, ...]:
     """What is told of each iteration."""
-    return CRITIC_FIGURES + GENERATOR_FIGURES if isinstance(loss, GanOptions) else VAE_FIGURES
+    if not isinstance(loss, GanOptions):
+        return VAE_FIGURES
+    return CRITIC_FIGURES + GENERATOR_FIGURES + (CYCLE_FIGURES if isinstance(loss, UnpairedOptions) else ())

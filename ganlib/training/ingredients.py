@@ -13,7 +13,7 @@ import torch
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.schedules import follow_run
 
-FORMAT_VERSION = "5"
+FORMAT_VERSION = "6"
 SECTIONS: dict[str, Any] = {**dict.fromkeys(("network", "loss", "augmentation", "train"), True), "data": {"inputs"}}
 # Where it runs, when it stops, what it tells and keeps, what follows it.
 NOT_IN_THE_BITS = (

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlib.augmentation import mirror
+from ganlib.config import DegradationOptions, GanOptions, PairsOptions, UnpairedOptions
 from ganlib.degradations import degrade, noise_shape
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
@@ -49,7 +50,8 @@ class Inputs:
     """N real images, N latents [N, Z], and the numbers that augment N real and N fake images.
 
     The draws [N, K] are None where nothing is augmented, `mixing` [N] where
-    no images between real and fake ones are wanted.
+    no images between real and fake ones are wanted, `other_latents` [N, Z]
+    where an image needs one latent only.
     """
 
     real: RealBatch
@@ -57,6 +59,7 @@ class Inputs:
     real_draws: Tensor | None
     fake_draws: Tensor | None
     mixing: Tensor | None
+    other_latents: Tensor | None = None
 
     @property
     def draws_of_both(self) -> Tensor | None:
@@ -71,31 +74,49 @@ class Inputs:
         def pieces(tensor: Tensor | None) -> Iterator[Tensor | None]:
             return repeat(None, count) if tensor is None else iter(tensor.chunk(count))
 
-        for images, condition, latents, real_draws, fake_draws, mixing in zip(
+        for images, condition, latents, real_draws, fake_draws, mixing, others in zip(
             self.real.images.chunk(count),
             pieces(self.real.condition),
             self.latents.chunk(count),
             pieces(self.real_draws),
             pieces(self.fake_draws),
             pieces(self.mixing),
+            pieces(self.other_latents),
             strict=True,
         ):
-            yield Inputs(RealBatch(images, condition), latents, real_draws, fake_draws, mixing)
+            yield Inputs(RealBatch(images, condition), latents, real_draws, fake_draws, mixing, others)
 
 
 def prepared(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
-    """Half of the images mirrored, and what a translator is given made from them, where the recipe says so."""
+    """Half of the images mirrored, and what a translator is given made from them, where the recipe says so.
+
+    Without pairs, what is given takes the place of every second image: those are never seen as they were.
+    """
     images, condition = real.images, real.condition
     if recipe.augmentation.mirror:
-        images = mirror(images, draws.uniform())
-    if recipe.inputs is not None:
+        chosen = draws.uniform()
+        images = mirror(images, chosen)
+        if isinstance(recipe.inputs, PairsOptions):
+            assert condition is not None
+            condition = mirror(condition, chosen)
+    if isinstance(recipe.inputs, DegradationOptions):
         shape = noise_shape(recipe.inputs, recipe.image.channels, recipe.image.size)
-        condition = degrade(images, recipe.inputs, draws.normal(*shape))
+        noise = draws.normal(*shape)
+        if isinstance(recipe.loss, UnpairedOptions):
+            images = interleaved(images[::2], degrade(images[1::2], recipe.inputs, noise[1::2]))
+        else:
+            condition = degrade(images, recipe.inputs, noise)
     return RealBatch(images, condition)
+
+
+def interleaved(even: Tensor, odd: Tensor) -> Tensor:
+    """One of each in turn: [N, …] and [N, …] -> [2 N, …]."""
+    return torch.stack([even, odd], dim=1).flatten(0, 1)
 
 
 def draw_inputs(recipe: Recipe, real: RealBatch, latent_dim: int, draws: Draws, *, mixed: bool) -> Inputs:
     """The inputs of a step on these real images; `mixed` where images between real and fake ones are wanted."""
+    others = isinstance(recipe.loss, GanOptions) and recipe.loss.needs_other_latents
     draw_dim = 0 if recipe.augment is None else recipe.augment.draw_dim
     return Inputs(
         real=real,
@@ -103,4 +124,5 @@ def draw_inputs(recipe: Recipe, real: RealBatch, latent_dim: int, draws: Draws, 
         real_draws=draws.uniform(draw_dim) if draw_dim else None,
         fake_draws=draws.uniform(draw_dim) if draw_dim else None,
         mixing=draws.uniform() if mixed else None,
+        other_latents=draws.normal(latent_dim) if others else None,
     )

@@ -34,10 +34,24 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """This process's share of standard normal numbers [batch size, *shape]."""
-        numbers = torch.randn(self._batch_size, *shape, generator=self.generator, device=self.generator.device)
-        return numbers[self._ranks.share(self._batch_size)]
+        return self.share(torch.randn(self._batch_size, *shape, generator=self.generator, device=self.generator.device))
 
     def uniform(self, *shape: int) -> Tensor:
         """This process's share of numbers in [0, 1), [batch size, *shape]."""
-        numbers = torch.rand(self._batch_size, *shape, generator=self.generator, device=self.generator.device)
-        return numbers[self._ranks.share(self._batch_size)]
+        return self.share(self.whole_uniform(self._batch_size, *shape))
+
+    def whole_uniform(self, *shape: int) -> Tensor:
+        """Numbers in [0, 1), [*shape], the same in every process."""
+        return torch.rand(*shape, generator=self.generator, device=self.generator.device)
+
+    def share(self, whole: Tensor) -> Tensor:
+        """This process's share of something [batch size, …]."""
+        return whole[self._ranks.share(self._batch_size)]
+
+    def gathered(self, share: Tensor) -> Tensor:
+        """The shares of all processes, [batch size, …], not differentiable."""
+        if self._ranks.size == 1:
+            return share
+        whole = share.new_zeros(self._batch_size, *share.shape[1:])
+        self.share(whole).copy_(share)
+        return self._ranks.total(whole)  # the others' rows being zero, the sum gathers

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ganlib.augmentation import ProbabilityControl
-from ganlib.config import GanOptions, ImageSpec, LossOptions, RunConfig
+from ganlib.config import GanOptions, ImageSpec, LossOptions, RunConfig, UnpairedOptions
 from ganlib.losses import undecided_logit
-from ganlib.networks import build_critic, build_encoder, build_generator
+from ganlib.networks import CycleCritic, CycleGenerator, build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
@@ -37,6 +37,8 @@ class TrainState:
     """Networks, optimisers, controllers, counters, and what has been measured so far.
 
     `partner` is what the generator learns with: a critic, or an encoder.
+    `image_history` are earlier images of two translators, [2, K, C, H, W], NaN
+    where there is none yet; [0] where none are kept.
     `sums` holds the running sums of the `figures` over the `summed_iterations`
     since the last log point, on the device, so that no step waits for it.
     `rate_scale` multiplies both learning rates and falls at each of the
@@ -52,6 +54,7 @@ class TrainState:
     augmentation: ProbabilityControl
     figures: tuple[str, ...]
     sums: Tensor
+    image_history: Tensor
     summed_iterations: int = 0
     seen_images: int = 0
     rate_scale: float = 1.0
@@ -87,6 +90,7 @@ class TrainState:
             **{name: getattr(self, name) for name in self._VALUES},
             "augmentation": self.augmentation.state_dict(ranks.total),
             "sums": ranks.total(self.sums) / ranks.size,
+            "image_history": self.image_history,
             "best": self.best and dict(vars(self.best)),
         }
 
@@ -98,6 +102,7 @@ class TrainState:
         for name in self._VALUES:
             setattr(self, name, values[name])
         self.sums = values["sums"].to(self.sums.device)
+        self.image_history = values["image_history"].to(self.sums.device)
         self.best = Snapshot(**values["best"]) if values["best"] else None
 
     def weights_digest(self) -> bytes:
@@ -151,7 +156,8 @@ def initial_state(
     for network in (generator, partner):
         synchronise_batch_norm(network, ranks)
         if options.compile:
-            network.compile(dynamic=False)  # batches have one size; kernels for any are slower
+            for each in network.ways if isinstance(network, CycleGenerator | CycleCritic) else [network]:
+                each.compile(dynamic=False)  # batches have one size; kernels for any are slower
     figures = figures_of(config.loss)
     return TrainState(
         generator=generator,
@@ -164,7 +170,15 @@ def initial_state(
         ),
         figures=figures,
         sums=torch.zeros(len(figures), dtype=torch.float64, device=device),
+        image_history=_no_images_yet(config.loss, image, device),
     )
+
+
+def _no_images_yet(loss: LossOptions, image: ImageSpec, device: torch.device) -> Tensor:
+    if not isinstance(loss, UnpairedOptions) or not loss.history_images:
+        return torch.empty(0, device=device)
+    shape = (2, loss.history_images, image.channels, image.size, image.size)
+    return torch.full(shape, torch.nan, device=device)
 
 
 def _undecided_logit(loss: LossOptions) -> float:

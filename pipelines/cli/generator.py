@@ -113,13 +113,19 @@ def translate(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files of any size.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write PNG files into.")],
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other translations.")] = 0,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="What to make, of a translator without pairs: `images`, `inputs`, or a class."
+        ),
+    ] = None,
     tile_px: Annotated[int, typer.Option(min=32, help="Side of what is made at a time; bounds memory.")] = 512,
     folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
 ) -> None:
     """Translate images with a trained translator: sharper, larger, in colour, as `data.inputs` says."""
     from pipelines.translating import translate_files
 
-    for source, target in translate_files(images, output, folder=folder, seed=seed, tile_px=tile_px):
+    for source, target in translate_files(images, output, folder=folder, seed=seed, to=to, tile_px=tile_px):
         typer.echo(f"{source} -> {target}")
 
 

@@ -160,6 +160,7 @@ class TranslateRequest(BaseModel):
 
     images: list[str] = Field(min_length=1, max_length=MAX_TRANSLATED, description="PNG files in base64")
     seed: int | None = Field(None, ge=0, lt=2**32, description="0 when not given; another one gives other images")
+    to: str | None = Field(None, description="the kind of images to make, of a translator that goes both ways")
 
 
 class Translations(BaseModel):
@@ -180,6 +181,7 @@ class Translator(PythonModel):
         self._generator_sha256 = packaging.generator_sha256(Path(context.artifacts["generator"]))
         self._marking = import_package(package, "marking")
         self.translating = import_package(package, "translating")
+        self.refusal = import_package(package, "errors").UserError
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[TranslateRequest], params: dict[str, Any] | None = None
@@ -190,7 +192,11 @@ class Translator(PythonModel):
     def _translate(self, request: TranslateRequest) -> Translations:
         seed, channels = request.seed or 0, self.generator.image.channels
         images = [_pixels(image, channels) for image in request.images]
-        made = [self.translating.translate_image(self.generator, pixels, seed=seed) for pixels in images]
+        try:
+            self.translating.way_to(self.generator, request.to)
+        except self.refusal as error:
+            raise _refused(str(error)) from None
+        made = [self.translating.translate_image(self.generator, pixels, seed=seed, to=request.to) for pixels in images]
         origin = self._marking.Origin(self._generator_sha256, {"translated": True, "seed": seed})
         files = [self._marking.marked_png(image, origin) for image in made]
         return Translations(seed=seed, images=[base64.b64encode(file).decode("ascii") for file in files])

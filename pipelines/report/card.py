@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from ganlib.config import GanOptions
+from ganlib.config import GanOptions, kinds_of
 from ganlib.evaluation.record import ClassFigures, Evaluation, Figure
 from pipelines.report.facts import Facts
 from pipelines.report.meanings import in_order, meaning
@@ -26,6 +26,7 @@ def write_card(facts: Facts, version: str, path: Path) -> None:
         front_matter=yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True, width=10_000),
         name=facts.config.register_.model_name,
         version=version,
+        kinds=() if facts.generator.inputs is None else kinds_of(facts.generator.inputs),
         source=_data_name(facts),
         penalties=_penalties(facts),
         worst=_worst(facts.evaluation),

@@ -1,11 +1,12 @@
 """Figures in words: what is estimated with its interval first, then the value as papers report it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.report.rounding import decimals_of, estimate, number, percent, probability
+from pipelines.report.rounding import decimals_of, estimate, number, percent, percent_span, probability
 
 if TYPE_CHECKING:
-    from ganlib.evaluation.record import Copying, Figure
+    from ganlib.evaluation.record import Copying, Figure, Interval, Way
 
 
 def told(figure: "Figure") -> str:
@@ -37,3 +38,21 @@ def copies_told(found: "Copying") -> str:
     if sure.high <= 0:
         return f"no sign of copying: fewer near copies than among held-out images ({how_sure})"
     return f"no sign of copying: at most {percent(sure.high)} of the images ({how_sure})"
+
+
+def way_rows(ways: "Sequence[Way]") -> list[tuple[str, list[str]]]:
+    """A row for each figure of two translators: what it is, and a text for each way; `–` where nothing is known."""
+
+    def shares(found: "Interval | None") -> str:
+        return "–" if found is None else f"{percent(found.estimate)} ({percent_span(found)})"
+
+    rows = [
+        ("FID of translations", [number(way.fid) for way in ways]),
+        ("FID of the inputs as they were given", [number(way.input_fid) for way in ways]),
+        ("Class agreement of translations", [shares(way.agreement) for way in ways]),
+        ("Class agreement of the inputs as they were given", [shares(way.input_agreement) for way in ways]),
+        ("PSNR there and back (dB)", [estimate(way.cycle_psnr) for way in ways]),
+        ("Mean absolute error there and back, of the range", [estimate(way.cycle_error) for way in ways]),
+        ("Class agreement there and back", [shares(way.cycle_agreement) for way in ways]),
+    ]
+    return [(name, texts) for name, texts in rows if set(texts) - {"–"}]

@@ -43,6 +43,7 @@ def render(template: str, *, package: str = _OURS, **values: Any) -> str:
         "title_of": title,
         "copies_found": plainly.copies_found,
         "copies_told": plainly.copies_told,
+        "way_rows": plainly.way_rows,
         "plain": markdown_text,
         "code": markdown_code,
     }

@@ -15,7 +15,7 @@ from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
 from ganlib.sampling import Images
 from pipelines import paths
-from pipelines.report.plainly import copies_told, told
+from pipelines.report.plainly import copies_told, told, way_rows
 from pipelines.report.rounding import estimate
 from pipelines.stages.extraction import prepare_evaluation, project_reference
 from pipelines.stages.shell import (
@@ -76,7 +76,7 @@ def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: Ev
     generator, seed, layout = drawn.generator, options.seed, Layout.of(drawn.generator)
     grid = {"seed": seed, "rows": layout.rows, "columns": layout.columns, "scale": layout.scale}
     if generator.inputs is not None:
-        return {paths.SAMPLES: pictures.translations(generator, reference.data, **grid)}
+        return {paths.SAMPLES: pictures.translations(generator, reference, **grid)}
     found = {
         paths.SAMPLES: pictures.sample_grid(generator, **grid),
         paths.REAL_AND_GENERATED: pictures.real_beside_generated(generator, reference.data, **grid),
@@ -125,6 +125,10 @@ def _print(result: Evaluation) -> None:
             sides = (both.held_out, "held-out"), (both.training, "training"), (both.difference, "difference")
             said = ", ".join(f"{side} {estimate(found)}" for found, side in sides)
             say(f"evaluate: reconstruction {name}: {said}")
+    if result.translation is not None:
+        kinds = " and ".join(f"to {way.made}" for way in result.translation.ways)
+        for name, texts in way_rows(result.translation.ways):
+            say(f"evaluate: {name}, {kinds}: {' and '.join(texts)}")
     for name, reason in result.skipped.items():
         say(f"evaluate: {name} left out: {reason}")
 

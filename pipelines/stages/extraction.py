@@ -37,4 +37,4 @@ def project_reference(config: RunConfig, data: PackedData, device: torch.device,
         classifier = (
             extractor if isinstance(extractor, DomainExtractor) else load_domain_extractor(paths.EXTRACTOR, device)
         )
-    return open_reference(data, extractor, classifier, cache=paths.FEATURES, notify=notify)
+    return open_reference(data, extractor, classifier, cache=paths.FEATURES, notify=notify, inputs=config.data.inputs)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import ganlib.arithmetic
 import ganlib.augmentation
+import ganlib.datasets.packed.kinds
 import ganlib.datasets.packed.order
 import ganlib.datasets.packed.reading
 import ganlib.degradations
@@ -23,7 +25,9 @@ import ganlib.schedules
 import ganlib.training
 from ganlib.config import LOWER_IS_BETTER, RunConfig, check_data_fits, load_config
 from ganlib.counting import counted
-from ganlib.datasets.packed.reading import PackedData, open_packed
+from ganlib.datasets.packed.kinds import of_kind
+from ganlib.datasets.packed.reading import PackedData, Split, open_packed
+from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
 from ganlib.events import Event, EventSink, Notice, Scalars, ignore
 from ganlib.inversion.encoder import train_encoder
@@ -44,7 +48,7 @@ from ganlib.training.loop import train
 from ganlib.training.precision import device_type, prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.requirements import check_devices, check_shares
-from ganlib.training.showing import Measure, show
+from ganlib.training.showing import Examples, Measure, show
 from ganlib.training.state import Snapshot, TrainState, initial_state
 from pipelines import paths
 from pipelines.registry.starting_point import starting_point
@@ -77,6 +81,7 @@ COLLECTIVE_TIMEOUT_S = 3600.0  # the others wait while the first process measure
 BITS = (
     ganlib.arithmetic,
     ganlib.augmentation,
+    ganlib.datasets.packed.kinds,
     ganlib.datasets.packed.order,
     ganlib.datasets.packed.reading,
     ganlib.degradations,
@@ -239,16 +244,16 @@ def _measure(run: _Run, sink: EventSink) -> Measure:
     The split is taken with the class shares that the generator is to have: its own, of which a conditional generator is
     asked whatever it was shown, or even ones for an unconditional generator that is shown every class equally often.
     """
-    data, extractor = run.data, run.extractor
+    data, extractor, split = run.data, run.extractor, _compared(run)
     features = cached_features(
         extractor,
-        digest=data.train.digest,
-        count=len(data.train),
-        batches=data.train.batches(),
+        digest=split.digest,
+        count=len(split),
+        batches=split.batches(),
         folder=paths.FEATURES,
         notify=lambda text: sink(Notice(text)),
     )
-    check_real(features, data.train.name)
+    check_real(features, split.name)
     evenly = run.config.train.class_balanced and not run.config.network.conditional
     statistics = FeatureStatistics.of(features.values, _even_weights(run) if evenly else None)
     real = FrechetReference(statistics, device=run.device)
@@ -270,12 +275,28 @@ def _unasked(run: _Run) -> Measure:
     return Measure(_metric(run.config), score, _class_counts(run.data), _examples(run))
 
 
-def _examples(run: _Run) -> Images | None:
+def _examples(run: _Run) -> Examples | None:
     """Training images by which a translator is shown and scored, from all parts of the split."""
-    if run.config.data.inputs is None:
+    inputs, options = run.config.data.inputs, run.config.train
+    if inputs is None:
         return None
-    count = min(run.config.train.measure_samples, len(run.data.train))
-    return run.data.train.take(np.linspace(0, len(run.data.train) - 1, count).astype(np.int64))
+
+    wanted, given = (of_kind(run.data.train, run.data.image, inputs, kind) for kind in (0, 1))
+    return Examples(
+        inputs_of(given, _some(given, options.measure_samples), inputs, seed=options.seed),
+        wanted.take(_some(wanted, options.measure_samples)),
+    )
+
+
+def _some(split: Split, most: int) -> NDArray[np.int64]:
+    """Rows from all parts of a split."""
+    return np.linspace(0, len(split) - 1, min(most, len(split))).astype(np.int64)
+
+
+def _compared(run: _Run) -> Split:
+    """The training images that generated ones are to be like."""
+    inputs = run.config.data.inputs
+    return run.data.train if inputs is None else of_kind(run.data.train, run.data.image, inputs, 0)
 
 
 def _even_weights(run: _Run) -> torch.Tensor:

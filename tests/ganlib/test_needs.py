@@ -1,6 +1,7 @@
 """What a run asks of its data."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ganlib.config import DataCounts, RunConfig, check_data_fits, misfits
 from ganlib.errors import UserError
 from pipelines.presets import load_parameters
-from tests.configs import ROOT, tiny_config
+from tests.configs import ROOT, UNPAIRED, tiny_config
 
 PHOTOS = ROOT / "presets" / "photos-256.yaml"
 
@@ -106,3 +107,15 @@ def test_the_preset_for_some_hundred_photos_takes_120() -> None:
     config = load_parameters(PHOTOS)
     refused = sum(bool(misfits(config, photos(120, seed, config))) for seed in range(2000))
     assert refused <= 2
+
+
+def test_two_classes_that_are_translated_are_looked_for_and_counted() -> None:
+    inputs = {"kind": "classes", "input": "horse", "output": "zebra"}
+    config = tiny_config({**UNPAIRED, "data.inputs": inputs, "evaluate.kid_subset_size": 50})
+    absent = DataCounts(train=400, test=90, classes=2, test_per_class={"ass": 40, "zebra": 50})
+    (line,) = misfits(config, absent)
+    assert line.startswith("data.inputs.input=horse: no such class in data.source, found ass, zebra; ")
+    assert misfits(config, replace(absent, test_per_class={"horse": 90, "zebra": 200})) == []
+    for fewer in ({"horse": 900, "zebra": 30}, {"horse": 30, "zebra": 900}):
+        lines = misfits(config, replace(absent, test=930, test_per_class=fewer))
+        assert lines[0].startswith("evaluate.kid_subset_size=50: needs at least 50 held-out images, found 30")

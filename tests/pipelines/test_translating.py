@@ -14,7 +14,7 @@ from ganlib.config import RunConfig
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
 from pipelines import cli, paths
-from tests.configs import PAIRED, tiny_values
+from tests.configs import PAIRED, UNPAIRED, tiny_values
 from tests.toy_training import IMAGE
 
 Command = Callable[..., tuple[int, str, str]]
@@ -82,3 +82,22 @@ def test_a_translator_draws_no_samples_and_others_translate_nothing(gan: Command
     other.save(paths.GENERATOR)
     code, _, error = gan("translate", "good.png", "-o", "made")
     assert (code, "is given no images" in error) == (2, True)
+
+
+def test_translators_without_pairs_go_both_ways(gan: Command) -> None:
+    config = RunConfig.model_validate(tiny_values(UNPAIRED))
+    network = build_generator(config.network, IMAGE)
+    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(paths.GENERATOR)
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save("good.png")
+    made = {}
+    for name, to in {"plain": (), "images": ("--to", "images"), "inputs": ("--to", "inputs")}.items():
+        code, _, error = gan("translate", "good.png", "-o", name, *to)
+        assert code == 0, error
+        with Image.open(f"{name}/good.png") as image:
+            made[name] = np.asarray(image)
+    assert np.array_equal(made["plain"], made["images"])
+    assert not np.array_equal(made["images"], made["inputs"])
+    code, _, error = gan("translate", "good.png", "-o", "other", "--to", "zebras")
+    assert code == 2
+    assert error.strip().endswith("to=zebras: this translator makes no such images; expected images or inputs")
+    assert not Path("other").exists()

@@ -1,11 +1,12 @@
 """One image of a source: decoded, judged by the policies, repaired and fitted."""
 
+import hashlib
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.config import Action, DataOptions, Policy
+from ganlib.config import Action, DataOptions, Policy, SideBySideOptions
 from ganlib.datasets.cleaning.cleaned import Cleaned, Finding
 from ganlib.datasets.cleaning.deadlines import Deadline, DeadlinePassed
 from ganlib.datasets.cleaning.decoding import Picture, check_size, decode
@@ -102,6 +103,8 @@ def clean(item: Item, options: DataOptions, *, expendable: bool = False) -> Clea
 
 
 def _cleaned(item: Item, options: DataOptions, found: _Findings) -> Cleaned:
+    if options.paired:
+        return _cleaned_pair(item, options, found)
     content = item.content
     picture = _opened(content, item.name, options, found) if isinstance(content, bytes) else _given(content, options)
     pixels = picture.pixels
@@ -118,6 +121,54 @@ def _cleaned(item: Item, options: DataOptions, found: _Findings) -> Cleaned:
         picture.height,
         picture.peak,
     )
+
+
+def _cleaned_pair(item: Item, options: DataOptions, found: _Findings) -> Cleaned:
+    """An image and, on its right, the one that a translator is given; what is wrong with one is wrong with both."""
+    assert isinstance(item.content, bytes)
+    picture = _opened(item.content, item.name, options, found)
+    if item.given is not None:
+        halves = [picture.pixels, _opened(item.given, item.name, options, found).pixels]
+        _check_same_shape(*halves)
+    else:
+        halves = _halves(picture.pixels, options)
+    fitted = []
+    for pixels in halves:
+        _judge_picture(pixels, options, found)
+        fitted.append(fit(pixels, options))
+    greys = [luma(each) for each in fitted]
+    stds = [grey_std(grey) for grey in greys]
+    if min(stds) < options.cleaning.min_std:
+        found("near_constant", f"standard deviation {min(stds):.2f} of grey values in one of the pair")
+    return Cleaned(
+        (np.concatenate(fitted, axis=1),),
+        found.listed(),
+        hashlib.sha256(b"".join(map(picture_sha256, halves))).digest(),
+        difference_hash(np.concatenate(greys, axis=1)),
+        picture.mode,
+        picture.width // 2 if item.given is None else picture.width,
+        picture.height,
+        picture.peak,
+    )
+
+
+def _halves(pixels: NDArray[np.uint8], options: DataOptions) -> list[NDArray[np.uint8]]:
+    """What is wanted and what is given, of a picture that has both side by side."""
+    assert isinstance(options.inputs, SideBySideOptions)
+    width = pixels.shape[1]
+    if width % 2:
+        raise Unreadable("damaged", f"{width} pixels wide: an odd width holds no two images side by side")
+    left, right = (np.ascontiguousarray(half) for half in np.split(pixels, 2, axis=1))
+    return [right, left] if options.inputs.input == "left" else [left, right]
+
+
+def _check_same_shape(wanted: NDArray[np.uint8], given: NDArray[np.uint8]) -> None:
+    """The same crop is to show the same of both."""
+    (height, width), (other_height, other_width) = wanted.shape[:2], given.shape[:2]
+    if height * other_width != width * other_height:
+        raise Unreadable(
+            "damaged", f"{width} x {height} pixels, and its input {other_width} x {other_height}: not of one shape"
+        )
 
 
 def _judge_squares(

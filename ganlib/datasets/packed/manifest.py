@@ -29,13 +29,15 @@ class SplitSummary(Options):
 class Manifest(Options):
     """The packed data described; a function of the images, the `data` parameters and the decoders' versions.
 
-    `files` is all that the source held, of which `dropped` are left out;
+    Where it is `paired`, images are packed with what a translator is given of
+    them on their right. `files` is all that the source held, of which `dropped` are left out;
     `cases` counts by kind and action. `source_digest` is the SHA-256 of the
     pictures as they were, in order.
     """
 
-    format_version: Literal[2]
+    format_version: Literal[3]
     image: ImageSpec
+    paired: bool
     fit: str
     resizer: str
     cleaning: CleaningOptions
@@ -55,7 +57,12 @@ class Manifest(Options):
     @property
     def counts(self) -> DataCounts:
         """What parameters can be held against."""
-        return DataCounts(train=self.train.images, test=self.test.images, classes=self.image.num_classes)
+        return DataCounts(
+            train=self.train.images,
+            test=self.test.images,
+            classes=self.image.num_classes,
+            test_per_class=self.test.per_class,
+        )
 
     @property
     def totals(self) -> dict[str, float]:

@@ -1,10 +1,11 @@
 """Packed data, memory-mapped: whole batches by index."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,27 @@ from ganlib.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split; `digest` is its content address and `labels` int64 [N], None when unlabelled."""
+    """One split; `digest` is its content address and `labels` int64 [N], None when unlabelled.
+
+    Where it is `paired`, each image has another one that a translator is given, on its right in the shards.
+    """
 
     name: str
     digest: str
     labels: NDArray[np.int64] | None
     _shards: Sequence[NDArray[np.uint8]]
     _starts: NDArray[np.int64]
+    paired: bool = False
+    _rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self._starts[-1]) if self._rows is None else len(self._rows)
+
+    def part(self, rows: NDArray[np.int64]) -> "Split":
+        """Some of the images, int64 [n], as a split of its own."""
+        digest = hashlib.sha256(self.digest.encode() + rows.astype("<i8").tobytes()).hexdigest()
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, digest=digest, labels=labels, _rows=rows if self._rows is None else self._rows[rows])
 
     def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images by index, in the order asked: int64 [N] -> uint8 [N, H, W, C].
@@ -36,14 +48,33 @@ class Split:
         Raises:
             IndexError: an index below 0 or beyond the split.
         """
+        return self._take(indices, slice(0, self._side))
+
+    def take_inputs(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What a translator is given of pairs, as `take` gives the images."""
+        assert self.paired
+        return self._take(indices, slice(self._side, None))
+
+    def take_packed(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images as they are packed, of pairs both: [N, H, 2 W, C]."""
+        return self._take(indices, slice(None))
+
+    @property
+    def _side(self) -> int:
+        side: int = self._shards[0].shape[1]
+        return side
+
+    def _take(self, indices: NDArray[np.int64], columns: slice) -> NDArray[np.uint8]:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"found {indices.min()} to {indices.max()}, expected 0 to {len(self) - 1}")
-        images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
+        if self._rows is not None:
+            indices = self._rows[indices]
+        images = np.empty((len(indices), *self._shards[0][0, :, columns].shape), dtype=np.uint8)
         shards = np.searchsorted(self._starts, indices, side="right") - 1
         rows = indices - self._starts[shards]
         # One by one: as quick as an index array over one shard, and four times as quick over two hundred.
         for image, shard, row in zip(images, shards.tolist(), rows.tolist(), strict=True):
-            image[...] = self._shards[shard][row]
+            image[...] = self._shards[shard][row][:, columns]
         return images
 
     def batches(self, size: int = 250) -> Iterator[NDArray[np.uint8]]:
@@ -79,7 +110,7 @@ def open_packed(folder: Path) -> PackedData:
 
 def _open_split(folder: Path, name: str, manifest: Manifest) -> Split:
     image, summary = manifest.image, manifest.splits[name]
-    sides = (image.size, image.size, image.channels)
+    sides = (image.size, image.size * (2 if manifest.paired else 1), image.channels)
     shards = [_map(folder / shard_name(name, index), (length, *sides)) for index, length in enumerate(summary.shards)]
     return Split(
         name=name,
@@ -87,6 +118,7 @@ def _open_split(folder: Path, name: str, manifest: Manifest) -> Split:
         labels=_read_labels(folder / labels_name(name), summary.images, image) if image.classes else None,
         _shards=shards,
         _starts=np.cumsum([0, *summary.shards]),
+        paired=manifest.paired,
     )
 
 

@@ -52,7 +52,7 @@ def pack(
     changes only the shards they fall into.
 
     Writes shards `train-00000.npy` … (uint8 [N, H, W, C], N at most
-    `data.shard_images`), `train-labels.npy` (int64 [N], unless unlabelled), the
+    `data.shard_images`, W twice as much for pairs), `train-labels.npy` (int64 [N], unless unlabelled), the
     same for `test`, `manifest.json`, and `quarantine.csv` with all unusual
     files and what was done about them.
 
@@ -144,8 +144,9 @@ def _write(options: DataOptions, found: Survey, folder: Path) -> Manifest:
         source_digest.update(f"{sha256.hex()} {key} {label}\n".encode())
     train, test = (_write_split(options, found, folder, split) for split in SPLITS)
     manifest = Manifest(
-        format_version=2,
+        format_version=3,
         image=ImageSpec(size=options.image_size, channels=options.channels, classes=found.classes),
+        paired=options.paired,
         fit=options.fit,
         resizer=options.resizer,
         cleaning=options.cleaning,
@@ -172,7 +173,7 @@ def _write_split(options: DataOptions, found: Survey, folder: Path, split: str) 
         f"ORDER BY {ORDER}"
     )
     images = found.images[split]
-    shape = (options.image_size, options.image_size, options.channels)
+    shape = options.packed_shape
     parts = _Parts(found.parts)
     digest = hashlib.sha256(f"{sum(images.values())} {shape} {len(found.classes)}".encode())
     labels: list[NDArray[np.int64]] = []

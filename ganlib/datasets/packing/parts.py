@@ -110,8 +110,10 @@ def decoder_versions() -> dict[str, str]:
 @cache
 def _fingerprint(options: DataOptions) -> str:
     relevant = options.model_dump(
-        mode="json", exclude={"source", "labels", "split", "test_share", "shard_images", "cleaning"}
+        mode="json", exclude={"source", "labels", "split", "test_share", "shard_images", "inputs", "cleaning"}
     )
+    if options.inputs is not None and options.paired:
+        relevant["inputs"] = options.inputs.model_dump(mode="json")
     cleaning = options.cleaning.model_dump(mode="json", exclude={"max_dropped_share", "near_duplicate_bits"})
     cleaning["policy"] = {kind: action for kind, action in cleaning["policy"].items() if kind not in _WHOLE_SET}
     text = json.dumps([FORMAT, decoder_versions(), relevant, cleaning], sort_keys=True)
@@ -236,14 +238,14 @@ def _refused(name: str, kind: str, detail: str, options: DataOptions) -> Case:
 
 
 def _no_pixels(options: DataOptions) -> NDArray[np.uint8]:
-    return np.empty((0, options.image_size, options.image_size, options.channels), np.uint8)
+    return np.empty((0, *options.packed_shape), np.uint8)
 
 
 def _with_sums(images: list[DecodedImage], pixels: NDArray[np.uint8]) -> Iterator[DecodedImage]:
     channels = pixels.shape[3]
     for start in range(0, len(images), _SUMMED_AT_ONCE):
         # Planes of float64: the sums are whole numbers below 2^53 and so exact, and ten times as quick as integers.
-        some = pixels[start : start + _SUMMED_AT_ONCE]
+        some = pixels[start : start + _SUMMED_AT_ONCE, :, : pixels.shape[1]]  # of a pair, the image itself
         planes = some.reshape(len(some), some.shape[1] * some.shape[2], channels).transpose(0, 2, 1)
         values = planes.astype(np.float64, order="C")
         sums = values.sum(axis=2).astype(np.int64).tolist()

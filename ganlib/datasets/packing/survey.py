@@ -115,7 +115,7 @@ class Survey:
     def _pixels_each(self) -> int:
         identity = self.index.values("SELECT identity FROM part JOIN image ON part.id = part LIMIT 1")[0]
         shape = open_pixels(self.parts, identity).shape
-        return int(shape[1] * shape[2])
+        return int(shape[1] ** 2)
 
     @property
     def pixel_mean(self) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import islice
 from typing import Literal
 
-from ganlib.config import DataOptions
+from ganlib.config import DataOptions, FoldersOptions
 from ganlib.datasets.files import AnyFiles, CompressedTar, Folder, SingleFile, Tar, open_files
 from ganlib.datasets.files.compression import compression_of
 from ganlib.datasets.files.formats import is_image_name
@@ -14,6 +14,7 @@ from ganlib.datasets.files.opening import first_block
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import FileEntry, Item, Source
 from ganlib.datasets.sources.cifar import CifarSource, is_cifar
+from ganlib.datasets.sources.folder_pairs import pairs_of
 from ganlib.datasets.sources.image_files import ImageFiles
 from ganlib.datasets.sources.splits import role_of_folder
 from ganlib.datasets.sources.webdataset import WebDatasetSource, looks_like_webdataset
@@ -48,9 +49,13 @@ def open_source(options: DataOptions, on_event: EventSink = ignore) -> Source:
     """
     files = open_files(options.source, options.limits.max_files)
     kind = _kind_of_file(files) if isinstance(files, SingleFile) else _kind_of_members(files)
+    if options.paired and kind != "images":
+        raise wrong(options.source, f"found {kind}", "expected image files, as data.inputs asks for pairs of them")
     match kind:
         case "images":
             assert not isinstance(files, SingleFile)
+            if isinstance(options.inputs, FoldersOptions):
+                return pairs_of(files, options, on_event)
             return ImageFiles(files, options, on_event)
         case "webdataset":
             return WebDatasetSource(files, options, on_event)

@@ -15,6 +15,7 @@ from ganlib.losses import (
     one_centered_penalty,
     zero_centered_penalty,
 )
+from ganlib.networks.base import Critic
 from ganlib.networks.convolution import without_weight_gradients
 from ganlib.training.gan.penalties import Penalties
 from ganlib.training.inputs import Inputs
@@ -40,7 +41,9 @@ def loss_of(recipe: Recipe) -> GanOptions:
 
 @dataclass(frozen=True)
 class GanObjective:
-    """The losses of a state's networks, on one part of a batch.
+    """The losses of a generator and its critic, on one part of a batch.
+
+    `judge` is the critic of this game where the state has several; None: the state's.
 
     Forward passes run under autocast, every differentiation outside of it: inside, what the
     networks compute in full precision would be differentiated in half precision.
@@ -48,6 +51,11 @@ class GanObjective:
 
     state: TrainState
     recipe: Recipe
+    judge: Critic | None = None
+
+    @property
+    def _critic(self) -> Critic:
+        return self.state.critic if self.judge is None else self.judge
 
     def generate(self, inputs: Inputs) -> Tensor:
         """Images [N, C, H, W] of the latents."""
@@ -58,7 +66,7 @@ class GanObjective:
         """The critic's loss on the real images and on generated ones [N, C, H, W], which get no gradients."""
         real, loss, due = inputs.real, loss_of(self.recipe), penalties.due
         penalty = torch.zeros((), device=fake.device)
-        if due.r1 or due.r2 or self.state.critic.couples_samples:
+        if due.r1 or due.r2 or self._critic.couples_samples:
             # Batch statistics would mix both kinds; and a pass that is differentiated twice is the quicker the smaller.
             real_images, real_logits = self._judge(real.images, real.condition, inputs.real_draws, penalised=due.r1)
             fake_images, fake_logits = self._judge(fake, real.condition, inputs.fake_draws, penalised=due.r2)
@@ -76,8 +84,8 @@ class GanObjective:
         each = critic_loss(loss.adversarial, real_logits, fake_logits, label_smoothing=loss.label_smoothing)
         return CriticTerms(each.mean(), penalty, real_logits, fake_logits)
 
-    def generator(self, inputs: Inputs, fake: Tensor) -> Tensor:
-        """The generator's loss [] on its images [N, C, H, W]."""
+    def generator(self, inputs: Inputs, fake: Tensor) -> tuple[Tensor, ...]:
+        """The generator's loss [] on its images [N, C, H, W], alone."""
         real, name = inputs.real, loss_of(self.recipe).adversarial
         real_logits = None
         if generator_needs_real_logits(name):
@@ -85,7 +93,7 @@ class GanObjective:
                 _, real_logits = self._judge(real.images, real.condition, inputs.real_draws)
         _, fake_logits = self._judge(fake, real.condition, inputs.fake_draws)
         loss = generator_loss(name, real_logits, fake_logits).mean()
-        return loss + self._apart(loss_of(self.recipe), inputs, fake)
+        return (loss + self._apart(loss_of(self.recipe), inputs, fake),)
 
     def _apart(self, loss: GanOptions, inputs: Inputs, fake: Tensor) -> Tensor | float:
         """How far a translation is from what is wanted, []; 0 where nothing is."""
@@ -95,8 +103,8 @@ class GanObjective:
         if loss.feature_weight:
             with autocast(self.recipe.options, fake.device):
                 with torch.no_grad():
-                    wanted = self.state.critic.embed(real.images, real.condition)
-                features = self.state.critic.embed(fake, real.condition)
+                    wanted = self._critic.embed(real.images, real.condition)
+                features = self._critic.embed(fake, real.condition)
             apart = apart + loss.feature_weight * (features - wanted).abs().mean()
         if loss.diversity_weight:
             apart = apart - loss.diversity_weight * self._diversity(inputs, fake)
@@ -104,11 +112,11 @@ class GanObjective:
 
     def _diversity(self, inputs: Inputs, fake: Tensor) -> Tensor:
         """By how much the result changes for each unit that the latents do, []."""
-        latents = inputs.latents.roll(1, dims=0)
+        assert inputs.other_latents is not None
         with autocast(self.recipe.options, fake.device):
-            other = self.state.generator(latents, inputs.real.condition)
+            other = self.state.generator(inputs.other_latents, inputs.real.condition)
         changed = (fake - other).abs().flatten(1).mean(dim=1)
-        return (changed / (inputs.latents - latents).abs().mean(dim=1)).mean()
+        return (changed / (inputs.latents - inputs.other_latents).abs().mean(dim=1)).mean()
 
     def _judge(
         self, images: Tensor, condition: Tensor | None, draws: Tensor | None, *, penalised: bool = False
@@ -122,7 +130,7 @@ class GanObjective:
                 assert draws is not None
                 seen = self.recipe.augment(images, draws, self.state.augmentation.probability)
             # A compiled critic cannot be differentiated twice; `forward` is never compiled.
-            judge = self.state.critic.forward if penalised else self.state.critic
+            judge = self._critic.forward if penalised else self._critic
             return images, judge(seen, condition)
 
     def _zero_centered(self, logits: Tensor, images: Tensor) -> Tensor:

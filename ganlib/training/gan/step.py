@@ -6,8 +6,10 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
+from ganlib.config import UnpairedOptions
 from ganlib.training.distributed import Ranks
-from ganlib.training.figures import CRITIC_FIGURES, GENERATOR_FIGURES
+from ganlib.training.figures import CRITIC_FIGURES, CYCLE_FIGURES, GENERATOR_FIGURES
+from ganlib.training.gan.cycle import CycleObjective, partly_earlier
 from ganlib.training.gan.objective import GanObjective, loss_of
 from ganlib.training.gan.penalties import Due, Penalties
 from ganlib.training.inputs import Feed, Inputs, draw_inputs, prepared
@@ -26,30 +28,45 @@ def play(state: TrainState, recipe: Recipe, feed: Feed, draws: Draws, ranks: Ran
         inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=mixed)
         r1, r2, gradient_penalty = moment.weights(index)
         penalties = Penalties(r1, r2, gradient_penalty, Due(*moment.kind.due[index]))
-        figures, fakes = critic_step(state, recipe, inputs, ranks, penalties, keep_fakes=kept)
+        figures, fakes = critic_step(state, recipe, inputs, ranks, penalties, draws=draws, keep_fakes=kept)
         state.add_figures(CRITIC_FIGURES, figures, 1 / recipe.options.critic_steps)
     inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=False)
-    state.add_figures(GENERATOR_FIGURES, generator_step(state, recipe, inputs, ranks, fakes=fakes), 1.0)
+    names = GENERATOR_FIGURES + (CYCLE_FIGURES if isinstance(recipe.loss, UnpairedOptions) else ())
+    state.add_figures(names, generator_step(state, recipe, inputs, ranks, fakes=fakes), 1.0)
     state.augmentation.adjust(moment.before, moment.after, ranks.total)
 
 
+def objective_of(state: TrainState, recipe: Recipe) -> GanObjective | CycleObjective:
+    """The losses of a game: of one generator, or of two that are each other's way back."""
+    return (CycleObjective if isinstance(recipe.loss, UnpairedOptions) else GanObjective)(state, recipe)
+
+
 def critic_step(
-    state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks, penalties: Penalties, *, keep_fakes: bool = False
+    state: TrainState,
+    recipe: Recipe,
+    inputs: Inputs,
+    ranks: Ranks,
+    penalties: Penalties,
+    *,
+    draws: Draws | None = None,
+    keep_fakes: bool = False,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Update the critic once.
+    """Update the critic once; `draws` say which images are exchanged with the history, None: none are.
 
     Returns its figures (CRITIC_FIGURES), [5], and where they are kept the images generated for each part, with what
     is needed to differentiate them.
     """
-    objective, learner = GanObjective(state, recipe), state.partner_learner
+    objective, learner = objective_of(state, recipe), state.partner_learner
     learner.optimizer.zero_grad(set_to_none=True)
-    figures, fakes = [], []
-    for part in inputs.parts(recipe.options.accumulation):
-        with torch.set_grad_enabled(keep_fakes):
-            fake = objective.generate(part)
-        if keep_fakes:
-            fakes.append(fake)
-        terms = objective.critic(part, fake.detach(), penalties)
+    parts = list(inputs.parts(recipe.options.accumulation))
+    with torch.set_grad_enabled(keep_fakes):
+        fakes = [objective.generate(part) for part in parts]
+    shown = [fake.detach() for fake in fakes]
+    if draws is not None and len(state.image_history):
+        shown = list(partly_earlier(state.image_history, torch.cat(shown), draws).chunk(len(parts)))
+    figures = []
+    for part, fake in zip(parts, shown, strict=True):
+        terms = objective.critic(part, fake, penalties)
         learner.backward((terms.adversarial + terms.penalty) / recipe.options.accumulation)
         state.augmentation.observe(terms.real_logits.detach())
         told_penalty = learner.unless_skipped(terms.penalty)
@@ -57,24 +74,25 @@ def critic_step(
             torch.stack([terms.adversarial, told_penalty, terms.real_logits.mean(), terms.fake_logits.mean()]).detach()
         )
     norm = learner.update(recipe.options.critic_optimizer, ranks)
-    return torch.cat([torch.stack(figures).mean(dim=0), norm[None]]), fakes
+    return torch.cat([torch.stack(figures).mean(dim=0), norm[None]]), fakes if keep_fakes else []
 
 
 def generator_step(
     state: TrainState, recipe: Recipe, inputs: Inputs, ranks: Ranks, *, fakes: Sequence[Tensor] = ()
 ) -> Tensor:
-    """Update the generator once against the frozen critic; returns its figures (GENERATOR_FIGURES), [2].
+    """Update the generator once against the frozen critic; returns its figures (GENERATOR_FIGURES and more), [2 …].
 
     `fakes` are those of the parts that `critic_step` kept; where there are none, new ones are made.
     """
-    objective, learner = GanObjective(state, recipe), state.generator_learner
+    objective, learner = objective_of(state, recipe), state.generator_learner
     learner.optimizer.zero_grad(set_to_none=True)
     state.partner_learner.freeze()
-    losses = []
+    found = []
     for part, fake in zip(inputs.parts(recipe.options.accumulation), fakes or repeat(None), strict=False):
-        loss = objective.generator(part, objective.generate(part) if fake is None else fake)
+        loss, *more = objective.generator(part, objective.generate(part) if fake is None else fake)
         learner.backward(loss / recipe.options.accumulation)
-        losses.append(loss.detach())
+        found.append(torch.stack([loss.detach(), *more]))
     state.partner_learner.unfreeze()
     norm = learner.update(recipe.options.generator_optimizer, ranks)
-    return torch.stack([torch.stack(losses).mean(), norm])
+    told = torch.stack(found).mean(dim=0)
+    return torch.cat([told[:1], norm[None], told[1:]])

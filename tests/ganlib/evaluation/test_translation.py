@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,8 @@ def test_inputs_passed_on_gain_nothing(world: Reference) -> None:
     found = measured(lambda _latents, given: given, world, "a")
     assert found.images == 60
     for gain in found.gains.values():
-        assert gain.made == gain.given
-        assert gain.difference.estimate == gain.difference.low == gain.difference.high == 0
+        assert gain.made.estimate == pytest.approx(gain.given.estimate)
+        assert [gain.difference.low, gain.difference.high] == pytest.approx([0, 0], abs=1e-9)
     assert found.diversity.estimate == 0
     assert found.gains["psnr"].given.estimate == pytest.approx(20 * math.log10(2 / 0.1), abs=0.3)
 
@@ -96,3 +97,14 @@ def test_a_draw_follows_the_held_out_inputs(world: Reference, tmp_path: Path) ->
     held_out = world.data.test.take(torch.tensor([7, 59]).numpy())
     assert images.shape == (2, SIZE, SIZE, 1)
     assert abs(images.astype(int) - held_out).max() <= 3
+
+
+def test_a_translator_is_drawn_anew_where_the_held_out_images_are_others(world: Reference, tmp_path: Path) -> None:
+    """The features of a champion's translations of earlier images say nothing of new ones."""
+    translator = ImageGenerator(
+        Known(lambda _latents, given: given), unet(latent_dim=LATENTS), world.data.image, {"seen_images": 1},
+        inputs({"kind": "deblur", "sigma_px": 0.3}),
+    )  # fmt: skip
+    others, fifty = reference(tmp_path, real(120, 1), real(70, 3)), OPTIONS.model_copy(update={"samples": 50})
+    found = [draw(translator, "e" * 64, replace(each, cache=tmp_path), fifty) for each in (world, others)]
+    assert not torch.equal(found[0].features.values, found[1].features.values)

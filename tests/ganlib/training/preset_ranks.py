@@ -56,7 +56,7 @@ def double_run(name: str, folder: Path, ranks: Ranks = ALONE) -> tuple[Tensor, T
     finally:
         torch.set_default_dtype(torch.float32)
     figures = [value for row in state.history for key, value in sorted(row.items())]
-    weights = torch.cat([each.detach().flatten() for each in (*state.ema.parameters(), *state.critic.parameters())])
+    weights = torch.cat([each.detach().flatten() for each in (*state.ema.parameters(), *state.partner.parameters())])
     return torch.tensor(figures, dtype=torch.float64), weights
 
 

@@ -23,7 +23,7 @@ from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.showing import Measure
 from ganlib.training.state import TrainState, initial_state
-from tests.configs import PAIRED, VAE, tiny_config
+from tests.configs import PAIRED, UNPAIRED, VAE, tiny_config
 from tests.ganlib.training.tape import TapeRecorder
 from tests.toy_training import IMAGE, Interrupted, ToyFeed, WholeFeed, brightness, store_of
 
@@ -68,6 +68,7 @@ CASES: dict[str, dict[str, Any]] = {
         "loss.gradient_penalty": {"weight": falling(8.0), "every_steps": 1},
     },
     "paired": PAIRED,
+    "unpaired": UNPAIRED,
     "vae": VAE,
 }
 
@@ -110,6 +111,7 @@ def agree(one: TrainState, other: TrainState) -> None:
             assert torch.equal(value, theirs[key]), f"{name}: {key}"
     assert torch.equal(one.augmentation.probability, other.augmentation.probability)
     assert torch.equal(one.sums, other.sums)
+    assert torch.equal(one.image_history.nan_to_num(9), other.image_history.nan_to_num(9))
     for name in ("generator_learner", "partner_learner"):
         rates = [getattr(each, name).optimizer.param_groups[0]["lr"] for each in (one, other)]
         assert torch.equal(*rates), f"{name}: {rates}"

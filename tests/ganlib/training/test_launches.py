@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 from ganlib.config import RunConfig, VaeOptions
 from ganlib.networks import build_generator
 from ganlib.training.distributed import ALONE
-from ganlib.training.gan.objective import GanObjective
 from ganlib.training.gan.penalties import Due, Penalties
+from ganlib.training.gan.step import objective_of
 from ganlib.training.inputs import Inputs, RealBatch
 from ganlib.training.iteration import Iteration
 from ganlib.training.moment import moment_of
@@ -34,6 +34,7 @@ MOST_OPERATIONS = {
     "cifar10-vae": 190,
     "digits": 300,
     "digits-superresolve": 600,
+    "digits-unpaired": 1050,
     "digits-vae": 160,
     "mnist-mlp": 140,
     "photos-256": 2060,
@@ -91,10 +92,10 @@ def _passes(state: TrainState, recipe: Recipe, inputs: Inputs) -> tuple[torch.Te
     """Generated images and all that the objective makes of them."""
     if isinstance(recipe.loss, VaeOptions):
         return state.generator(inputs.latents, inputs.real.condition), *VaeObjective(state, recipe).terms(inputs)
-    objective = GanObjective(state, recipe)
+    objective = objective_of(state, recipe)
     fake = objective.generate(inputs)
     terms = objective.critic(inputs, fake.detach(), Penalties(0.0, 0.0, 0.0, Due(False, False, False)))
-    return fake, *terms, objective.generator(inputs, fake)
+    return fake, *terms, *objective.generator(inputs, fake)
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")  # for autocast
@@ -117,6 +118,7 @@ def test_all_of_a_forward_pass_lies_on_the_gpu(name: str, monkeypatch: pytest.Mo
             draws,
             draws,
             None,
+            latents,
         )
         for _ in range(2):  # augmentations place their constants at their first call
             with Operations() as operations:

@@ -14,8 +14,8 @@ from tests.toy_training import digest
 
 pytestmark = pytest.mark.thorough
 
-# Schedules, both controllers of augmentation, half precision; and the one that people start with.
-WITH_MOST_STATE = ("cifar10-r3gan", "digits", "photos-256")
+# Schedules, both controllers of augmentation, half precision; the one that people start with; and translators.
+WITH_MOST_STATE = ("cifar10-r3gan", "digits", "photos-256", "digits-superresolve", "digits-unpaired")
 
 
 @pytest.mark.parametrize("name", PRESETS)

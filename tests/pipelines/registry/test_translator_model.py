@@ -17,7 +17,7 @@ from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
 from ganlib.translating import translate_image
 from pipelines.registry.versions import PACKAGE, quiet_pyfunc
-from tests.configs import PAIRED, tiny_values
+from tests.configs import PAIRED, UNPAIRED, tiny_values
 from tests.toy_training import IMAGE
 
 with quiet_pyfunc():
@@ -65,6 +65,22 @@ def test_images_in_images_out_the_same_whatever_stands_beside(folder: Path, mode
 def test_what_is_no_image_is_refused(model: Translator) -> None:
     with pytest.raises(MlflowException, match="images: expected image files in base64"):
         model.predict([TranslateRequest(images=["bm9uc2Vuc2U="], seed=0)])
+
+
+def test_the_way_back_is_asked_for_by_name(folder: Path, tmp_path: Path, model: Translator) -> None:
+    config = RunConfig.model_validate(tiny_values(UNPAIRED))
+    network = build_generator(config.network, IMAGE)
+    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(tmp_path)
+    both = Translator()
+    both.load_context(SimpleNamespace(artifacts={"ganlib": str(PACKAGE), "generator": str(tmp_path)}))
+    image = encoded(np.arange(144, dtype=np.uint8).reshape(12, 12))
+    made = [both.predict([TranslateRequest(images=[image], seed=0, to=to)])[0] for to in (None, "images", "inputs")]
+    assert made[0] == made[1] != made[2]
+    for loaded, expected in ((both, "images or inputs"), (model, "images")):
+        with pytest.raises(
+            MlflowException, match=f"to=zebras: this translator makes no such images; expected {expected}$"
+        ):
+            loaded.predict([TranslateRequest(images=[image], seed=0, to="zebras")])
 
 
 def test_a_model_of_the_same_code_does_not_need_the_folder_of_the_one_before(folder: Path, tmp_path: Path) -> None:

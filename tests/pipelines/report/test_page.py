@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from ganlib.config import SuperresolveOptions
+from ganlib.config import ClassesOptions, FoldersOptions, InvertOptions, SideBySideOptions, SuperresolveOptions
 from ganlib.errors import UserError
-from ganlib.evaluation.record import Evaluation, Gain, Interval, Translation
+from ganlib.evaluation.record import Evaluation, Gain, Interval, Translation, Way
 from pipelines import cli, paths
 from pipelines.registry.verdict import Registration, Verdict
 from pipelines.report.card import write_card
@@ -19,7 +19,7 @@ from pipelines.report.facts import Facts
 from pipelines.report.meanings import meaning
 from pipelines.report.page import CHAPTERS, write_page
 from tests import report_project
-from tests.configs import PAIRED, tiny_config
+from tests.configs import PAIRED, UNPAIRED, tiny_config
 from tests.html_pages import Element, read_html
 
 HOSTILE = "<script>alert(1)</script>|x"
@@ -302,7 +302,7 @@ def test_a_translator_has_a_chapter_of_its_own_and_none_that_is_empty(unlabelled
 
     gain = Gain(made=sure(22), given=sure(14), difference=sure(7))
     translation = Translation(
-        images=543, gains=dict.fromkeys(("psnr", "ssim", "distance"), gain), input_fid=290.5, diversity=sure(0)
+        images=543, gains=dict.fromkeys(("psnr", "ssim", "distance"), gain), input_fid=290.5, diversity=sure(0), ways=()
     )
     evaluation = unlabelled.evaluation.model_copy(
         update={"translation": translation, "memorisation": {}, "truncation": (), "rejection": None}
@@ -323,3 +323,43 @@ def test_a_translator_has_a_chapter_of_its_own_and_none_that_is_empty(unlabelled
     assert "pipeline_tag: image-to-image" in card
     assert "| PSNR (dB) | 23.0 (22.0 to 24.0) |" in card
     assert "Copies of training images" not in card
+    for pairs, told in {
+        SideBySideOptions(kind="side_by_side", input="right"): "to make the left half of the right one.",
+        FoldersOptions(kind="folders", input="A", output="B"): "to make images like those in `B` of those in `A`.",
+    }.items():
+        config = tiny_config({**PAIRED, "data.inputs": pairs.model_dump()})
+        generator = dataclasses.replace(unlabelled.generator, inputs=pairs)
+        write_card(dataclasses.replace(facts, config=config, generator=generator), "7", tmp_path / "card.md")
+        assert told in (tmp_path / "card.md").read_text(encoding="utf-8")
+
+
+def test_two_translators_are_told_a_column_each(unlabelled: Facts, tmp_path: Path) -> None:
+    def sure(low: float) -> Interval:
+        return Interval(estimate=low + 0.01, low=low, high=low + 0.02, level=0.95)
+
+    figures = {"images": 543, "fid": 2.5, "input_fid": 290.5, "cycle_psnr": sure(30), "cycle_error": sure(0.01)}
+    unseen = dict.fromkeys(("agreement", "input_agreement", "cycle_agreement"))
+    there = Way(made="images", **{**figures, **unseen, "agreement": sure(0.97), "input_agreement": sure(0.1)})
+    back = Way(made="inputs", **{**figures, **unseen, "cycle_agreement": sure(0.96)})
+    translation = Translation(images=543, gains={}, input_fid=290.5, diversity=sure(0), ways=(there, back))
+    evaluation = unlabelled.evaluation.model_copy(
+        update={"translation": translation, "memorisation": {}, "truncation": (), "rejection": None}
+    )
+    for inputs in (
+        InvertOptions(kind="invert", sigma_px=1.0),
+        ClassesOptions(kind="classes", input="<b>horse</b>", output="zebra"),
+    ):
+        generator = dataclasses.replace(unlabelled.generator, inputs=inputs)
+        config = tiny_config({**UNPAIRED, "data.inputs": inputs.model_dump()})
+        facts = dataclasses.replace(unlabelled, config=config, evaluation=evaluation, generator=generator)
+        rows = table(read_html(page(facts, tmp_path)), "Each way, and there and back")
+        assert rows[0] == ["Figure", "to images", "to inputs"]
+        assert rows[1] == ["FID of translations", "2.50", "2.50"]
+        assert ["Class agreement of translations", "98 % (97 % to 99 %)", "–"] in rows
+        write_card(facts, "7", tmp_path / "card.md")
+        card = (tmp_path / "card.md").read_text(encoding="utf-8")
+        assert "| On held-out images | to images | to inputs |\n| --- | ---: | ---: |\n| FID of translations |" in card
+        assert "learned without pairs" in card
+        assert "PSNR (dB)" not in card
+        assert ("--to inputs" in card) == (inputs.kind == "invert")
+        assert "<b>" not in card.replace("`--to <b>horse</b>`", "")

@@ -102,7 +102,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no manifest": lambda f: (f / "manifest.json").unlink(),
     "manifest is no JSON": lambda f: truncate(f / "manifest.json"),
     "another format": lambda f: (f / "manifest.json").write_text(
-        (f / "manifest.json").read_text().replace('"format_version": 2', '"format_version": 1')
+        (f / "manifest.json").read_text().replace('"format_version": 3', '"format_version": 1')
     ),
     "no shard": lambda f: (f / "train-00001.npy").unlink(),
     "a short shard": lambda f: truncate(f / "train-00001.npy"),
