@@ -197,7 +197,7 @@ class Translator(PythonModel):
         except self.refusal as error:
             raise _refused(str(error)) from None
         made = [self.translating.translate_image(self.generator, pixels, seed=seed, to=request.to) for pixels in images]
-        origin = self._marking.Origin(self._generator_sha256, {"translated": True, "seed": seed})
+        origin = self._marking.Origin(self._generator_sha256, {"translated": True, "seed": seed, "to": request.to})
         files = [self._marking.marked_png(image, origin) for image in made]
         return Translations(seed=seed, images=[base64.b64encode(file).decode("ascii") for file in files])
 
