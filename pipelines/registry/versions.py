@@ -1,6 +1,7 @@
 """Generators as versions in the model registry: made, found again, and fetched."""
 
 import base64
+import hashlib
 import importlib.metadata
 import io
 import re
@@ -40,6 +41,8 @@ REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors"
 _INPUT_EXAMPLE = [{"count": 1, "seed": 0}]
 _MLMODEL = "MLmodel"
 _UNDER_LOCK = "ganlib.under_lock"
+# Of the logged model: the code that it was logged with.
+_CODE_SHA256 = "ganlib.code_sha256"
 # Where several files cannot be had, MLflow tells of each, with where from before all.
 _FAILED_FILE = re.compile(r"##### File (.+) #####\n(.+)")
 
@@ -190,7 +193,7 @@ def _find_or_log_model(
         experiment_id,
         name="generator",
         source_run_id=run_id,
-        tags={GENERATOR_SHA256: digest, _UNDER_LOCK: ours},
+        tags={GENERATOR_SHA256: digest, _UNDER_LOCK: ours, _CODE_SHA256: _code_sha256(MODEL_CODE, PACKAGE)},
         params=client.get_run(run_id).data.params,
     )
     address_all_of_mlflow()
@@ -280,7 +283,20 @@ def fetch_version(client: "MlflowClient", version: "ModelVersion", folder: Path)
     digest = generator_sha256(generator)
     if digest != version.tags.get(GENERATOR_SHA256, digest):
         raise NotAsRegistered("its stored generator is not the one that was registered")
+    with _unless_deleted():
+        logged = client.get_logged_model(_model_id(version)).tags.get(_CODE_SHA256)
+        if logged not in (None, _code_sha256(model / MODEL_CODE.name, model / "artifacts" / PACKAGE.name)):
+            raise NotAsRegistered("its stored code is not the one that was registered")
     return model, generator
+
+
+def _code_sha256(file: Path, package: Path) -> str:
+    """Of the model's own code and of the package beside it."""
+    digest = hashlib.sha256(file.read_bytes() if file.exists() else b"")
+    for path in sorted(package.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def ensure_loadable(client: "MlflowClient", version: "ModelVersion", *, mend: str) -> None:

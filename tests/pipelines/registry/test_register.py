@@ -134,6 +134,10 @@ def test_a_champion_that_cannot_be_compared_stays(project: Path) -> None:
     )
     stored.write_bytes(weights(two))
     stays("its stored generator is not the one that was registered")
+    stored.write_bytes(weights(one))
+    code = stored.parents[1] / "ganlib" / "sampling.py"
+    code.write_text(code.read_text() + "# changed")
+    stays("its stored code is not the one that was registered")
     shutil.rmtree(stored.parents[2])
     stays("its files are missing")
 
