@@ -11,6 +11,7 @@ from pipelines.advice.planning import Forecast
 
 _MANY_PICTURES = 20_000
 _SKEWED = 5
+_FEWEST_STEPS = 300
 
 
 def expectations(config: RunConfig, pictures: Pictures, expected: Forecast, machine: Machine) -> Iterator[str]:
@@ -22,6 +23,9 @@ def expectations(config: RunConfig, pictures: Pictures, expected: Forecast, mach
     )
     yield f"it needs about {expected.memory_gib:.1f} GiB of memory{short}"
     yield _quality(pictures.count, config.train.total_images)
+    steps = config.train.total_images // config.train.images_per_iteration
+    if steps < _FEWEST_STEPS:
+        yield f"{steps} steps are too few to see anything but colours; give it more minutes, {_FEWEST_STEPS} steps or more"
     if pictures.test < NEIGHBOURHOOD_IMAGES:
         yield (
             f"with {pictures.test} held-out pictures copies of training pictures cannot be counted; that takes "
