@@ -25,7 +25,7 @@ def expectations(config: RunConfig, pictures: Pictures, expected: Forecast, mach
     yield _quality(pictures.count, config.train.total_images)
     steps = config.train.total_images // config.train.images_per_iteration
     if steps < _FEWEST_STEPS:
-        yield f"{steps} steps are too few to see anything but colours; give it more minutes, {_FEWEST_STEPS} steps or more"
+        yield f"{steps} steps show little more than colours; give it more minutes, for {_FEWEST_STEPS} steps or more"
     if pictures.test < NEIGHBOURHOOD_IMAGES:
         yield (
             f"with {pictures.test} held-out pictures copies of training pictures cannot be counted; that takes "
