@@ -17,10 +17,12 @@ HALF_LIFE_SHARE = 0.07
 _SAMPLES = (10_000, 5_000, 2_000, 1_000, 500)
 _SNAPSHOT_SAMPLES = (5_000, 2_000, 1_000, 500, 250)
 _MOST_CLASSIFIER_IMAGES, _EPOCHS = 150_000, 30
+# With fewer the classifier knows its classes no better than chance, and nothing that it measures means anything.
+_LEAST_CLASSIFIER_IMAGES, _LEAST_EPOCHS = 20_000, 10
 # Python, libraries and tracking, of each stage.
 START_S = 8.0
-# The root of a covariance of 2,048 features.
-ROOT_S = 8.0
+# The root of a covariance of 2,048 features; the figures of an evaluation, their intervals, pictures and records.
+ROOT_S, FIGURES_S = 8.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def length_choices(
         seen = min(
             _MOST_CLASSIFIER_IMAGES, _EPOCHS * pictures.train, int(CLASSIFIER_SHARE * training_s / costs.classify)
         )
-        seen = max(seen, 2 * pictures.train, config.extractor.batch_size)
+        seen = max(seen, min(_LEAST_EPOCHS * pictures.train, _LEAST_CLASSIFIER_IMAGES), config.extractor.batch_size)
         yield Choice(
             "extractor.total_images", seen, f"the classifier learns for about {told_time(seen * costs.classify)}"
         )
@@ -134,7 +136,7 @@ def forecast(config: RunConfig, pictures: Pictures, costs: Costs) -> Forecast:
         + measures * train.measure_samples * (costs.generate + costs.watch)
         + pictures.train * costs.watch
         + (0 if train.extractor == "domain" else ROOT_S),
-        "evaluate": START_S + evaluation_s(config, pictures, costs),
+        "evaluate": START_S + FIGURES_S + evaluation_s(config, pictures, costs),
         "register": START_S,
     }
     features = 8e-9 * 2048 if config.evaluate.extractor != "domain" else 8e-9 * config.extractor.feature_dim

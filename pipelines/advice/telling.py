@@ -47,10 +47,10 @@ def recommendations(config: RunConfig, pictures: Pictures, machine: Machine) -> 
         if many[1] > _SKEWED * few[1]:
             yield f"more pictures of {few[0]}, of which there are {few[1]}; of {many[0]} there are {many[1]}"
     if machine.gpu is None:
-        yield "a GPU: some fifty times as many steps in the same time, and pictures of 128 or 256 pixels"
+        yield "a GPU: many more steps in the same time, and pictures of 128 or 256 pixels"
         yield "more time: gan start … --minutes N"
         if config.data.image_size > 32:
-            yield "a smaller size: gan start … --size 32 learns about four times as fast"
+            yield "a smaller size: gan start … --size 32 has about a quarter of the work in each step"
 
 
 def _quality(count: int, shown: int) -> str:
