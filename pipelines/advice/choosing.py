@@ -135,12 +135,7 @@ def recipe_choices(
     trainer: ExtractorName = "domain" if labelled else "random-96"
     told = "a classifier of your classes, which looks quickly" if labelled else "no labels, so an untrained network"
     yield Choice("train.extractor", trainer, f"{told}: it picks the snapshot")
-    yield Choice("evaluate.extractor", evaluator, why_evaluator)
-    fid = evaluator == "domain" and pictures.test >= math.ceil(1.25 * _DOMAIN_FEATURES)
-    metric = f"{evaluator}/{'fid' if fid else 'kid'}"
-    needs = "enough for FID" if fid else "too few for FID on these features"
-    yield Choice("register.metric", metric, f"{pictures.test} held-out pictures are {needs}")
-    yield Choice("register.margin", 0.1 if fid else 0.0005, "in the unit of that figure")
+    yield from evaluator_choices(pictures, evaluator, why_evaluator)
     subset = max(2, min(100, pictures.test // 2))
     yield Choice("evaluate.kid_subset_size", subset, f"at most half of {pictures.test} held-out pictures")
     neighbours = max(1, min(5, pictures.test // 8 - 1))
@@ -149,6 +144,16 @@ def recipe_choices(
     while batch > max(8, pictures.train // 2):
         batch //= 2
     yield Choice("train.batch_size", batch, f"of {pictures.train} training pictures")
+
+
+def evaluator_choices(pictures: Pictures, evaluator: ExtractorName, why: str) -> Iterator[Choice]:
+    """Who evaluates, and what the gate compares."""
+    yield Choice("evaluate.extractor", evaluator, why)
+    fid = evaluator == "domain" and pictures.test >= math.ceil(1.25 * _DOMAIN_FEATURES)
+    metric = f"{evaluator}/{'fid' if fid else 'kid'}"
+    needs = "enough for FID" if fid else "too few for FID on these features"
+    yield Choice("register.metric", metric, f"{pictures.test} held-out pictures are {needs}")
+    yield Choice("register.margin", 0.1 if fid else 0.0005, "in the unit of that figure")
 
 
 def size_of_networks(preset: str, size: int, network: Mapping[str, Any]) -> Iterator[Choice]:

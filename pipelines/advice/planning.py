@@ -143,6 +143,12 @@ def forecast(config: RunConfig, pictures: Pictures, costs: Costs) -> Forecast:
     return Forecast(stages, costs.memory_gib + 3 * features * (pictures.count + config.evaluate.samples))
 
 
+def too_slow(config: RunConfig, pictures: Pictures, costs: Costs, minutes: float) -> bool:
+    """Whether the smallest evaluation would take longer than the training."""
+    options = config.evaluate.model_copy(update={"samples": _SAMPLES[-1]})
+    return evaluation_s(config.model_copy(update={"evaluate": options}), pictures, costs) > 60 * minutes
+
+
 def evaluation_s(config: RunConfig, pictures: Pictures, costs: Costs) -> float:
     """Seconds that the evaluation takes."""
     known = pictures.train if config.train.extractor == config.evaluate.extractor else 0

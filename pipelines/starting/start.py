@@ -19,6 +19,7 @@ from pipelines.advice.choosing import (
     classes_are_used,
     cleaning_choices,
     data_choices,
+    evaluator_choices,
     preset_for,
     recipe_choices,
     size_for,
@@ -28,7 +29,7 @@ from pipelines.advice.choosing import (
 from pipelines.advice.look import FEWEST_PICTURES, Look, check_enough, look, too_few
 from pipelines.advice.machine import Machine, check_memory, this_machine
 from pipelines.advice.pictures import Pictures
-from pipelines.advice.planning import Costs, forecast, length_choices
+from pipelines.advice.planning import Costs, forecast, length_choices, too_slow
 from pipelines.advice.telling import expectations, recommendations
 from pipelines.advice.trial import TRIAL_PICTURES, measure_costs
 from pipelines.advice.weights import choose_evaluator
@@ -153,6 +154,11 @@ class _Starter:
         trial = self._config(preset, choices)
         with Heartbeat(self.say, "trial: some seconds of real steps"):
             costs = measure_costs(trial, some, tuple(pictures.classes), self.machine)
+        if evaluator != trial.train.extractor and too_slow(trial, pictures, costs, self.minutes):
+            why_evaluator = f"{evaluator} would take longer to evaluate than the training: this looks quickly"
+            choices += evaluator_choices(pictures, trial.train.extractor, why_evaluator)
+            costs = replace(costs, evaluate=costs.watch)
+            trial = self._config(preset, choices)
         choices += length_choices(trial, pictures, costs, self.minutes, self.measure_share)
         header = list(self._header(preset, why_preset, pictures))
         config = self._config(preset, choices)
