@@ -19,7 +19,7 @@ from pipelines.advice.choosing import (
 from pipelines.advice.look import Look
 from pipelines.advice.machine import Machine
 from pipelines.advice.pictures import Pictures
-from pipelines.advice.planning import Costs, forecast, length_choices
+from pipelines.advice.planning import Costs, forecast, length_choices, too_slow
 from pipelines.advice.telling import expectations, recommendations
 from pipelines.advice.writing import written
 from pipelines.presets import find_preset, known_presets, load_parameters
@@ -90,6 +90,12 @@ def test_lengths_keep_to_the_time_and_the_budget() -> None:
         snapshots = config.train.total_images // config.train.measure_every_images
         measuring_s = snapshots * config.train.measure_samples * (COSTS.generate + COSTS.watch)
         assert measuring_s <= 0.1 * 60 * minutes
+
+
+def test_an_evaluation_longer_than_the_training_is_too_slow() -> None:
+    _, config, pictures, _ = chosen(3000, 1, 32, CPU)
+    assert not too_slow(config, pictures, COSTS, 30.0)
+    assert too_slow(config, pictures, replace(COSTS, evaluate=1.0), 30.0)
 
 
 @pytest.mark.parametrize(
