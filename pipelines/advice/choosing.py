@@ -20,6 +20,7 @@ _DOMAIN_FEATURES = 128
 _HELD_OUT_FOR_FID, _HELD_OUT_FOR_KID = 200, 34
 _MOST_SHARE_FOR_FID = 0.2
 _NEAR_SHARE, _LEAST_DISTINCT = 0.2, 500
+_EMBEDDED_CLASSES = 64
 _WHITE, _BLACK = [255, 255, 255], [0, 0, 0]
 
 
@@ -156,9 +157,11 @@ def evaluator_choices(pictures: Pictures, evaluator: ExtractorName, why: str) ->
     yield Choice("register.margin", 0.1 if fid else 0.0005, "in the unit of that figure")
 
 
-def size_of_networks(preset: str, size: int, network: Mapping[str, Any]) -> Iterator[Choice]:
-    """What a network is in a preset, made to fit another size."""
+def network_choices(preset: str, size: int, network: Mapping[str, Any], *, labelled: bool) -> Iterator[Choice]:
+    """What a network is in a preset, made to fit another size, and classes."""
     if network["family"] == "r3gan":
+        if labelled:
+            yield Choice("network.embedding_dim", _EMBEDDED_CLASSES, "of the classes, as in cifar10-r3gan")
         stages = int(math.log2(size)) - 1
         if len(network["widths"]) != stages:
             yield Choice("network.widths", network["widths"][-stages:], f"a stage for each halving of {size} pixels")

@@ -20,10 +20,10 @@ from pipelines.advice.choosing import (
     cleaning_choices,
     data_choices,
     evaluator_choices,
+    network_choices,
     preset_for,
     recipe_choices,
     size_for,
-    size_of_networks,
     split_choices,
 )
 from pipelines.advice.look import FEWEST_PICTURES, Look, check_enough, look, too_few
@@ -146,7 +146,7 @@ class _Starter:
             choices.append(Choice("data.labels", "none", why))
             pictures = replace(pictures, classes={})
         evaluator, why_evaluator = choose_evaluator(self.project, base, labelled=labelled)
-        choices += size_of_networks(preset, self.size, base.network.model_dump())
+        choices += network_choices(preset, self.size, base.network.model_dump(), labelled=labelled)
         choices += recipe_choices(
             pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator=why_evaluator
         )

@@ -11,10 +11,10 @@ from pipelines.advice.choosing import (
     cleaning_choices,
     data_choices,
     held_out_share,
+    network_choices,
     preset_for,
     recipe_choices,
     size_for,
-    size_of_networks,
 )
 from pipelines.advice.look import Look
 from pipelines.advice.machine import Machine
@@ -49,7 +49,7 @@ def chosen(
     if not labelled:
         pictures = replace(pictures, classes={})
     choices += cleaning_choices(pictures, load_parameters(file).data.cleaning)
-    choices += size_of_networks(preset, size, load_parameters(file).network.model_dump())
+    choices += network_choices(preset, size, load_parameters(file).network.model_dump(), labelled=labelled)
     evaluator = "domain" if labelled else "random"
     choices += recipe_choices(pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
     trial = parse_config(written(file, choices, []), file)
