@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ganlib.config import LEAST_IMAGES, CleaningOptions, ExtractorName
+from ganlib.config import (
+    FID_IMAGES_PER_FEATURE,
+    LEAST_IMAGES,
+    NEIGHBOURHOOD_IMAGES,
+    CleaningOptions,
+    ExtractorName,
+)
 from pipelines.advice.look import Look
 from pipelines.advice.machine import Machine
 from pipelines.advice.pictures import Pictures
@@ -141,6 +147,10 @@ def recipe_choices(
     yield Choice("evaluate.kid_subset_size", subset, f"at most half of {pictures.test} held-out pictures")
     neighbours = max(1, min(5, pictures.test // 8 - 1))
     yield Choice("evaluate.neighbours", neighbours, f"of {pictures.test} held-out pictures")
+    if pictures.test < NEIGHBOURHOOD_IMAGES:
+        why = f"no figure of {pictures.test} held-out pictures would show a difference"
+        yield Choice("evaluate.latent.truncations", [], why)
+        yield Choice("evaluate.latent.kept_share", None, why)
     batch = 64
     while batch > max(8, pictures.train // 2):
         batch //= 2
@@ -150,7 +160,7 @@ def recipe_choices(
 def evaluator_choices(pictures: Pictures, evaluator: ExtractorName, why: str) -> Iterator[Choice]:
     """Who evaluates, and what the gate compares."""
     yield Choice("evaluate.extractor", evaluator, why)
-    fid = evaluator == "domain" and pictures.test >= math.ceil(1.25 * _DOMAIN_FEATURES)
+    fid = evaluator == "domain" and pictures.test >= math.ceil(FID_IMAGES_PER_FEATURE * _DOMAIN_FEATURES)
     metric = f"{evaluator}/{'fid' if fid else 'kid'}"
     needs = "enough for FID" if fid else "too few for FID on these features"
     yield Choice("register.metric", metric, f"{pictures.test} held-out pictures are {needs}")

@@ -20,7 +20,7 @@ _MOST_CLASSIFIER_IMAGES, _EPOCHS = 150_000, 30
 # With fewer the classifier knows its classes no better than chance, and nothing that it measures means anything.
 _LEAST_CLASSIFIER_IMAGES, _LEAST_EPOCHS = 20_000, 10
 # Python, libraries and tracking, of each stage.
-START_S = 8.0
+START_S = 10.0
 # The root of a covariance of 2,048 features; the figures of an evaluation, their intervals, pictures and records.
 ROOT_S, FIGURES_S = 8.0, 20.0
 

@@ -74,6 +74,7 @@ def test_what_is_chosen_is_valid_and_fits(count: int, classes: int, machine: Mac
         counts = DataCounts(pictures.train, pictures.test, len(pictures.classes))
         assert misfits(config, counts) == []
         assert config.data.image_size == size
+        assert (config.evaluate.latent.kept_share is None) == (pictures.test < 100)
         for choice in choices:
             assert not choice.reason or choice.reason.split()[0] in text
         assert max(map(len, text.splitlines())) <= 120

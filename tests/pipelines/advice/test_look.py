@@ -42,10 +42,10 @@ def test_what_pictures_are_like(tmp_path: Path) -> None:
 
 def test_a_sample_of_many_comes_from_all_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.advice.look.MOST_PICTURES", 64)
-    files = {f"{n // 300}/{n}.png": encode(np.full((4, 4 + n // 300), n % 256, np.uint8)) for n in range(3000)}
+    files = {f"{n // 120}/{n}.png": encode(np.full((4, 4 + n // 120), n % 256, np.uint8)) for n in range(1200)}
     seen = look(data_options(write_folder(tmp_path / "many", files)))
     assert 32 <= seen.usable <= 80
-    assert seen.pictures == 3000
+    assert seen.pictures == 1200
     again = look(data_options(tmp_path / "many"))
     assert seen == again
 
