@@ -39,7 +39,7 @@ def overlaid(base: str, changes: str, *, repeats: bool = False) -> str:
 
 
 def _root(text: str) -> yaml.Node:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=yaml.CSafeLoader)
     return node if node is not None else yaml.MappingNode("tag:yaml.org,2002:map", [], flow_style=False)
 
 

@@ -149,7 +149,7 @@ def _sourceless(text: bytes) -> bytes:
 def _read_yaml(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
-        yaml.compose(text, Loader=yaml.SafeLoader)
+        yaml.compose(text, Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8") from None
     except (yaml.YAMLError, RecursionError) as error:
