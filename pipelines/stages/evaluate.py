@@ -55,7 +55,7 @@ def _evaluate(notify: Notify) -> None:
     extractor = project_extractor(config.evaluate.extractor, config, device)
     if generator.inputs is None:
         notify(_how_long(generator, extractor, data, config.evaluate))
-    reference = reference_by(extractor, data, notify=notify)
+    reference = reference_by(extractor, config, data, notify=notify)
     drawn = draw(generator, sha256, reference, config.evaluate)
     critic = _critic(str(device)) if isinstance(config.loss, GanOptions) else None
     result = evaluate(drawn, reference, config.evaluate, critic=critic, recipe=config.extractor)

@@ -31,10 +31,10 @@ def project_reference(config: RunConfig, data: PackedData, device: torch.device,
     Raises:
         UserError: an extractor cannot be had, or sees nothing in the images.
     """
-    return reference_by(project_extractor(config.evaluate.extractor, config, device), data, notify=notify)
+    return reference_by(project_extractor(config.evaluate.extractor, config, device), config, data, notify=notify)
 
 
-def reference_by(extractor: Extractor, data: PackedData, *, notify: Notify) -> Reference:
+def reference_by(extractor: Extractor, config: RunConfig, data: PackedData, *, notify: Notify) -> Reference:
     """The same, looked at by this extractor and, where there are classes, by the project's classifier.
 
     Raises:
