@@ -37,3 +37,10 @@ def counted(
             due = now + EVERY_S
             rate = done / (now - began)
             notify(f"{what}: {done} of {total} images, {rate:.0f} images/s, {(total - done) / rate:.0f} s left")
+
+
+def told_time(seconds: float) -> str:
+    """Such as `40 s`, `12 minutes`, `3.5 hours`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -17,13 +17,13 @@ class OverlayError(ValueError):
     """A change that does not fit the text below it; one line that names the parameter."""
 
 
-def overlaid(base: str, changes: str) -> str:
+def overlaid(base: str, changes: str, *, repeats: bool = False) -> str:
     """The base with each value of `changes` in the place of its own.
 
     A comment of a change, behind it or on the lines directly above,
     replaces that of the base; without one the base's stays. The comment at
     the top of `changes` comes before that of the base. Both texts are
-    mappings in block style.
+    mappings in block style. With `repeats`, changes may be equal to the base, for the sake of their comments.
 
     Raises:
         OverlayError: a change that the base lacks, equals or that comes twice.
@@ -31,7 +31,7 @@ def overlaid(base: str, changes: str) -> str:
     """
     upper = changes.splitlines()
     lines = base.splitlines()
-    replaced = list(_replaced(_root(base), _root(changes), ""))
+    replaced = list(_replaced(_root(base), _root(changes), "", repeats))
     for below, above in sorted(replaced, key=lambda pair: pair[0][0].start_mark.line, reverse=True):
         _replace(lines, below, upper, above)
     top = next((place for place, line in enumerate(upper) if not line.startswith("#")), len(upper))
@@ -39,19 +39,19 @@ def overlaid(base: str, changes: str) -> str:
 
 
 def _root(text: str) -> yaml.Node:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=yaml.CSafeLoader)
     return node if node is not None else yaml.MappingNode("tag:yaml.org,2002:map", [], flow_style=False)
 
 
-def _replaced(base: yaml.Node, changes: yaml.Node, prefix: str) -> Iterator[tuple[Entry, Entry]]:
+def _replaced(base: yaml.Node, changes: yaml.Node, prefix: str, repeats: bool) -> Iterator[tuple[Entry, Entry]]:
     below, above = _entries(base, prefix), _entries(changes, prefix)
     for name, (key, value) in above.items():
         if name not in below:
             raise OverlayError(f"{prefix}{name}: not in the base")
         old_key, old = below[name]
         if _in_lines(old) and _in_lines(value) and not _is_variant(value):
-            yield from _replaced(old, value, f"{prefix}{name}.")
-        elif _values(old) == _values(value):
+            yield from _replaced(old, value, f"{prefix}{name}.", repeats)
+        elif not repeats and _values(old) == _values(value):
             raise OverlayError(f"{prefix}{name}: equal to the base; remove it")
         else:
             yield (old_key, old), (key, value)

@@ -67,7 +67,8 @@ CREDENTIAL = SCRATCH / "credential"
 PACKING_LOCK = SCRATCH / "packing.lock"
 STORE_LOCK = SCRATCH / "store.lock"
 DURATIONS = SCRATCH / "durations.json"
-# Of each copy its own: whoever drives its stages, and a Prefect server for that.
+# Of each copy its own: the parameters that it was started with, whoever drives its stages, a Prefect server for that.
+STARTED = OWN_SCRATCH / "started.yaml"
 PREFECT_HOME = OWN_SCRATCH / "prefect"
 PIPELINE_LOCK = OWN_SCRATCH / "pipeline.lock"
 WAITING_LOCK = OWN_SCRATCH / "pipeline.waiting.lock"

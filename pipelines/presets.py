@@ -1,7 +1,8 @@
 """Parameter files to start from: presets/base.yaml with what one of the other files in presets/ changes."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,8 @@ def apply_preset(project: Path, preset: Preset, presets: tuple[Preset, ...], *, 
     config = load_parameters(preset.path)
     target, content = project / paths.PARAMS, preset_text(preset.path).encode()
     before = target.read_bytes() if target.exists() else None
-    replaced = next(
-        (each for each in presets if before is not None and _same(preset_text(each.path).encode(), before)), None
-    )
-    if before is not None and replaced is None and not force:
-        raise UserError(
-            f"{paths.PARAMS}: holds changes that are in no preset; save a copy if you want to keep them, "
-            "then run this again with --force"
-        )
+    refuse_own_work(project, presets, force=force)
+    replaced = None if before is None else _preset_of(before, presets)
     if before is not None and _same(content, before):
         yield f"{paths.PARAMS}: is preset {preset.name} already, nothing changed"
     else:
@@ -114,10 +109,47 @@ def apply_preset(project: Path, preset: Preset, presets: tuple[Preset, ...], *, 
     yield _next_step(project, config)
 
 
+def refuse_own_work(project: Path, presets: Iterable[Preset], *, force: bool) -> None:
+    """See that params.yaml may be replaced: it is a preset, but for the data that it points at, or by `gan start`.
+
+    Raises:
+        UserError: it holds changes of the user and `force` is false.
+    """
+    target, started = project / paths.PARAMS, project / paths.STARTED
+    if force or not target.exists():
+        return
+    found = target.read_bytes()
+    if _preset_of(found, presets) is None and not (started.exists() and _same(found, started.read_bytes())):
+        raise UserError(
+            f"{paths.PARAMS}: holds changes that are in no preset; save a copy if you want to keep them, "
+            "then run this again with --force"
+        )
+
+
+def write_parameters(project: Path, text: str) -> None:
+    """Write params.yaml, aside and renamed, and note that it holds nothing of the user."""
+    content = text.encode()
+    (project / paths.STARTED).parent.mkdir(parents=True, exist_ok=True)
+    _write_aside(project / paths.STARTED, content)
+    _write_aside(project / paths.PARAMS, content)
+
+
+def _preset_of(found: bytes, presets: Iterable[Preset]) -> Preset | None:
+    """The preset that these parameters are, whatever data they point at."""
+    return next(
+        (each for each in presets if _same(_sourceless(preset_text(each.path).encode()), _sourceless(found))), None
+    )
+
+
+def _sourceless(text: bytes) -> bytes:
+    """Without the line that `gan data add` changes."""
+    return re.sub(rb"(?m)^  source: .*$", b"", text, count=1)
+
+
 def _read_yaml(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
-        yaml.compose(text, Loader=yaml.SafeLoader)
+        yaml.compose(text, Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a YAML file in UTF-8") from None
     except (yaml.YAMLError, RecursionError) as error:

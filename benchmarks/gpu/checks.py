@@ -135,7 +135,7 @@ def inception(card: Card) -> Iterator[Row]:
     """Images/s of the features that FID is of, with random weights."""
     from ganlib.metrics.extractors.inception import untrained_inception  # takes seconds, and no other check needs it
 
-    extractor = untrained_inception(0, card.device)
+    extractor = untrained_inception("random", 0, card.device)
     count = 4 if card.rehearsing else 2048
     images = (torch.rand(count, 32, 32, 3) * 255).to(torch.uint8).numpy()
     extractor.extract(images[:64])

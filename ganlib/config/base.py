@@ -19,9 +19,9 @@ PretrainedName = Literal[
     "clip-vit-b-16", "clip-vit-l-14", "clip-vit-l-14-336px", "dinov2-vit-s-14", "dinov2-vit-b-14", "dinov2-vit-l-14",
     "dinov2-vit-g-14",
 ]  # fmt: skip
-ExtractorName = Literal["domain", "random", PretrainedName]
+ExtractorName = Literal["domain", "random", "random-96", PretrainedName]
 PRETRAINED: tuple[str, ...] = get_args(PretrainedName)
-EXTRACTORS: tuple[str, ...] = ("domain", "random", *PRETRAINED)
+EXTRACTORS: tuple[str, ...] = ("domain", "random", "random-96", *PRETRAINED)
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 BASE_SIZE = 4
 

@@ -123,7 +123,7 @@ LEAST_IMAGES = 20
 NEIGHBOURHOOD_IMAGES, NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR = 100, 8
 # How many features networks have whose size is no parameter.
 FEATURES: dict[ExtractorName, int] = {
-    "random": 2048, "inception": 2048, "vgg16": 4096,
+    "random": 2048, "random-96": 2048, "inception": 2048, "vgg16": 4096,
     "clip-rn50": 1024, "clip-rn101": 512, "clip-rn50x4": 640, "clip-rn50x16": 768, "clip-rn50x64": 1024,
     "clip-vit-b-32": 512, "clip-vit-b-16": 512, "clip-vit-l-14": 768, "clip-vit-l-14-336px": 768,
     "dinov2-vit-s-14": 384, "dinov2-vit-b-14": 768, "dinov2-vit-l-14": 1024, "dinov2-vit-g-14": 1536,

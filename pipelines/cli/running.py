@@ -13,6 +13,26 @@ app = typer.Typer()
 
 
 @app.command()
+def start(
+    what: Annotated[str, typer.Argument(metavar="PATH|NAME|URL", help="Your pictures: as for gan data add.")],
+    name: Annotated[str | None, typer.Option(help="Of data and model; without it, after the folder.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side to learn: 16, 32, 64, 128 or 256.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="That the training may take; without it, 30 on a CPU, 480 on a GPU.")
+    ] = None,
+    measure_share: Annotated[float, typer.Option(help="Of these minutes, what measuring snapshots may take.")] = 0.1,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace data of the same name, and a params.yaml that you have changed.")
+    ] = False,
+) -> None:
+    """Add your pictures and write the parameters that suit them and this machine; gan repro comes next."""
+    from pipelines.starting.start import Wanted, start
+
+    wanted = Wanted(name=name, size=size, minutes=minutes, measure_share=measure_share)
+    start(Path.cwd(), what, wanted, force=force, say=typer.echo)
+
+
+@app.command()
 def check(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Parameter files or presets; without any, params.yaml.")

@@ -15,6 +15,7 @@ from ganlib.datasets.sources.opening import check_readable
 from ganlib.errors import UserError
 from ganlib.replacing import replacing
 from pipelines import paths
+from pipelines.advice.brief import advice
 from pipelines.data.named import NamedSet, named_sets
 from pipelines.data.official import forget_downloads, official_files
 from pipelines.data.parameters import point_at
@@ -31,7 +32,15 @@ _SHOWN = 3
 
 
 def add(project: Path, what: str, *, name: str | None, given: Path | None, force: bool, say: Say) -> None:
-    """Add a named data set, a file or folder, or a URL.
+    """Add data, and say what would suit them; see `bring`."""
+    bring(project, what, name=name, given=given, force=force, say=say)
+    for line in advice(load_config(project / paths.PARAMS).data):
+        say(line)
+    say("next: gan data check, then gan repro")
+
+
+def bring(project: Path, what: str, *, name: str | None, given: Path | None, force: bool, say: Say) -> None:
+    """Bring a named data set, a file or folder, or a URL into the project, and point params.yaml at it.
 
     Args:
         project: its folder.
@@ -61,7 +70,6 @@ def add(project: Path, what: str, *, name: str | None, given: Path | None, force
         _add_url(project, what, options, name=name, say=say)
     else:
         _add_path(project, what, options, name=name, force=force, say=say)
-    say("next: gan data check, then gan repro")
 
 
 def _add_named(project: Path, named: NamedSet, *, name: str, given: Path | None, force: bool, say: Say) -> None:
@@ -110,9 +118,14 @@ def _add_path(project: Path, what: str, options: DataOptions, *, name: str | Non
             target = paths.RAW / f"{name}{'' if source.is_dir() else _suffix(source)}"
             check_free(project, target, force=force)
             _check_no_linked_folder(source, what)
-            with Heartbeat(say, f"copying to {target}"):
+            with Heartbeat(say, f"copying to {target}") as heartbeat:
                 _look(options, str(source))
-                left_out = copy_in(source, project / target, options)
+
+                def tell(text: str) -> None:
+                    heartbeat.note()
+                    say(text)
+
+                left_out = copy_in(source, project / target, options, tell)
             if left_out:
                 more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
                 shown = ", ".join(f"{refusal.name} ({refusal.detail})" for refusal in left_out[:_SHOWN])

@@ -3,11 +3,12 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ganlib.config import DataOptions
+from ganlib.counting import counted
 from ganlib.datasets.files import Folder
 from ganlib.datasets.files.links import OUTSIDE, LinkEntry, may_open
 from ganlib.datasets.items import Refusal, printable
@@ -50,8 +51,10 @@ def replacing_file(destination: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def copy_in(source: Path, target: Path, options: DataOptions) -> tuple[Refusal, ...]:
+def copy_in(source: Path, target: Path, options: DataOptions, notify: Callable[[str], None]) -> tuple[Refusal, ...]:
     """Copy a file or folder, replacing what is there as a whole; returns what was left out.
+
+    `notify` hears now and then how far it has come.
 
     What `ganlib.datasets.files` skips or refuses stays behind: hidden files and
     what storage leaves behind, most links that lead outside, pipes and devices.
@@ -66,7 +69,9 @@ def copy_in(source: Path, target: Path, options: DataOptions) -> tuple[Refusal, 
     with replacing(target) as folder:
         left_out = []
         count = 0
-        for entry in Folder(str(source), options.limits.max_files).entries():
+        files = Folder(str(source), options.limits.max_files)
+        total = sum(1 for _ in files.names())
+        for (entry,) in counted(((each,) for each in files.entries()), total, f"copying to {target}", notify):
             count += 1
             if isinstance(entry, Refusal):
                 left_out.append(entry)

@@ -48,8 +48,8 @@ def weights(project: Path, config: RunConfig, name: ExtractorName) -> Iterator[F
     Raises:
         UserError: they cannot, or are others than the parameters say.
     """
-    if name == "random":
-        yield Finding("random: needs no file")
+    if name == "random" or name == "random-96":
+        yield Finding(f"{name}: needs no file")
         return
     if name == "domain":
         made = (project / paths.EXTRACTOR).is_dir()

@@ -1,23 +1,28 @@
 """Stage: measure the generator against the held-out split and make the pictures."""
 
+import time
 from pathlib import Path
 
 from ganlib.config import EvaluateOptions, GanOptions, RunConfig, load_config
-from ganlib.datasets.packed.reading import open_packed
+from ganlib.counting import told_time
+from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
 from ganlib.evaluation import pictures
 from ganlib.evaluation.drawing import Draw, Notify, Reference, draw
 from ganlib.evaluation.pictures import Layout
 from ganlib.evaluation.protocol import evaluate
 from ganlib.evaluation.record import Evaluation
+from ganlib.evaluation.workload import workload_of
 from ganlib.events import Notice
+from ganlib.metrics.extractors import Extractor
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
-from ganlib.sampling import Images
+from ganlib.sampling import Images, balanced_labels, render, seeded_latents
 from pipelines import paths
 from pipelines.report.plainly import copies_told, told, way_rows
 from pipelines.report.rounding import estimate
-from pipelines.stages.extraction import prepare_evaluation, project_reference
+from pipelines.stages.extraction import prepare_evaluation, reference_by
+from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import (
     LARGEST_EXACT_PX,
     ProgressDisplay,
@@ -47,7 +52,10 @@ def _evaluate(notify: Notify) -> None:
     generator = ImageGenerator.load(paths.GENERATOR, str(device))
     sha256 = generator_sha256(paths.GENERATOR)
     data = open_packed(paths.PROCESSED)
-    reference = project_reference(config, data, device, notify=notify)
+    extractor = project_extractor(config.evaluate.extractor, config, device)
+    if generator.inputs is None:
+        notify(_how_long(generator, extractor, data, config.evaluate))
+    reference = reference_by(extractor, config, data, notify=notify)
     drawn = draw(generator, sha256, reference, config.evaluate)
     critic = _critic(str(device)) if isinstance(config.loss, GanOptions) else None
     result = evaluate(drawn, reference, config.evaluate, critic=critic, recipe=config.extractor)
@@ -62,6 +70,25 @@ def _evaluate(notify: Notify) -> None:
     _print(result)
     notify("logging the results to MLflow")
     _log(result, config, int(generator.provenance["seen_images"]))
+
+
+def _how_long(generator: ImageGenerator, extractor: Extractor, data: PackedData, options: EvaluateOptions) -> str:
+    """What there is to do, and how long it will take at the rate of a first batch."""
+    work = workload_of(options, train=len(data.train), test=len(data.test))
+    some = next(data.test.batches(extractor.pass_images))
+    latents = seeded_latents(len(some), generator.network.latent_dim, options.seed)
+    labels = balanced_labels(len(some), generator.image.num_classes) if generator.conditional else None
+    extractor.extract(some)  # the first time takes longer
+    began = time.perf_counter()
+    extractor.extract(some)
+    seen = time.perf_counter()
+    render(generator.generator, latents, labels, batch_size=len(some))
+    made = time.perf_counter()
+    seconds = (work.looked_at * (seen - began) + work.generated * (made - seen)) / len(some)
+    return (
+        f"{work.looked_at} images to look at with {extractor.name}, {work.generated} to generate: about "
+        f"{told_time(seconds)}, less where features are known from before"
+    )
 
 
 def _critic(device: str) -> Critic | None:

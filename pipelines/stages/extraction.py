@@ -6,7 +6,7 @@ from ganlib.arithmetic import allow_tf32
 from ganlib.config import EvaluateOptions, RunConfig
 from ganlib.datasets.packed.reading import PackedData
 from ganlib.evaluation.drawing import Notify, Reference, open_reference
-from ganlib.metrics.extractors import DomainExtractor, load_domain_extractor
+from ganlib.metrics.extractors import DomainExtractor, Extractor, load_domain_extractor
 from pipelines import paths
 from pipelines.stages.looking import chosen_device, project_extractor
 
@@ -31,7 +31,16 @@ def project_reference(config: RunConfig, data: PackedData, device: torch.device,
     Raises:
         UserError: an extractor cannot be had, or sees nothing in the images.
     """
-    extractor = project_extractor(config.evaluate.extractor, config, device)
+    return reference_by(project_extractor(config.evaluate.extractor, config, device), config, data, notify=notify)
+
+
+def reference_by(extractor: Extractor, config: RunConfig, data: PackedData, *, notify: Notify) -> Reference:
+    """The same, looked at by this extractor and, where there are classes, by the project's classifier.
+
+    Raises:
+        UserError: as `project_reference`.
+    """
+    device = extractor.device
     classifier: DomainExtractor | None = None
     if data.image.num_classes > 1:
         classifier = (

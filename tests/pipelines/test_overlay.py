@@ -96,6 +96,12 @@ def test_without_changes_the_base_follows_the_comment() -> None:
     assert overlaid(BASE, "# As it is.\n") == f"# As it is.\n{BASE}"
 
 
+def test_what_repeats_the_base_may_come_for_its_comment() -> None:
+    told = overlaid(BASE, "# As chosen.\n\n# Why: a test.\nseed: 0\n", repeats=True)
+    assert yaml.safe_load(told) == yaml.safe_load(BASE)
+    assert "# Why: a test.\nseed: 0" in told
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from ganlib.config import load_config, parse_config
 from ganlib.errors import UserError
 from pipelines import cli
+from pipelines.data.parameters import point_at
 from pipelines.presets import known_presets, load_parameters, preset_text
 from tests.configs import PRESET, ROOT
 
@@ -79,6 +80,13 @@ def test_line_endings_are_no_changes(project: Path) -> None:
     gan_preset("digits")
     (project / "params.yaml").write_bytes(DIGITS.encode().replace(b"\n", b"\r\n"))
     assert "nothing changed" in gan_preset("digits")
+    assert "instead of preset digits" in gan_preset("mnist-mlp")
+
+
+def test_data_that_were_added_are_no_changes(project: Path) -> None:
+    gan_preset("digits")
+    (project / "data/raw/mine.zip").write_bytes(b"data")
+    assert point_at(project, "data/raw/mine.zip") == "data/raw/digits.zip"
     assert "instead of preset digits" in gan_preset("mnist-mlp")
 
 

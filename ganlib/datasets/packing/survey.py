@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlib.config import DataCounts, DataOptions, PreprocessOptions
+from ganlib.datasets.files.places import is_url
 from ganlib.datasets.items import COMPANION, Source, printable
 from ganlib.datasets.packing.executor import Executor
 from ganlib.datasets.packing.executors import open_executor
@@ -20,7 +21,7 @@ from ganlib.datasets.packing.index import Index
 from ganlib.datasets.packing.notices import notices
 from ganlib.datasets.packing.parts import Work, after_death, decode_part, open_pixels, remove_parts
 from ganlib.datasets.packing.whole_set import find_duplicates
-from ganlib.datasets.sources.opening import open_source
+from ganlib.datasets.sources.opening import most_images, open_source
 from ganlib.errors import UserError
 from ganlib.events import EventSink, Notice, Progress, ignore
 
@@ -215,6 +216,8 @@ def _decode_all(
     source: Source, options: DataOptions, executor: Executor, folder: Path, index: Index, on_event: EventSink
 ) -> None:
     on_event(Notice(f"{options.source}: {source.description}"))
+    listed = None if is_url(options.source) else most_images(options)
+    total = None if listed is None else listed[0]
     started = told = time.monotonic()
     tasks = (Work(part, options, folder) for part in source.parts())
     for decoded in executor.map(decode_part, tasks, after_death=after_death):
@@ -222,7 +225,7 @@ def _decode_all(
         now = time.monotonic()
         if now - told >= _PROGRESS_EVERY_S:
             told = now
-            on_event(Progress(index.files, None, index.files / (now - started)))
+            on_event(Progress(index.files, total, index.files / (now - started)))
     on_event(Progress(index.files, index.files, index.files / max(time.monotonic() - started, 1e-9)))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from ganlib.config import DataOptions, FoldersOptions
 from ganlib.datasets.files import AnyFiles, CompressedTar, Folder, SingleFile, Tar, open_files
 from ganlib.datasets.files.compression import compression_of
-from ganlib.datasets.files.formats import is_image_name
+from ganlib.datasets.files.formats import is_image_name, sort_by_name
 from ganlib.datasets.files.names import suffix_of
 from ganlib.datasets.files.opening import first_block
 from ganlib.datasets.files.places import wrong
@@ -110,7 +110,7 @@ def check_readable(options: DataOptions) -> None:
 
 
 def most_images(options: DataOptions) -> tuple[int, bool] | None:
-    """How many images there are at most, and whether some lie in folders for splits, where a listing tells.
+    """How many images there are at most, by their names, and whether some lie in folders for splits.
 
     None where only reading tells: arrays, compressed archives, and `data.fit=tile`.
 
@@ -123,6 +123,8 @@ def most_images(options: DataOptions) -> tuple[int, bool] | None:
     names = files.names() if isinstance(files, Folder) else (entry.name for entry in files.entries())
     count, in_splits = 0, False
     for name in names:
+        if sort_by_name(name) not in ("image", None):
+            continue
         count += 1
         in_splits = in_splits or any(map(role_of_folder, name.split("/")[:-1]))
     return count, in_splits

@@ -44,8 +44,8 @@ def load_extractor(
     # Imported here: torch-fidelity and torchvision take seconds that domain features do not need.
     from ganlib.metrics.extractors import dinov2, inception, pretrained, weights
 
-    if name == "random":
-        return inception.untrained_inception(options.seed, device)
+    if name == "random" or name == "random-96":
+        return inception.untrained_inception(name, options.seed, device)
     path = weights.resolve_weights(name, options, weights_cache)
     if name == "inception":
         return inception.load_inception(path, device)

@@ -92,7 +92,14 @@ def test_an_untrained_inception_is_the_same_for_a_seed_and_sees_differences(
     ]
     assert moved == sorted(moved)
     assert torch.equal(features.values, inception_extractor.extract(images).values)
-    assert found.weights_sha256 != inception.untrained_inception(1, CPU).weights_sha256
+    assert found.weights_sha256 != inception.untrained_inception("random", 1, CPU).weights_sha256
+    small = load_weights("random-96", None, "", tmp_path)
+    assert small.weights_sha256 == found.weights_sha256
+    assert small.name == "random-96"
+    assert small.identity != found.identity
+    seen = small.extract(images).values
+    assert seen.shape == (12, 2048)
+    assert not torch.equal(seen, features.values)
     with pytest.raises(UserError, match=r"^is: the extractor knows no classes"):
         inception_score(features.logits, splits=1, seed=0)
 

@@ -38,6 +38,7 @@ def test_ones_own_folder(project: Path, tmp_path: Path) -> None:
     assert not (project / "data/raw/mine/again.png").is_symlink()
     assert all(name in told.splitlines()[0] for name in ("outside.png", "nowhere.png", "pipe.png"))
     assert source(project) == "data/raw/mine"
+    assert "advice: data/raw/mine: found 5 usable pictures, expected 80 or more" in told
     assert contents(mine).keys() >= files.keys()
 
     for name, content in noise_files(1, first=4).items():

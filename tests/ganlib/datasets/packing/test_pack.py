@@ -17,6 +17,7 @@ from ganlib.datasets.cleaning.hashing import picture_sha256
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.datasets.packing.survey import survey
+from ganlib.datasets.sources.opening import most_images
 from ganlib.errors import UserError
 from ganlib.events import Event, Notice, Progress
 from tests.ganlib.datasets.image_files import (
@@ -158,6 +159,8 @@ def test_every_image_is_used_or_counted_as_left_out(tmp_path: Path) -> None:
     manifest = pack_images(data_options(tmp_path / "images.zip"), tmp_path / "out")
     assert manifest.train.images + manifest.test.images == 30
     assert (manifest.files, manifest.dropped) == (40, 10)
+    # By its name, the file of notes may be an image.
+    assert most_images(data_options(tmp_path / "images.zip")) == (41, False)
     assert manifest.cases == {"companion": {"skip": 31}, "unsafe_name": {"drop": 10}}
 
 

@@ -1,0 +1,32 @@
+"""Which network evaluates: the best of those whose weights are to be had."""
+
+import urllib.request
+from pathlib import Path
+
+from ganlib.config import ExtractorName, RunConfig
+from pipelines import paths
+
+_TIMEOUT_S = 3.0
+
+
+def choose_evaluator(project: Path, config: RunConfig, *, labelled: bool) -> tuple[ExtractorName, str]:
+    """The extractor of the evaluation, and why."""
+    if labelled:
+        return "domain", "a classifier of your own classes knows best what they are"
+    if _inception_is_to_be_had(project, config):
+        return "inception", "the usual network, whose weights are to be had; it looks slowly and well"
+    return "random", "Inception's weights are not to be had here (gan doctor says where they belong): untrained ones"
+
+
+def _inception_is_to_be_had(project: Path, config: RunConfig) -> bool:
+    # Imported here: torch-fidelity takes seconds.
+    from ganlib.metrics.extractors.weights import ADDRESSES
+
+    address = ADDRESSES["inception"]
+    if "inception" in config.extractor.weights_files or (project / paths.WEIGHTS / address.rsplit("/", 1)[1]).is_file():
+        return True
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
