@@ -37,9 +37,9 @@ def translate_files(
     config, translator = load_config(paths.PARAMS), ImageGenerator.load(folder)
     if translator.inputs is None:
         raise UserError(f"{folder}: holds a generator that is given no images; train a translator (data.inputs)")
-    way_to(translator, to)
+    way = way_to(translator, to)
     targets = _targets(files, output)
-    origin = Origin(generator_sha256(folder), {"translated": True, "seed": seed, "to": to})
+    origin = Origin(generator_sha256(folder), {"translated": True, "seed": seed, "way": way})
     for file in files:
         _read(file, config, translator.image.channels)  # all of them, before anything is written
     for file, target in zip(files, targets, strict=True):

@@ -11,6 +11,8 @@ from ganlib.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESET = ROOT / "params.yaml"  # the preset digits, written out
+# Families that are given images; they have no latents alone.
+TRANSLATORS = ("unet", "cyclegan")
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {
         "family": "mlp",

@@ -32,10 +32,11 @@ _SHOWN = 3
 
 
 def add(project: Path, what: str, *, name: str | None, given: Path | None, force: bool, say: Say) -> None:
-    """Add data, and say what would suit them; see `bring`."""
+    """Add data, and say what would suit one's own; named sets have presets of theirs. See `bring`."""
     bring(project, what, name=name, given=given, force=force, say=say)
-    for line in advice(load_config(project / paths.PARAMS).data):
-        say(line)
+    if what not in named_sets():
+        for line in advice(load_config(project / paths.PARAMS).data):
+            say(line)
     say("next: gan data check, then gan repro")
 
 

@@ -193,11 +193,11 @@ class Translator(PythonModel):
         seed, channels = request.seed or 0, self.generator.image.channels
         images = [_pixels(image, channels) for image in request.images]
         try:
-            self.translating.way_to(self.generator, request.to)
+            way = self.translating.way_to(self.generator, request.to)
         except self.refusal as error:
             raise _refused(str(error)) from None
         made = [self.translating.translate_image(self.generator, pixels, seed=seed, to=request.to) for pixels in images]
-        origin = self._marking.Origin(self._generator_sha256, {"translated": True, "seed": seed, "to": request.to})
+        origin = self._marking.Origin(self._generator_sha256, {"translated": True, "seed": seed, "way": way})
         files = [self._marking.marked_png(image, origin) for image in made]
         return Translations(seed=seed, images=[base64.b64encode(file).decode("ascii") for file in files])
 

@@ -56,7 +56,11 @@ BROKEN = [
     ("augmentation.critic.amount", 1, r"augmentation\.critic\.amount: unknown parameter; expected one of policy"),
     ("train.device", "tpu", r"train\.device: found 'tpu'; "),
     ("train.precision", "fp8", r"train\.precision: found 'fp8'; expected 'fp32', 'tf32', 'bf16' or 'fp16'"),
-    ("train.extractor", "vgg", r"train\.extractor: found 'vgg'; expected 'domain', 'random', 'inception', 'vgg16'"),
+    (
+        "train.extractor",
+        "vgg",
+        r"train\.extractor: found 'vgg'; expected 'domain', 'random', 'random-96', 'inception', 'vgg16'",
+    ),
     ("train.extractor", "vgg16", r"extractor\.weights_sha256: has no entry for vgg16, which train\.extractor asks for"),
     ("train.total_images", None, r"train\.total_images: found None; expected a valid integer"),
     ("data.image_size", 20, r"data\.image_size: found 20; expected 16, 28, 32, 64, 128 or 256"),

@@ -12,7 +12,7 @@ from ganlib.errors import UserError
 from ganlib.exporting import MOST_APART, export
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
-from tests.configs import NETWORKS, tiny_config
+from tests.configs import NETWORKS, TRANSLATORS, tiny_config
 
 METADATA = {"generator_sha256": "ab"}
 
@@ -28,7 +28,8 @@ def make(network: str, *, conditional: bool = True) -> ImageGenerator:
 
 
 @pytest.mark.parametrize(
-    "network", ["dcgan", *(pytest.param(name, marks=pytest.mark.thorough) for name in NETWORKS if name != "unet")]
+    "network",
+    ["dcgan", *(pytest.param(name, marks=pytest.mark.thorough) for name in NETWORKS if name not in TRANSLATORS)],
 )
 def test_onnx_of_each_family(network: str, tmp_path: Path) -> None:
     import onnx

@@ -37,7 +37,11 @@ MOST_OPERATIONS = {
     "digits-unpaired": 1050,
     "digits-vae": 160,
     "mnist-mlp": 140,
+    "photos-128": 2060,
     "photos-256": 2060,
+    "photos-32-cpu": 275,
+    "photos-64-cpu": 275,
+    "photos-few": 385,
 }
 # Each makes the host wait for the device, or copies from the host's pages.
 WAITING = ("_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "unique")

@@ -63,11 +63,16 @@ def test_samples_on_the_command_line(generator: ImageGenerator, tmp_path: Path) 
 
 # MLflow's own types provoke this when mlflow.pyfunc is imported.
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
-def test_the_registered_model_answers_with_rgba(generator: ImageGenerator) -> None:
-    from pipelines.registry import model_code
+def test_the_registered_model_answers_with_rgba(generator: ImageGenerator, tmp_path: Path) -> None:
+    from mlflow.pyfunc import PythonModelContext
 
+    from pipelines.registry import model_code
+    from pipelines.registry.versions import PACKAGE
+
+    generator.save(tmp_path / "generator")
     sampler = model_code.Sampler()
-    sampler.generator = generator
+    artifacts = {"generator": str(tmp_path / "generator"), "ganlib": str(PACKAGE)}
+    sampler.load_context(PythonModelContext(artifacts, {}))
     (answer,) = sampler.predict([model_code.SampleRequest(count=2, seed=5)])
     for text, pixels in zip(answer["images"], generator.sample(seed=5, count=2), strict=True):
         with Image.open(io.BytesIO(base64.b64decode(text))) as opened:
