@@ -59,7 +59,7 @@ BROKEN = [
     (
         "train.extractor",
         "vgg",
-        r"train\.extractor: found 'vgg'; expected 'domain', 'random', 'random-96', 'inception', 'vgg16'",
+        r"train\.extractor: found 'vgg'; expected 'domain', 'random', 'random-96', 'inception'",
     ),
     ("train.extractor", "vgg16", r"extractor\.weights_sha256: has no entry for vgg16, which train\.extractor asks for"),
     ("train.total_images", None, r"train\.total_images: found None; expected a valid integer"),
