@@ -27,7 +27,7 @@ from tests.mlflow_server import free_port
 
 RESULT = ROOT / "benchmarks" / "results" / "serve.md"
 CLIENTS = (1, 8, 64)
-SLOT_S = 8.0
+SLOT_S = 5.0
 ROUNDS = 3
 SOAK_REQUESTS = 100_000
 EXPLANATION = """\

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import io
 import math
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +16,15 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from numpy.typing import NDArray
 from PIL import Image
 from starlette.exceptions import HTTPException
 
 from ganlib.errors import UserError
-from ganlib.marking import Origin, marked_png
+from ganlib.marking import Origin
 from ganlib.sampling import image_grid
-from pipelines.provenance.made import record
 from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
 from pipelines.serving.asking import Health, Invocations, Predictions, SampleQuery, ServedModel, within
-from pipelines.serving.batching import Batcher
+from pipelines.serving.batching import Batcher, on_record
 from pipelines.serving.following import Following
 from pipelines.serving.gauges import CONTENT_TYPE, Gauges
 from pipelines.serving.guard import Guard
@@ -84,14 +82,12 @@ def make_app(
             raise Refused(422, str(error)) from None
         try:
             async with asyncio.timeout(limits.timeout_s):
-                images = await batcher.draw(served.model, latents, labels)
+                files = await batcher.draw(served.model, latents, labels, served.model.origins(allowed, labels))
         except TimeoutError:
             raise Refused(
                 503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
             ) from None
         names = served.model.generator.image.classes
-        origins = served.model.origins(allowed, labels)
-        files = await asyncio.to_thread(_on_record, images, origins)
         return files, [] if labels is None else [names[index] for index in labels.tolist()]
 
     @app.get("/sample", responses=_PNG, response_class=Response)
@@ -221,16 +217,9 @@ def _origin(served: LoadedVersion) -> dict[str, str]:
     }
 
 
-def _on_record(images: Iterable[NDArray[np.uint8]], origins: Sequence[Origin]) -> list[bytes]:
-    """Images as files that tell their origin, once the log has them."""
-    made = list(zip(images, origins, strict=True))
-    record(made, by="gan serve")
-    return [marked_png(image, origin) for image, origin in made]
-
-
 def _grid(files: Sequence[bytes], origin: Origin) -> bytes:
     pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
     images = np.stack([each if each.ndim == 3 else each[:, :, None] for each in pixels])
     columns = math.ceil(math.sqrt(len(images)))
     request = {**origin.request, "count": len(images), "columns": columns, "scale": 1}
-    return _on_record([image_grid(images, columns=columns)], [replace(origin, request=request)])[0]
+    return on_record([(image_grid(images, columns=columns), replace(origin, request=request))])[0]

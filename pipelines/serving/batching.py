@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganlib.marking import Origin, marked_png
+from pipelines.provenance.made import record
 from pipelines.serving.limits import MOST_WAITING_IMAGES
 from pipelines.serving.problems import Refused
 
@@ -25,7 +27,8 @@ class _Part:
     model: Any
     latents: torch.Tensor
     labels: torch.Tensor | None
-    images: "asyncio.Future[NDArray[np.uint8]]"
+    origins: Sequence[Origin]
+    files: "asyncio.Future[list[bytes]]"
 
 
 class Batcher:
@@ -39,13 +42,16 @@ class Batcher:
         self._on_batch = on_batch
         self.waiting_images = 0
 
-    async def draw(self, model: Any, latents: torch.Tensor, labels: torch.Tensor | None) -> NDArray[np.uint8]:
-        """Images [N, H, W, C] of rows.
+    async def draw(
+        self, model: Any, latents: torch.Tensor, labels: torch.Tensor | None, origins: Sequence[Origin]
+    ) -> list[bytes]:
+        """A marked PNG file of each row, once the log has it.
 
         Args:
             model: a `Sampler`.
             latents: [N, Z].
             labels: class indices [N]; None for an unconditional generator.
+            origins: of the N images.
 
         Raises:
             Refused: too much waits already.
@@ -55,7 +61,7 @@ class Batcher:
             raise Refused(503, "too many images are waiting to be drawn; come again", retry_after_s=1)
         loop = asyncio.get_running_loop()
         parts = [
-            _Part(model, latents[rows], None if labels is None else labels[rows], loop.create_future())
+            _Part(model, latents[rows], None if labels is None else labels[rows], origins[rows], loop.create_future())
             for rows in (slice(at, at + TOGETHER) for at in range(0, count, TOGETHER))
         ]
         self.waiting_images += count
@@ -63,27 +69,25 @@ class Batcher:
         if self._work is None:
             self._work = loop.create_task(self._draw_waiting())
         try:
-            return np.concatenate(await asyncio.gather(*(part.images for part in parts)))
+            drawn = await asyncio.gather(*(part.files for part in parts))
         finally:
             self.waiting_images -= count
+        return [file for files in drawn for file in files]
 
     async def _draw_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while together := self._next():
-                labels = [part.labels for part in together if part.labels is not None]
-                latents = torch.cat([part.latents for part in together])
-                asked = torch.cat(labels) if labels else None
                 try:
-                    images = await loop.run_in_executor(self._thread, together[0].model.draw, latents, asked)
+                    files = await loop.run_in_executor(self._thread, _make, together)
                 except Exception as error:  # whatever it is, each of those who wait has to hear it
                     _answer_all(together, error)
                     continue
-                self._on_batch(len(images))
+                self._on_batch(len(files))
                 for part in together:
-                    if not part.images.done():
-                        part.images.set_result(images[: len(part.latents)])
-                    images = images[len(part.latents) :]
+                    if not part.files.done():
+                        part.files.set_result(files[: len(part.latents)])
+                    files = files[len(part.latents) :]
         finally:
             self._work = None
 
@@ -93,7 +97,7 @@ class Batcher:
         rows = 0
         while self._waiting:
             part = self._waiting[0]
-            if part.images.done():  # nobody waits for it any more
+            if part.files.done():  # nobody waits for it any more
                 self._waiting.popleft()
                 continue
             rows += len(part.latents)
@@ -103,7 +107,23 @@ class Batcher:
         return together
 
 
+def _make(together: Sequence[_Part]) -> list[bytes]:
+    """Draw parts that one model can draw together, write the log, and make files of the images."""
+    labels = [part.labels for part in together if part.labels is not None]
+    latents = torch.cat([part.latents for part in together])
+    images = together[0].model.draw(latents, torch.cat(labels) if labels else None)
+    origins = [origin for part in together for origin in part.origins]
+    return on_record(zip(images, origins, strict=True))
+
+
+def on_record(made: Iterable[tuple[NDArray[np.uint8], Origin]]) -> list[bytes]:
+    """Images [H, W, C] as files that tell their origin, once the log has them."""
+    made = list(made)
+    record(made, by="gan serve")
+    return [marked_png(image, origin) for image, origin in made]
+
+
 def _answer_all(parts: list[_Part], error: Exception) -> None:
     for part in parts:
-        if not part.images.done():
-            part.images.set_exception(error)
+        if not part.files.done():
+            part.files.set_exception(error)
