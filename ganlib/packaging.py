@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ganlib.config import ImageSpec, InputsOptions, NetworkOptions
 from ganlib.errors import UserError
+from ganlib.latents import spherical
 from ganlib.networks import CycleGenerator, build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
@@ -77,8 +79,16 @@ class ImageGenerator:
         """What the generator makes of latents [N, Z] and class indices [N], each row by itself: uint8 [N, H, W, C]."""
         return render_rows(self.generator, latents, labels)
 
-    def latents(self, count: int, *, seed: int, truncation: float = 1.0) -> Tensor:
-        """Latents [N, Z] that a seed stands for.
+    def latents(
+        self,
+        count: int,
+        *,
+        seed: int,
+        truncation: float = 1.0,
+        toward_seed: int | None = None,
+        mix: float | None = None,
+    ) -> Tensor:
+        """Latents [N, Z] that a seed stands for, or that lie between those of two.
 
         Args:
             count: how many; the first ones of more are those of fewer.
@@ -86,13 +96,19 @@ class ImageGenerator:
             truncation: psi in (0, 1], by which the latents are scaled: lower is more typical and less varied. They
                 move towards their mean, 0, as StyleGAN's do (Karras et al. 2019, appendix B), and an image stays
                 itself at every psi; BigGAN draws values beyond a threshold anew instead (Brock et al. 2019).
+            toward_seed: another seed, on whose arcs the latents lie; None: no other.
+            mix: how far towards it, 0 to 1.
 
         Raises:
             UserError: a truncation out of range.
         """
         if not 0 < truncation <= 1:
             raise UserError(f"truncation: found {truncation}, expected a number above 0 and at most 1")
-        return seeded_latents(count, self.network.latent_dim, seed) * truncation
+        starts = seeded_latents(count, self.network.latent_dim, seed) * truncation
+        if toward_seed is None or toward_seed == seed:
+            return starts
+        ends = seeded_latents(count, self.network.latent_dim, toward_seed) * truncation
+        return spherical(starts, ends, torch.full((count,), float(mix or 0)))
 
     def check_draws(self, task: str) -> None:
         """Refuse a task for which images have to come from latents alone.

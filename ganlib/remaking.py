@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from ganlib.config.base import Options
 from ganlib.errors import UserError
-from ganlib.latents import spherical
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, image_grid
 
@@ -55,10 +54,9 @@ def remake(generator: ImageGenerator, request: Mapping[str, Any]) -> Images:
         raise UserError(f"request {dict(request)}: {error.errors()[0]['msg']}") from None
     count = asked.count if asked.index is None else asked.index + 1
     assert count is not None
-    latents = generator.latents(count, seed=asked.seed, truncation=asked.truncation)
-    if asked.toward_seed is not None and asked.toward_seed != asked.seed:
-        ends = generator.latents(count, seed=asked.toward_seed, truncation=asked.truncation)
-        latents = spherical(latents, ends, torch.full((count,), float(asked.mix or 0)))
+    latents = generator.latents(
+        count, seed=asked.seed, truncation=asked.truncation, toward_seed=asked.toward_seed, mix=asked.mix
+    )
     rows = slice(None) if asked.index is None else slice(asked.index, None)
     labels = _labels(generator, count, asked.label)
     images = generator.draw(latents[rows], None if labels is None else labels[rows])

@@ -1,20 +1,14 @@
 """`gan quiz`: serve the page until it is ended, then tell and log what people answered."""
 
 import secrets
-import socket
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import uvicorn
 from rich.table import Column, Table
-from starlette.applications import Starlette
 
 from ganlib.config import load_config
 from ganlib.datasets.packed.reading import open_packed
-from ganlib.errors import UserError
 from ganlib.evaluation.drawing import check_comparable
 from ganlib.metrics.estimates import Interval
 from ganlib.packaging import ImageGenerator, generator_sha256
@@ -22,6 +16,7 @@ from ganlib.people import ErrorRates
 from pipelines import paths
 from pipelines.console import plain_console
 from pipelines.graph import supervisor
+from pipelines.listening import listen, serve
 from pipelines.quiz.answers import Journal, Opening, Person, Sheet
 from pipelines.quiz.deck import Deck
 from pipelines.quiz.game import Game
@@ -46,7 +41,7 @@ def serve_quiz(*, port: int, count: int, exposure_ms: int, seed: int | None) -> 
     check_comparable(generator, data)
     seed = secrets.randbits(32) if seed is None else seed
     deck = Deck(generator, data.test, count=count, seed=seed)
-    with _listening(port) as listener:
+    with listen(HOST, port) as listener:
         _conclude_left_behind()
         opening = Opening(
             started=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
@@ -63,7 +58,7 @@ def serve_quiz(*, port: int, count: int, exposure_ms: int, seed: int | None) -> 
         say(f"quiz: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it and logs the answers)")
         with supervisor.signals_unwind():
             try:
-                _serve(make_app(game, data.image.size), listener)
+                serve(make_app(game, data.image.size), listener, last_requests_s=_LAST_REQUESTS_S)
             finally:
                 conclude(journal)
 
@@ -108,34 +103,6 @@ def _conclude_left_behind() -> None:
     for journal in Journal.left_behind(paths.QUIZ):
         say(f"quiz: {journal.path} was not ended; ending it now")
         conclude(journal)
-
-
-@contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-        except OSError as error:
-            raise UserError(f"--port {port}: {error.strerror}; choose another one, or 0 for any that is free") from None
-        listener.listen()
-        yield listener
-
-
-def _serve(app: Starlette, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        loop="asyncio",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_LAST_REQUESTS_S,
-    )
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _tell_of_person(person: Person, rates: ErrorRates) -> None:

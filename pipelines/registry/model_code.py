@@ -77,7 +77,6 @@ class Sampler(PythonModel):
         packaging = import_package(package, "packaging")
         self.generator = packaging.ImageGenerator.load(Path(context.artifacts["generator"]))
         self._generator_sha256 = packaging.generator_sha256(Path(context.artifacts["generator"]))
-        self._spherical = import_package(package, "latents").spherical
         self._marking = import_package(package, "marking")
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
@@ -95,11 +94,13 @@ class Sampler(PythonModel):
         """
         labels = self._labels(request)
         count = (request.count or 1) if labels is None else len(labels)
-        truncation = 1.0 if request.truncation is None else request.truncation
-        latents = self.generator.latents(count, seed=request.seed or 0, truncation=truncation)
-        if request.toward_seed is not None and request.toward_seed != (request.seed or 0):
-            ends = self.generator.latents(count, seed=request.toward_seed, truncation=truncation)
-            latents = self._spherical(latents, ends, torch.full((count,), float(request.mix or 0)))
+        latents = self.generator.latents(
+            count,
+            seed=request.seed or 0,
+            truncation=1.0 if request.truncation is None else request.truncation,
+            toward_seed=request.toward_seed,
+            mix=request.mix,
+        )
         return latents, None if labels is None else torch.tensor(labels)
 
     def draw(self, latents: torch.Tensor, labels: torch.Tensor | None) -> NDArray[np.uint8]:
