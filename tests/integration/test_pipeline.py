@@ -125,6 +125,7 @@ def test_nothing_changed_means_nothing_runs_and_clean_status(project: Project) -
     assert not any(name.endswith(".gitignore") for name in changed), "DVC found its outputs ignored already"
 
 
+@pytest.mark.thorough
 def test_a_flow_stopped_and_then_killed_in_training_makes_everything_anew_to_the_same_outputs(project: Project) -> None:
     generator, metrics = project.generator_hash(), (project.root / paths.METRICS).read_bytes()
     checkpoints = project.root / paths.CHECKPOINTS

@@ -58,6 +58,7 @@ def test_the_schedule_fires_by_itself_then_finds_nothing_to_do(
     assert again.total_run_time.total_seconds() < NOTHING_TO_DO_S
 
 
+@pytest.mark.thorough
 def test_firings_that_meet_a_run_and_cancelling(cron_project: ToyProject, prefect_client: SyncPrefectClient) -> None:
     schedule_pipeline(cron_project.root, cron=NEVER)
     deployment = prefect_client.read_deployment_by_name(NAME)

@@ -244,6 +244,7 @@ def test_what_a_killed_dvc_held_is_held_no_more(project: ToyProject) -> None:
     assert json.loads(record.read_text()) == {"write": {"/b": alive}, "read": {"/d": [alive]}}
 
 
+@pytest.mark.thorough
 def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> None:
     """As `dvc push` to a slow store does, before a stage and while it runs."""
     from dvc.lock import Lock

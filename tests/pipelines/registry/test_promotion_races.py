@@ -119,6 +119,7 @@ def test_killed_before_any_write_and_run_again(
         assert ledger(name).champion == expected[-1][2]
 
 
+@pytest.mark.thorough
 def test_killed_and_something_else_done(project: Path, small_model: Path, writers: Writers) -> None:
     intended = prepared("intended", small_model)
     run_to_end(writers, project, intended, PROMOTE, 1)
@@ -154,6 +155,7 @@ def test_a_command_waits_for_another(project: Path, small_model: Path, writers: 
     assert [entry[1:5] for entry in told_history(name)[2:]] == [("2", "3", ADA, "why"), ("3", "4", ADA, "mine")]
 
 
+@pytest.mark.thorough
 def test_two_machines_at_once_are_told_apart(
     server: MlflowServer, small_model: Path, writers: Writers, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

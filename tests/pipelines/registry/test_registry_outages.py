@@ -105,7 +105,7 @@ def test_a_store_that_has_no_files_for_the_moment_is_no_verdict(proxy: Proxy, pr
 
 
 @pytest.mark.parametrize(
-    "every", [pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.thorough), 6]
+    "every", [pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.thorough), 12]
 )
 def test_broken_off_at_any_write_and_run_again_ends_in_the_same_state(every: int, proxy: Proxy, project: Path) -> None:
     submit(make_generator(project / "whole", 0), 3.0, name="whole")
