@@ -30,7 +30,7 @@ def use_stock_layers(network: nn.Module) -> None:
     for layer in list(network.modules()):
         normalised = parametrize.is_parametrized(layer, "weight")
         if normalised:  # PyTorch's way to undo it would undo it in all copies of the network
-            weight = layer.parametrizations.weight.original
+            weight = layer.get_parameter("parametrizations.weight.original")
             del layer.parametrizations
             layer.__class__ = type(layer).__bases__[0]
             layer.register_parameter("weight", weight)
