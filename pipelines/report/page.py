@@ -84,9 +84,10 @@ def write_page(facts: Facts, registration: Registration, path: Path, *, champion
 
 def _chapters(facts: Facts) -> dict[str, str]:
     """Names of the chapters by their places in the page."""
-    if facts.generator.inputs is None:
-        return CHAPTERS
-    return OF_TRANSLATORS | {place: name for place, name in CHAPTERS.items() if place not in OF_OTHERS}
+    if facts.generator.inputs is not None:
+        return OF_TRANSLATORS | {place: name for place, name in CHAPTERS.items() if place not in OF_OTHERS}
+    found = {place: name for place, name in CHAPTERS.items() if place != "classes" or facts.evaluation.classes}
+    return found if facts.generator.network.conditional else found | {"samples": "Samples"}
 
 
 def _badge(registration: Registration) -> str:
