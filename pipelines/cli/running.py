@@ -77,6 +77,7 @@ def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --fo
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the stages whose inputs have changed (`dvc repro`), then summarise."""
     from pipelines.graph import dag
+    from pipelines.notifying import notifications
     from pipelines.preflight import check_project
     from pipelines.registry.presence import check_registry
     from pipelines.summary import show
@@ -86,7 +87,14 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
     dag.read_graph(project)  # a mistake in dvc.yaml comes out here, in one line
     check_registry(project, config.tracking.experiment, say=typer.echo)
     try:
-        outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
+        with notifications(project, typer.echo) as people:
+
+            def hear(line: str) -> None:
+                typer.echo(line)
+                people.hear(line)
+
+            outcomes = dag.run_graph(project, on_line=hear, force=force)
+            people.finished(project, outcomes)
     except dag.StageFailed as error:
         code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
         raise typer.Exit(fail(str(error), code)) from None
