@@ -166,6 +166,26 @@ def schedule(
 
 
 @app.command()
+def watch(
+    every_s: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 30.0,
+    quiet_s: Annotated[float, typer.Option(min=0.0, help="Start when nothing has changed for so many seconds.")] = 60.0,
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.5,
+            help="Start only when new images are unlike the held-out ones, by a test that errs this often.",
+        ),
+    ] = None,
+) -> None:
+    """Start a run when the data have changed: the scheduled one on a Prefect server, or an isolated one here."""
+    from pipelines.watching.watch import Options
+    from pipelines.watching.watch import watch as watch_data
+
+    watch_data(Path.cwd(), Options(every_s, quiet_s, drift), say=typer.echo)
+
+
+@app.command()
 def preset(
     name: Annotated[str | None, typer.Argument(help="Name of a preset; without it, all are listed.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a params.yaml that you have changed.")] = False,

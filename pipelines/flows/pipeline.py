@@ -56,11 +56,12 @@ def _run_name() -> str:
     flow_run_name=_run_name,
 )
 def pipeline(
-    project: Path = Path(), force: bool = False, isolated: bool = False
+    project: Path = Path(), force: bool = False, isolated: bool = False, uncommitted: bool = False
 ) -> tuple[dag.StageOutcome, ...] | State[Any]:
     """Bring a project up to date; one run at a time drives a project, the next one waits.
 
-    An isolated run works in a worktree of its own on the commit that is checked out; its outcome becomes a branch.
+    An isolated run works in a worktree of its own on the commit that is checked out, with or without the changes that
+    are `uncommitted`; its outcome becomes a branch.
 
     A run of a deployment that finds one at work and another one waiting ends at once: the waiting one will see
     whatever it would have seen.
@@ -84,7 +85,8 @@ def pipeline(
                 name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"
             )
         if isolated:
-            work = held.enter_context(isolated_run(project, Request(ref="HEAD"), say=_say)).project
+            request = Request(ref=None if uncommitted else "HEAD")
+            work = held.enter_context(isolated_run(project, request, say=_say)).project
             lock = held.enter_context(hold_pipeline(work, on_wait=_say))
             return _bring_up_to_date(work, lock, people, force=force)
         return _bring_up_to_date(project, lock, people, force=force)
