@@ -119,7 +119,7 @@ def _bring_up_to_date(project: Path, lock: Lock, people: Notifications, *, force
     finished = tuple(outcomes.values())
     people.finished(project, finished)
     told = headline(project, finished)
-    create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description=told)
+    create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description="What came of it")
     return Completed(message=told, data=finished)
 
 

@@ -106,7 +106,6 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.size == (1024, 512)
     told = {found.key: found.description for found in prefect_client.read_artifacts(artifact_filter=of_run)}
-    assert told["result"] == verdict
     assert str(told["progress"]).startswith("train: ran in ")
 
 
