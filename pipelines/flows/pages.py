@@ -46,7 +46,9 @@ class ProgressPage:
     def _show(self, percent: float, description: str) -> None:
         def send() -> None:
             if self._artifact is None:
-                self._artifact = create_progress_artifact(percent, key="progress", description=description)
+                made = create_progress_artifact(percent, key="progress", description=description)
+                assert isinstance(made, UUID), "no coroutine, as no event loop runs here"
+                self._artifact = made
             else:
                 update_progress_artifact(self._artifact, percent, description)
 
