@@ -21,6 +21,7 @@ import yaml
 
 from benchmarks.children import ROOT
 from benchmarks.machine import machine_facts
+from pipelines.graph.supervisor import signals_unwind
 from tests.pipeline_project import Project, make_project
 from tests.prefect_services import Services
 
@@ -140,7 +141,8 @@ def firings(project: Project, services: Services) -> Iterator[float]:
                 assert ended.start_time is not None
                 assert ended.end_time is not None
                 seconds = (ended.end_time - due).total_seconds()
-                print(f"firing: started after {(ended.start_time - due).total_seconds():.1f} s, {seconds:.1f} s")
+                started_s = (ended.start_time - due).total_seconds()
+                print(f"firing: at work after {started_s:.1f} s, ended after {seconds:.1f} s", flush=True)
                 yield seconds
 
 
@@ -192,7 +194,7 @@ def main() -> None:
             del services.environment[name]
         services.environment["PYTHONPATH"] = str(project.root)
         if chosen - {"help"}:
-            with services:
+            with signals_unwind(), services:
                 if "flow" in chosen:
                     rows += flow_rows(project, notes, services.environment)
                 if "schedule" in chosen:

@@ -108,7 +108,7 @@ class Watcher:
         while True:
             try:
                 self.look_once()
-            except UserError as error:  # a disk, a store or a server that is away comes back
+            except (UserError, OSError) as error:  # a disk, a store or a server that is away comes back
                 self._say(f"{error}; trying again at each look")
             time.sleep(self._options.every_s)
 
