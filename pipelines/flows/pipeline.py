@@ -63,8 +63,8 @@ def pipeline(
     An isolated run works in a worktree of its own on the commit that is checked out, with or without the changes that
     are `uncommitted`; its outcome becomes a branch.
 
-    A run of a deployment that finds one at work and another one waiting ends at once: the waiting one will see
-    whatever it would have seen.
+    A run of a deployment that finds one at work and another one waiting ends at once, unless it takes uncommitted
+    changes: the waiting one will see whatever it would have seen.
 
     Raises:
         UserError: a mistake in parameters, data or dvc.yaml.
@@ -79,7 +79,9 @@ def pipeline(
         try:
             # Isolated runs take turns at their own place, and wait for nobody who works in the checkout.
             place = project / paths.RUNS if isolated else project
-            lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_deployed))
+            # One that waits may be of the commit alone, which does not cover what is uncommitted.
+            is_covered = is_deployed and not uncommitted
+            lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_covered))
         except OneWaits:
             return Completed(
                 name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"
