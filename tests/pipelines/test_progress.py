@@ -1,10 +1,16 @@
 """What a stage prints of its progress is what is read from it."""
 
+import time
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ganlib import events
+from pipelines.flows.pages import ProgressPage, show_picture
 from pipelines.progress import Reached, is_alarm
 from pipelines.stages.shell import ProgressDisplay
 
@@ -48,3 +54,15 @@ def test_other_lines_are_none() -> None:
     assert is_alarm("train: alarm at 64 images shown: the critic has won")
     assert is_alarm("evaluate: ALARM: near copies")
     assert not is_alarm("train: no alarm at 64 images shown: well")
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow:FutureWarning")
+def test_a_prefect_server_that_is_away_neither_fails_nor_delays_a_stage(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "samples.png")
+    page = ProgressPage()
+    began = time.monotonic()
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        page.hear(str(Reached("train", 64, 640, 32.0)))
+        show_picture("samples", tmp_path / "samples.png", "Samples")
+    page.finish("train: ran in 1.0 s")
+    assert time.monotonic() - began < 10, "Prefect's own patience is a minute"
