@@ -66,13 +66,22 @@ def way_to(translator: ImageGenerator, kind: str | None) -> int:
     Raises:
         UserError: this is no translator, or none of its ways does.
     """
-    if translator.inputs is None:
-        raise UserError("translate: this generator is given no images; draw from it (gan sample)")
-    ways = 2 if isinstance(translator.generator, CycleGenerator) else 1
-    kinds = kinds_of(translator.inputs)[:ways]
+    kinds = made_kinds(translator)
     if kind is not None and kind not in kinds:
         raise UserError(f"to={kind}: this translator makes no such images; expected {' or '.join(kinds)}")
     return 0 if kind is None else kinds.index(kind)
+
+
+def made_kinds(translator: ImageGenerator) -> tuple[str, ...]:
+    """The kinds of images that it makes, the usual one first.
+
+    Raises:
+        UserError: this is no translator.
+    """
+    if translator.inputs is None:
+        raise UserError("translate: this generator is given no images; draw from it (gan sample)")
+    ways = 2 if isinstance(translator.generator, CycleGenerator) else 1
+    return kinds_of(translator.inputs)[:ways]
 
 
 class _Span:

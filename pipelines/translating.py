@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ganlib.config import RunConfig, load_config
 from ganlib.errors import UserError
@@ -14,6 +13,7 @@ from ganlib.sampling import Images
 from ganlib.translating import translate_image, way_to
 from pipelines import paths
 from pipelines.image_modes import MODES
+from pipelines.opening import opened_image
 from pipelines.provenance.writing import write_generated
 
 
@@ -65,17 +65,7 @@ def _read(file: Path, config: RunConfig, channels: int) -> Images:
     Raises:
         UserError: no such file, too large, or no image.
     """
-    limits = config.data.limits
-    try:
-        with Image.open(file) as opened:
-            if opened.width * opened.height > limits.max_pixels:
-                raise UserError(
-                    f"{file}: {opened.width} x {opened.height} pixels are more than "
-                    f"data.limits.max_pixels={limits.max_pixels}; raise it or make the image smaller"
-                )
-            pixels = np.asarray(opened.convert(MODES[channels]))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; give image files") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as an image ({error}); give image files") from None
+    limit = config.data.limits.max_pixels
+    with opened_image(file, name=str(file), most_pixels=limit, limit="data.limits.max_pixels") as opened:
+        pixels = np.asarray(opened.convert(MODES[channels]))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -1,5 +1,6 @@
 """Generators registered as versions of a model, and what the registry then holds."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ganlib.config import DcganOptions, GuardOptions, ImageSpec, RegisterOptions
+from ganlib.config import DcganOptions, GuardOptions, ImageSpec, RegisterOptions, RunConfig
 from ganlib.evaluation.comparison import Compared, Comparison, Unseen
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Copying, Evaluation, Figure, Interval
 from ganlib.metrics import estimates
@@ -17,6 +18,8 @@ from pipelines.registry.champion import Say, read
 from pipelines.registry.register import Contest, register
 from pipelines.registry.verdict import Registration
 from pipelines.tracking import store
+from tests.configs import tiny_values
+from tests.toy_training import IMAGE
 
 ADA = "Ada <ada@example.org>"
 TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
@@ -41,6 +44,18 @@ def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path
         torch.manual_seed(seed)
         generator = build_generator(network, image)
     ImageGenerator(generator, network, image, {"seen_images": seed}).save(folder)
+    return folder
+
+
+def make_translator(folder: Path, values: Mapping[str, Any]) -> Path:
+    """Of a run of `tests.configs` with these values, with weights that change images."""
+    config = RunConfig.model_validate(tiny_values(values))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_generator(config.network, IMAGE)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(folder)
     return folder
 
 

@@ -32,18 +32,22 @@ def serve(
         list[str] | None, typer.Option(help="A name by which clients may ask, beside 127.0.0.1 and localhost.")
     ] = None,
     max_images: Annotated[int, typer.Option(min=1, max=256, help="Most images in one request.")] = 64,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of an image to translate; more take longer.")] = 1
+    << 20,
     max_truncation: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Highest scale of latents; lower is less varied.")
     ] = 1.0,
     max_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Most requests of one address; without it, any number.")
     ] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds for a request to arrive and be drawn.")] = 30.0,
+    timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for a request to arrive and for its images to be made.")
+    ] = 30.0,
     check_every_s: Annotated[
         float, typer.Option(min=0.1, help="Seconds between looks whether the alias has moved.")
     ] = 10.0,
 ) -> None:
-    """Serve a registered model: a gallery, images as PNG, MLflow's /invocations, and metrics."""
+    """Serve a registered generator or translator: a page, images as PNG, MLflow's /invocations, and metrics."""
     from ganlib.config import load_config
     from pipelines.serving.limits import Limits
     from pipelines.serving.serving import serve_model
@@ -54,7 +58,11 @@ def serve(
         port=port,
         allowed_hosts=allow_host or (),
         limits=Limits(
-            images=max_images, truncation=max_truncation, requests_per_minute=max_per_minute, timeout_s=timeout_s
+            images=max_images,
+            pixels=max_pixels,
+            truncation=max_truncation,
+            requests_per_minute=max_per_minute,
+            timeout_s=timeout_s,
         ),
         check_every_s=check_every_s,
     )

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.table import Column, Table
 
 from ganlib.config import load_config
@@ -18,6 +17,7 @@ from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.remaking import remake
 from pipelines import paths
 from pipelines.console import plain_console
+from pipelines.opening import opened_image
 from pipelines.provenance import credential
 from pipelines.provenance.credential import Credential
 from pipelines.provenance.made import Made, find
@@ -139,18 +139,8 @@ def _credential(file: Path) -> Credential | None:
 
 def _read(file: Path, most_pixels: int) -> tuple[NDArray[np.uint8], Origin | None]:
     """The pixels [H, W, C], and what the file says of itself."""
-    try:
-        with Image.open(file) as opened:
-            if opened.width * opened.height > most_pixels:
-                raise UserError(
-                    f"{file}: {opened.width} x {opened.height} pixels are more than "
-                    f"data.limits.max_pixels={most_pixels}; raise it or make the image smaller"
-                )
-            origin = read_origin(opened)
-            plain = opened if opened.mode in {"L", "RGB", "RGBA"} else opened.convert("RGBA")
-            pixels = np.asarray(plain)
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; give image files") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as an image ({error}); give image files") from None
+    with opened_image(file, name=str(file), most_pixels=most_pixels, limit="data.limits.max_pixels") as opened:
+        origin = read_origin(opened)
+        plain = opened if opened.mode in {"L", "RGB", "RGBA"} else opened.convert("RGBA")
+        pixels = np.asarray(plain)
     return (pixels[:, :, None] if pixels.ndim == 2 else pixels), origin

@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,23 @@ from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import connect_to_read, reachable
 
 with quiet_pyfunc():
-    from pipelines.registry.model_code import SampleRequest, Samples
+    from pipelines.registry.model_code import SampleRequest, Samples, TranslateRequest, Translations
 
 if TYPE_CHECKING:
     import torch
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["LoadedVersion", "ModelAddress", "SampleRequest", "Samples", "find_number", "load"]
+__all__ = [
+    "LoadedVersion",
+    "ModelAddress",
+    "SampleRequest",
+    "Samples",
+    "TranslateRequest",
+    "Translations",
+    "find_number",
+    "load",
+]
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d{1,9}))")
 
@@ -84,6 +94,20 @@ class LoadedVersion:
         except MlflowException as error:
             raise UserError(error.message) from None
         return latents, labels
+
+    def translations(self, requests: Sequence[TranslateRequest]) -> list[Translations]:
+        """What a translator answers.
+
+        Raises:
+            UserError: what is sent is no image, or there is no such kind to make.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            answers = self.model.predict([each.model_dump() for each in requests])
+        except MlflowException as error:
+            raise UserError(error.message) from None
+        return [Translations.model_validate(each) for each in answers]
 
 
 def find_number(address: ModelAddress) -> str:

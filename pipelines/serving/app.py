@@ -1,35 +1,26 @@
 """The pages and requests of a server."""
 
 import asyncio
-import base64
-import hashlib
-import io
-import math
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from PIL import Image
 from starlette.exceptions import HTTPException
 
-from ganlib.errors import UserError
-from ganlib.marking import Origin
-from ganlib.sampling import image_grid
-from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
-from pipelines.serving.asking import Health, Invocations, Predictions, SampleQuery, ServedModel, within
-from pipelines.serving.batching import Batcher, on_record
+from pipelines.serving.asking import Health
+from pipelines.serving.batching import Batcher
+from pipelines.serving.drawing import add_drawing
 from pipelines.serving.following import Following
 from pipelines.serving.gauges import CONTENT_TYPE, Gauges
 from pipelines.serving.guard import Guard
 from pipelines.serving.limits import Limits
 from pipelines.serving.problems import Problem, Refused
+from pipelines.serving.translating import Queue, add_translating
 
 STATIC = Path(__file__).parent / "static"
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -39,7 +30,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         421: "Another host", 422: "Not as expected", 429: "Too often", 503: "Too much waits",
     }.items()
 }  # fmt: skip
-_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A PNG file"}}
 
 
 def make_app(
@@ -48,13 +38,12 @@ def make_app(
     """The application.
 
     Args:
-        following: the version to draw with.
+        following: the version to serve, a generator or a translator.
         limits: of the server.
         hosts: names by which it may be asked.
         gauges: are told of every request and batch.
         check_every_s: how often the registry is asked whether the alias has moved.
     """
-    batcher = Batcher(gauges.drawn)
 
     @asynccontextmanager
     async def watched(_app: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +55,7 @@ def make_app(
 
     app = FastAPI(
         title="ganlib",
-        description="Images of a registered generator.",
+        description="Images of a registered model.",
         version=following.current.number,
         lifespan=watched,
         responses=_PROBLEMS,
@@ -74,92 +63,34 @@ def make_app(
         redoc_url=None,
     )
 
-    async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[str]]:
-        try:
-            allowed = within(limits, request)
-            latents, labels = served.rows(allowed)
-        except UserError as error:
-            raise Refused(422, str(error)) from None
-        try:
-            async with asyncio.timeout(limits.timeout_s):
-                files = await batcher.draw(served.model, latents, labels, served.model.origins(allowed, labels))
-        except TimeoutError:
-            raise Refused(
-                503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
-            ) from None
-        names = served.model.generator.image.classes
-        return files, [] if labels is None else [names[index] for index in labels.tolist()]
-
-    @app.get("/sample", responses=_PNG, response_class=Response)
-    async def sample(query: Annotated[SampleQuery, Query()], http: Request) -> Response:
-        """A PNG file; more than one image as a grid."""
-        served = following.current
-        asked = query.request()
-        tag = _tag(served, query)
-        if http.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers={"ETag": tag})
-        files, labels = await draw(served, asked)
-        if len(files) == 1:
-            file = files[0]
-        else:
-            request = {
-                "seed": query.seed,
-                "label": None if query.label is None else labels[0],
-                "truncation": limits.truncation if query.truncation is None else query.truncation,
-                "toward_seed": query.toward_seed,
-                "mix": query.mix,
-            }
-            file = await asyncio.to_thread(_grid, files, Origin(served.generator_sha256, request))
-        return Response(file, media_type="image/png", headers={**_origin(served), "ETag": tag})
-
-    @app.post("/invocations")
-    async def invocations(asked: Invocations) -> Predictions:
-        """As MLflow's own server answers, with the same bytes."""
-        served = following.current
-        drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
-        return Predictions(
-            predictions=[
-                Samples(seed=each.seed or 0, labels=labels, images=[base64.b64encode(file).decode() for file in files])
-                for each, (files, labels) in zip(asked.inputs, drawn, strict=True)
-            ]
-        )
-
-    @app.get("/model")
-    async def model() -> ServedModel:
-        """What is served, and within which limits."""
-        served = following.current
-        image = served.model.generator.image
-        return ServedModel(
-            name=served.name,
-            version=served.number,
-            generator_sha256=served.generator_sha256,
-            classes=list(image.classes) if served.model.generator.conditional else [],
-            image_size=image.size,
-            channels=image.channels,
-            most_images=limits.images,
-            highest_truncation=limits.truncation,
-        )
+    work: Batcher | Queue
+    if following.current.translates:
+        page, work = "translate.html", Queue(gauges.drawn)
+        add_translating(app, following, limits, work)
+    else:
+        page, work = "gallery.html", Batcher(gauges.drawn)
+        add_drawing(app, following, limits, work)
 
     @app.get("/health")
     async def health() -> Health:
-        """That the server can draw, and with what."""
+        """That the server can answer, and with what."""
         return Health(model=following.current.name, version=following.current.number)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """For Prometheus."""
         served = following.current
-        page = gauges.page(
-            waiting_images=batcher.waiting_images,
+        figures = gauges.page(
+            waiting_images=work.waiting_images,
             name=served.name,
             version=served.number,
             sha256=served.generator_sha256,
         )
-        return Response(page, media_type=CONTENT_TYPE)
+        return Response(figures, media_type=CONTENT_TYPE)
 
     @app.get("/", include_in_schema=False)
     async def gallery() -> Response:
-        return FileResponse(STATIC / "gallery.html")
+        return FileResponse(STATIC / page)
 
     app.mount("/static", StaticFiles(directory=STATIC))
     _answer_in_json(app)
@@ -187,7 +118,7 @@ def _answer_in_json(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        if request.method == "POST" and "json" not in request.headers.get("content-type", ""):
+        if first["loc"][0] == "body" and "json" not in request.headers.get("content-type", ""):
             return line(415, "expected JSON with the header Content-Type: application/json")
         if first["type"] == "json_invalid":
             return line(400, f"the body is not JSON ({first['ctx']['error']})")
@@ -201,25 +132,4 @@ def _answer_in_json(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_request: Request, error: Exception) -> Response:
-        return line(500, f"drawing failed ({type(error).__name__}); the server's log says more")
-
-
-def _tag(served: LoadedVersion, query: SampleQuery) -> str:
-    asked = f"{served.generator_sha256} {served.number} {query.model_dump_json()}"
-    return f'"{hashlib.sha256(asked.encode()).hexdigest()[:32]}"'
-
-
-def _origin(served: LoadedVersion) -> dict[str, str]:
-    return {
-        "Cache-Control": "no-cache",
-        "Ganlib-Model": f"{served.name}/{served.number}",
-        "Ganlib-Generator": served.generator_sha256,
-    }
-
-
-def _grid(files: Sequence[bytes], origin: Origin) -> bytes:
-    pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
-    images = np.stack([each if each.ndim == 3 else each[:, :, None] for each in pixels])
-    columns = math.ceil(math.sqrt(len(images)))
-    request = {**origin.request, "count": len(images), "columns": columns, "scale": 1}
-    return on_record([(image_grid(images, columns=columns), replace(origin, request=request))])[0]
+        return line(500, f"it failed ({type(error).__name__}); the server's log says more")

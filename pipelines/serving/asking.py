@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.registry.served import SampleRequest, Samples
+from pipelines.registry.served import SampleRequest, Samples, TranslateRequest, Translations
 from pipelines.serving.limits import Limits
 from pipelines.serving.problems import Refused, refusal_of
 
@@ -69,8 +69,43 @@ class ServedModel(BaseModel):
     highest_truncation: float
 
 
+class TranslateQuery(BaseModel):
+    """How the image is to be translated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Another seed gives another translation.")] = 0
+    to: Annotated[str | None, Field(max_length=200, description="The kind of image to make; see `makes`.")] = None
+
+
+class TranslateInvocations(BaseModel):
+    """Requests as MLflow's own server takes them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: Annotated[list[TranslateRequest], Field(min_length=1, max_length=256)]
+
+
+class TranslatePredictions(BaseModel):
+    """An answer to each request, as MLflow's own server gives them."""
+
+    predictions: list[Translations]
+
+
+class ServedTranslator(BaseModel):
+    """What is served, and within which limits."""
+
+    name: str
+    version: str
+    generator_sha256: str
+    makes: list[str]
+    channels: int
+    most_images: int
+    most_pixels: int
+
+
 class Health(BaseModel):
-    """The server can draw."""
+    """The server can answer."""
 
     status: Literal["ok"] = "ok"
     model: str

@@ -44,7 +44,7 @@ class Following:
             self._told = self._unusable = None
         elif number != self._unusable:
             try:
-                self.current = await asyncio.to_thread(load, self._address)
+                self.current = self._alike(await asyncio.to_thread(load, self._address))
             except UserError:
                 self._unusable = number
                 self._on_swap(False)
@@ -52,6 +52,17 @@ class Following:
             self._on_swap(True)
             self._told = self._unusable = None
             self._say(f"serve: {self._address} is version {self.current.number} now")
+
+    def _alike(self, other: LoadedVersion) -> LoadedVersion:
+        """It, if it can answer what the version that is served answers.
+
+        Raises:
+            UserError: of a generator and a translator one cannot take the other's place.
+        """
+        if other.translates != self.current.translates:
+            kind = "a translator" if other.translates else "a generator"
+            raise UserError(f"{self._address}: version {other.number} is {kind}; start gan serve anew to serve it")
+        return other
 
     def _tell(self, line: str) -> None:
         """Once, however often it is met."""

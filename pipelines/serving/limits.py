@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-MOST_BODY_BYTES = 1 << 20
+MOST_BODY_BYTES = 16 << 20
 # Beyond these a request is told to come again: what waits longer than a client does is drawn for nobody.
 MOST_WAITING_IMAGES = 4096
+MOST_WAITING_TRANSLATIONS = 32
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,14 @@ class Limits:
 
     Attributes:
         images: most in one request.
+        pixels: of an image that is to be translated.
         truncation: the highest; lower is less varied and further from single training images.
         requests_per_minute: of one address; None: any number.
-        timeout_s: for the body of a request to arrive, and for its images to be drawn.
+        timeout_s: for the body of a request to arrive, and for its images to be made.
     """
 
     images: int
+    pixels: int
     truncation: float
     requests_per_minute: int | None
     timeout_s: float

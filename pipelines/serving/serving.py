@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-from ganlib.errors import UserError
 from pipelines.graph import supervisor
 from pipelines.listening import listen, serve
 from pipelines.registry.served import ModelAddress
@@ -31,11 +30,6 @@ def serve_model(
     with listen(host, port) as listener, supervisor.signals_unwind():
         following = Following(address, say=say, on_swap=gauges.swapped)
         number = following.current.number
-        if following.current.translates:
-            raise UserError(
-                f"{model}: version {number} translates images, which gan serve does not; "
-                f"use `mlflow models serve -m {model}`"
-            )
         hosts = {*_LOOPBACK, host, *allowed_hosts}
         app = make_app(following, limits=limits, hosts=hosts, gauges=gauges, check_every_s=check_every_s)
         shown = f"[{host}]" if ":" in host else host

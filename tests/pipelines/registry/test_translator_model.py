@@ -8,17 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from ganlib.config import RunConfig
-from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
 from ganlib.translating import translate_image
 from pipelines.registry.versions import PACKAGE, quiet_pyfunc
-from tests.configs import PAIRED, UNPAIRED, tiny_values
-from tests.toy_training import IMAGE
+from tests.configs import PAIRED, UNPAIRED
+from tests.registered import make_translator
 
 with quiet_pyfunc():
     from pipelines.registry.model_code import TranslateRequest, Translator, import_package
@@ -32,14 +29,7 @@ def encoded(pixels: np.ndarray) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("translator")
-    config = RunConfig.model_validate(tiny_values(PAIRED))
-    torch.manual_seed(0)
-    network = build_generator(config.network, IMAGE)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(made)
-    return made
+    return make_translator(tmp_path_factory.mktemp("translator"), PAIRED)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +58,7 @@ def test_what_is_no_image_is_refused(model: Translator) -> None:
 
 
 def test_the_way_back_is_asked_for_by_name(folder: Path, tmp_path: Path, model: Translator) -> None:
-    config = RunConfig.model_validate(tiny_values(UNPAIRED))
-    network = build_generator(config.network, IMAGE)
-    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(tmp_path)
+    make_translator(tmp_path, UNPAIRED)
     both = Translator()
     both.load_context(SimpleNamespace(artifacts={"ganlib": str(PACKAGE), "generator": str(tmp_path)}))
     image = encoded(np.arange(144, dtype=np.uint8).reshape(12, 12))

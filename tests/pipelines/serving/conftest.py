@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipelines import environment
-from tests.registered import make_generator, submit
+from tests.configs import UNPAIRED
+from tests.registered import make_generator, make_translator, submit
 
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[Path]:
-    """A working directory whose models `digits`, with classes, and `things`, without, have champions."""
+    """A working directory whose models have champions: `digits`, with classes, `things`, without; `ways` translates."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copy2(database, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
@@ -21,4 +22,5 @@ def registered(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iter
         environment.apply()
         submit(make_generator(folder / "digits", 1), 3.0)
         submit(make_generator(folder / "things", 1, conditional=False), 3.0, name="things")
+        submit(make_translator(folder / "ways", UNPAIRED), 3.0, name="ways")
         yield folder

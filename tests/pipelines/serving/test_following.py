@@ -8,17 +8,19 @@ import httpx
 import pytest
 
 from pipelines.registry import promotion
+from tests.configs import UNPAIRED
 from tests.mlflow_server import wait_until
-from tests.registered import make_generator, submit
+from tests.registered import make_generator, make_translator, submit
 from tests.serving import serving
 
 pytestmark = pytest.mark.integration
 
 
 def test_another_champion_is_served_without_losing_a_request(project: Path) -> None:
-    """Then an alias that means a version whose files are gone, and one that means nothing: the last good one stays."""
+    """Then an alias that means a version whose files are gone, a translator, and nothing: the last good one stays."""
     for number, score in ((1, 3.0), (2, 2.0), (3, 1.0)):
         submit(make_generator(project / f"generator{number}", number), score)
+    submit(make_translator(project / "translator", UNPAIRED), 4.0)
     promotion.promote("digits", "1", "a test", say=lambda _: None)
     with serving(check_every_s=0.1) as served:
         by_version: dict[str, set[bytes]] = {}
@@ -41,6 +43,8 @@ def test_another_champion_is_served_without_losing_a_request(project: Path) -> N
             _lose_files_of_version_3(project)
             _point_alias_at("3")
             wait_until(lambda: any("version 3 cannot be loaded" in line for line in served.said), "told", timeout_s=60)
+            _point_alias_at("4")
+            wait_until(lambda: any("version 4 is a translator" in line for line in served.said), "told", timeout_s=60)
             _point_alias_at(None)
             wait_until(lambda: any("there is no such version" in line for line in served.said), "told", timeout_s=60)
         finally:
@@ -50,10 +54,10 @@ def test_another_champion_is_served_without_losing_a_request(project: Path) -> N
         assert statuses == {200}
         assert {name: len(files) for name, files in by_version.items()} == {"digits/1": 1, "digits/2": 1}
         assert by_version["digits/1"] != by_version["digits/2"]
-        assert len(served.said) == 3
+        assert len(served.said) == 4
         page = served.get("/metrics").text
         assert 'ganlib_swaps_total{outcome="done"} 1.0' in page
-        assert 'ganlib_swaps_total{outcome="failed"} 1.0' in page
+        assert 'ganlib_swaps_total{outcome="failed"} 2.0' in page
 
 
 def _lose_files_of_version_3(project: Path) -> None:

@@ -1,0 +1,116 @@
+"""What a server of a generator answers: images of seeds and classes."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
+from PIL import Image
+
+from ganlib.errors import UserError
+from ganlib.marking import Origin
+from ganlib.sampling import image_grid
+from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
+from pipelines.serving.answering import PNG, origin_headers
+from pipelines.serving.asking import Invocations, Predictions, SampleQuery, ServedModel, within
+from pipelines.serving.batching import Batcher, on_record
+from pipelines.serving.following import Following
+from pipelines.serving.limits import Limits
+from pipelines.serving.problems import Refused
+
+
+def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Batcher) -> None:
+    """Have an application answer its requests.
+
+    Args:
+        app: the application.
+        following: the version to draw with.
+        limits: of the server.
+        batcher: draws what is asked for.
+    """
+
+    async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[str]]:
+        try:
+            allowed = within(limits, request)
+            latents, labels = served.rows(allowed)
+        except UserError as error:
+            raise Refused(422, str(error)) from None
+        try:
+            async with asyncio.timeout(limits.timeout_s):
+                files = await batcher.draw(served.model, latents, labels, served.model.origins(allowed, labels))
+        except TimeoutError:
+            raise Refused(
+                503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
+            ) from None
+        names = served.model.generator.image.classes
+        return files, [] if labels is None else [names[index] for index in labels.tolist()]
+
+    @app.get("/sample", responses=PNG, response_class=Response)
+    async def sample(query: Annotated[SampleQuery, Query()], http: Request) -> Response:
+        """A PNG file; more than one image as a grid."""
+        served = following.current
+        asked = query.request()
+        tag = _tag(served, query)
+        if http.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        files, labels = await draw(served, asked)
+        if len(files) == 1:
+            file = files[0]
+        else:
+            request = {
+                "seed": query.seed,
+                "label": None if query.label is None else labels[0],
+                "truncation": limits.truncation if query.truncation is None else query.truncation,
+                "toward_seed": query.toward_seed,
+                "mix": query.mix,
+            }
+            file = await asyncio.to_thread(_grid, files, Origin(served.generator_sha256, request))
+        return Response(file, media_type="image/png", headers={**origin_headers(served), "ETag": tag})
+
+    @app.post("/invocations")
+    async def invocations(asked: Invocations) -> Predictions:
+        """As MLflow's own server answers, with the same bytes."""
+        served = following.current
+        drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
+        return Predictions(
+            predictions=[
+                Samples(seed=each.seed or 0, labels=labels, images=[base64.b64encode(file).decode() for file in files])
+                for each, (files, labels) in zip(asked.inputs, drawn, strict=True)
+            ]
+        )
+
+    @app.get("/model")
+    async def model() -> ServedModel:
+        """What is served, and within which limits."""
+        served = following.current
+        image = served.model.generator.image
+        return ServedModel(
+            name=served.name,
+            version=served.number,
+            generator_sha256=served.generator_sha256,
+            classes=list(image.classes) if served.model.generator.conditional else [],
+            image_size=image.size,
+            channels=image.channels,
+            most_images=limits.images,
+            highest_truncation=limits.truncation,
+        )
+
+
+def _tag(served: LoadedVersion, query: SampleQuery) -> str:
+    asked = f"{served.generator_sha256} {served.number} {query.model_dump_json()}"
+    return f'"{hashlib.sha256(asked.encode()).hexdigest()[:32]}"'
+
+
+def _grid(files: Sequence[bytes], origin: Origin) -> bytes:
+    pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+    images = np.stack([each if each.ndim == 3 else each[:, :, None] for each in pixels])
+    columns = math.ceil(math.sqrt(len(images)))
+    request = {**origin.request, "count": len(images), "columns": columns, "scale": 1}
+    return on_record([(image_grid(images, columns=columns), replace(origin, request=request))])[0]
