@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from ganlib.config import (
     ClassesOptions,
+    ClassStylesOptions,
     ColouriseOptions,
     DeblurOptions,
     DegradationOptions,
+    DegradedStylesOptions,
     DenoiseOptions,
     InpaintOptions,
     InputsOptions,
@@ -80,9 +82,23 @@ def inputs_of(split: Split, rows: NDArray[np.int64], options: InputsOptions, *, 
     if isinstance(options, PairsOptions):
         return from_uint8(split.take_inputs(rows))
     images = split.take(rows)
-    return (
-        from_uint8(images) if isinstance(options, ClassesOptions) else degraded_rows(images, rows, options, seed=seed)
-    )
+    if isinstance(options, DegradedStylesOptions):
+        return styled_rows(images, rows, options, 1 + rows % len(options.styles), seed=seed)
+    if isinstance(options, ClassesOptions | ClassStylesOptions):
+        return from_uint8(images)
+    return degraded_rows(images, rows, options, seed=seed)
+
+
+def styled_rows(
+    images: Images, rows: NDArray[np.int64], options: DegradedStylesOptions, styles: NDArray[np.int64], *, seed: int
+) -> Tensor:
+    """Images uint8 [N, H, W, C], each in a style [N], of which 0 leaves it as it is: [N, C, H, W] on the CPU."""
+    made = from_uint8(images)
+    for style, named in enumerate(options.styles, start=1):
+        chosen = np.flatnonzero(styles == style)
+        if len(chosen):
+            made[torch.from_numpy(chosen)] = degraded_rows(images[chosen], rows[chosen], named.degradation, seed=seed)
+    return made
 
 
 def degraded_rows(images: Images, rows: NDArray[np.int64], options: DegradationOptions, *, seed: int) -> Tensor:

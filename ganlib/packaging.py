@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ganlib.config import ImageSpec, InputsOptions, NetworkOptions
 from ganlib.errors import UserError
 from ganlib.latents import spherical
-from ganlib.networks import CycleGenerator, build_critic, build_encoder, build_generator
+from ganlib.networks import ManyWays, build_critic, build_encoder, build_generator
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
 from ganlib.sampling import Images, as_labels, balanced_labels, render, render_rows, seeded_latents
@@ -136,10 +136,10 @@ class ImageGenerator:
         return render(self.generator, latents, images, batch_size=batch_size)
 
     def way(self, index: int) -> "ImageGenerator":
-        """Of two translators that are each other's way back one alone: 0 makes what is wanted, 1 what is given."""
-        if isinstance(self.generator, CycleGenerator):
+        """Of a translator into several kinds the one into a kind, by its place in `kinds_of`."""
+        if isinstance(self.generator, ManyWays):
             return replace(self, generator=self.generator.way(index))
-        assert index == 0, "one translator has no way back"
+        assert index == 0, "it makes one kind only"
         return self
 
     def _label_tensor(self, count: int, labels: Sequence[int] | None) -> Tensor | None:

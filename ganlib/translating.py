@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from ganlib.config import SuperresolveOptions, kinds_of
 from ganlib.degradations import enlarged
 from ganlib.errors import UserError
-from ganlib.networks import CycleGenerator
+from ganlib.networks import ManyWays
+from ganlib.networks.stargan import OneStyle
 from ganlib.networks.unet import UnetGenerator
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, from_uint8, inference, seeded_latents, to_uint8
@@ -29,7 +30,7 @@ def translate_image(
         translator: that learned from such inputs.
         pixels: uint8 [H, W, C]; where the translator doubles the resolution, the small image.
         seed: of the latent, one for the whole image: another seed gives another image.
-        to: the kind of image to make; None: what the translator is made for. Without pairs, both kinds can be made.
+        to: the kind of image to make; None: what the translator is made for. Without pairs, several can be made.
         tile_px: side of what is made at a time; bounds memory.
 
     Returns:
@@ -40,21 +41,22 @@ def translate_image(
     """
     way = way_to(translator, to)
     network, inputs = translator.way(way).generator, translator.inputs
-    assert isinstance(network, UnetGenerator)
+    unet = network.unet if isinstance(network, OneStyle) else network
+    assert isinstance(unet, UnetGenerator)
     if pixels.shape[2] != translator.image.channels:
         raise UserError(f"translate: found {pixels.shape[2]} channels, expected {translator.image.channels}")
     given = from_uint8(pixels[None])
     if isinstance(inputs, SuperresolveOptions) and way == 0:
         given = enlarged(given, inputs.factor).clamp(-1, 1)
     _, _, height, width = given.shape
-    below, right = -height % network.multiple, -width % network.multiple
+    below, right = -height % unet.multiple, -width % unet.multiple
     padded = F.pad(given, (0, right, 0, below), mode="replicate")
     weight = next(network.parameters())
     latents = seeded_latents(1, network.latent_dim, seed).to(weight)
     made = np.empty((height + below, width + right, pixels.shape[2]), dtype=np.uint8)
     with inference(network):
-        for rows in _spans(height + below, tile_px, network):
-            for columns in _spans(width + right, tile_px, network):
+        for rows in _spans(height + below, tile_px, unet):
+            for columns in _spans(width + right, tile_px, unet):
                 tile = padded[:, :, rows.seen, columns.seen].to(weight)
                 made[rows.kept, columns.kept] = _middle(network(latents, tile), rows, columns)
     return made[:height, :width]
@@ -68,7 +70,8 @@ def way_to(translator: ImageGenerator, kind: str | None) -> int:
     """
     kinds = made_kinds(translator)
     if kind is not None and kind not in kinds:
-        raise UserError(f"to={kind}: this translator makes no such images; expected {' or '.join(kinds)}")
+        listed = " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
+        raise UserError(f"to={kind}: this translator makes no such images; expected {listed}")
     return 0 if kind is None else kinds.index(kind)
 
 
@@ -80,7 +83,7 @@ def made_kinds(translator: ImageGenerator) -> tuple[str, ...]:
     """
     if translator.inputs is None:
         raise UserError("translate: this generator is given no images; draw from it (gan sample)")
-    ways = 2 if isinstance(translator.generator, CycleGenerator) else 1
+    ways = translator.generator.num_ways if isinstance(translator.generator, ManyWays) else 1
     return kinds_of(translator.inputs)[:ways]
 
 

@@ -12,7 +12,7 @@ from ganlib.config import RunConfig
 ROOT = Path(__file__).resolve().parents[1]
 PRESET = ROOT / "params.yaml"  # the preset digits, written out
 # Families that are given images; they have no latents alone.
-TRANSLATORS = ("unet", "cyclegan")
+TRANSLATORS = ("unet", "cyclegan", "stargan")
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {
         "family": "mlp",
@@ -63,6 +63,17 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "critic_width": 4,
         "critic_halvings": 1,
     },
+    "stargan": {
+        "family": "stargan",
+        "conditional": False,
+        "latent_dim": 4,
+        "generator_width": 4,
+        "generator_halvings": 1,
+        "generator_residual": False,
+        "critic_width": 4,
+        "critic_halvings": 1,
+        "styles": 4,
+    },
     "r3gan": {
         "family": "r3gan",
         "conditional": True,
@@ -94,6 +105,21 @@ UNPAIRED = {
     "loss.cycle_weight": 10.0,
     "loss.identity_weight": 1.0,
     "loss.history_images": 6,
+}
+STYLES = {
+    **{name: value for name, value in UNPAIRED.items() if not name.startswith("loss.")},
+    "data.inputs": {
+        "kind": "styles",
+        "styles": [
+            {"name": "negative", "degradation": {"kind": "invert", "sigma_px": 0.3}},
+            {"name": "blurred", "degradation": {"kind": "deblur", "sigma_px": 1.0}},
+            {"name": "noisy", "degradation": {"kind": "denoise", "std": 0.3}},
+        ],
+    },
+    "network": "stargan",
+    "loss.objective": "styles",
+    "loss.style_weight": 1.0,
+    "loss.cycle_weight": 10.0,
 }
 VAE = {
     "loss": {

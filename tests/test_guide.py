@@ -101,7 +101,7 @@ def test_guide_to_adding_a_network(project: Path):
     refusals = done.stdout.splitlines()
     assert len(refusals) == 2
     assert "data.image_size=30: network.family=subpixel makes multiples of 4" in refusals[0]
-    assert "expected one of biggan, cyclegan, dcgan, mlp, r3gan, resnet, subpixel, unet" in refusals[1]
+    assert "expected one of biggan, cyclegan, dcgan, mlp, r3gan, resnet, stargan, subpixel, unet" in refusals[1]
 
 
 def test_the_code_of_the_guide_passes_the_linter(project: Path):

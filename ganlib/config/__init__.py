@@ -42,6 +42,7 @@ from ganlib.config.losses import (
     LossOptions,
     PairedOptions,
     PenaltyOptions,
+    StylesOptions,
     UnpairedOptions,
     VaeOptions,
 )
@@ -55,6 +56,7 @@ from ganlib.config.networks import (
     NetworkOptions,
     R3ganOptions,
     ResnetOptions,
+    StarganOptions,
     UnetOptions,
 )
 from ganlib.config.reading import load_config, parse_config
@@ -88,9 +90,11 @@ from ganlib.config.training import (
 )
 from ganlib.config.translation import (
     ClassesOptions,
+    ClassStylesOptions,
     ColouriseOptions,
     DeblurOptions,
     DegradationOptions,
+    DegradedStylesOptions,
     DenoiseOptions,
     FoldersOptions,
     InpaintOptions,
@@ -98,7 +102,10 @@ from ganlib.config.translation import (
     InvertOptions,
     PairsOptions,
     SideBySideOptions,
+    StyleInputsOptions,
+    StyleOptions,
     SuperresolveOptions,
+    classes_of,
     kinds_of,
 )
 
@@ -120,6 +127,7 @@ __all__ = [
     "AlarmOptions",
     "AugmentationOptions",
     "BigganOptions",
+    "ClassStylesOptions",
     "ClassesOptions",
     "CleaningOptions",
     "ColouriseOptions",
@@ -130,6 +138,7 @@ __all__ = [
     "DcganOptions",
     "DeblurOptions",
     "DegradationOptions",
+    "DegradedStylesOptions",
     "DenoiseOptions",
     "DiffAugmentOptions",
     "EncoderOptions",
@@ -172,6 +181,10 @@ __all__ = [
     "Scheduled",
     "ScheduledControl",
     "SideBySideOptions",
+    "StarganOptions",
+    "StyleInputsOptions",
+    "StyleOptions",
+    "StylesOptions",
     "SuperresolveOptions",
     "TrackingOptions",
     "TrainOptions",
@@ -180,6 +193,7 @@ __all__ = [
     "VaeOptions",
     "check_batch",
     "check_data_fits",
+    "classes_of",
     "evaluate_misfits",
     "ever_positive",
     "kinds_of",

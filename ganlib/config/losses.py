@@ -114,4 +114,24 @@ class UnpairedOptions(GanOptions):
         return True
 
 
-LossOptions = Annotated[GanOptions | VaeOptions | PairedOptions | UnpairedOptions, Field(discriminator="objective")]
+class StylesOptions(GanOptions):
+    """One translator into several styles, without pairs (StarGAN: Choi et al. 2018).
+
+    `style_weight` multiplies the cross-entropy by which the critic learns the styles of real images, and the generator
+    to make what is taken for the style asked for (eq. 2 and 3); `cycle_weight` the mean absolute difference, of values
+    in [-1, 1], between an image and what comes back of it in its own style (eq. 4).
+    """
+
+    objective: Literal["styles"]  # type: ignore[assignment]
+    style_weight: Annotated[float, Field(ge=0)]
+    cycle_weight: Annotated[float, Field(ge=0)]
+
+    @property
+    def needs_other_latents(self) -> bool:
+        """For the way back."""
+        return True
+
+
+LossOptions = Annotated[
+    GanOptions | VaeOptions | PairedOptions | UnpairedOptions | StylesOptions, Field(discriminator="objective")
+]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ganlib.config.run import RunConfig
 from ganlib.config.stages import LEAST_IMAGES, EvaluateOptions
-from ganlib.config.translation import ClassesOptions
+from ganlib.config.translation import classes_of
 from ganlib.errors import UserError
 
 # Of a share's images, how many standard deviations fewer may fall into the split.
@@ -50,13 +50,14 @@ def misfits(config: RunConfig, counts: DataCounts) -> list[str]:
     lines: list[str] = []
     if counts.classes is not None:
         lines += _labels(config, counts.classes)
-    if counts.test_per_class is not None and isinstance(config.data.inputs, ClassesOptions):
-        absent = list(_absent_classes(config.data.inputs, tuple(counts.test_per_class)))
+    kinds = classes_of(config.data.inputs)
+    if counts.test_per_class is not None and kinds:
+        absent = list(_absent_classes(kinds, tuple(counts.test_per_class)))
         if absent:
             return lines + absent
-        # As many translations as there are of the class that is given meet the class that is made.
-        inputs = config.data.inputs
-        counts = replace(counts, test=min(counts.test_per_class[each] for each in (inputs.input, inputs.output)))
+        # As many translations as there are of the classes that are given meet the class that is made.
+        made, *given = (counts.test_per_class[name] for name in kinds.values())
+        counts = replace(counts, test=min(made, sum(given)))
     if counts.train is not None:
         lines += _batch(config, counts.train, counts._found)
     if counts.test is not None:
@@ -105,11 +106,11 @@ def _labels(config: RunConfig, classes: int) -> Iterator[str]:
         )
 
 
-def _absent_classes(inputs: ClassesOptions, names: tuple[str, ...]) -> Iterator[str]:
-    for parameter, name in (("input", inputs.input), ("output", inputs.output)):
+def _absent_classes(kinds: Mapping[str, str], names: tuple[str, ...]) -> Iterator[str]:
+    for parameter, name in kinds.items():
         if name not in names:
             found = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "") or "no labels"
-            yield f"data.inputs.{parameter}={name}: no such class in data.source, found {found}; name one of these"
+            yield f"{parameter}={name}: no such class in data.source, found {found}; name one of these"
 
 
 def _batch(config: RunConfig, images: int, found: str) -> Iterator[str]:

@@ -228,6 +228,13 @@ class CycleganOptions(UnetOptions):
     family: Literal["cyclegan"]  # type: ignore[assignment]
 
 
+class StarganOptions(UnetOptions):
+    """One translator into `styles` kinds, and a critic of patches that tells them (StarGAN: Choi et al. 2018)."""
+
+    family: Literal["stargan"]  # type: ignore[assignment]
+    styles: Annotated[int, Field(ge=2, strict=True)]
+
+
 def _check_widths(name: str, widths: tuple[int, ...], size: int) -> None:
     expected = (size // BASE_SIZE).bit_length()
     if len(widths) != expected:
@@ -238,6 +245,13 @@ def _check_widths(name: str, widths: tuple[int, ...], size: int) -> None:
 
 
 NetworkOptions = Annotated[
-    MlpOptions | DcganOptions | ResnetOptions | BigganOptions | R3ganOptions | UnetOptions | CycleganOptions,
+    MlpOptions
+    | DcganOptions
+    | ResnetOptions
+    | BigganOptions
+    | R3ganOptions
+    | UnetOptions
+    | CycleganOptions
+    | StarganOptions,
     Field(discriminator="family"),
 ]

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
 from ganlib.config.base import PRETRAINED, Options, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
-from ganlib.config.losses import GanOptions, LossOptions, UnpairedOptions, VaeOptions
-from ganlib.config.networks import CycleganOptions, NetworkOptions
+from ganlib.config.losses import GanOptions, LossOptions, StylesOptions, UnpairedOptions, VaeOptions
+from ganlib.config.networks import CycleganOptions, NetworkOptions, StarganOptions
 from ganlib.config.stages import (
     FEATURES,
     INCEPTION_CLASSES,
@@ -21,7 +21,7 @@ from ganlib.config.stages import (
     least_images,
 )
 from ganlib.config.training import OptimizerOptions, TrainOptions
-from ganlib.config.translation import ClassesOptions, ColouriseOptions
+from ganlib.config.translation import ClassesOptions, ColouriseOptions, StyleInputsOptions, classes_of, kinds_of
 
 
 class RunConfig(Options):
@@ -63,8 +63,11 @@ class RunConfig(Options):
     @model_validator(mode="after")
     def _translator_is_whole(self) -> Self:
         """Objective, network and inputs of a translator come together or not at all."""
-        unpaired = isinstance(self.loss, UnpairedOptions) or isinstance(self.network, CycleganOptions)
-        objective, family = ("unpaired", "cyclegan") if unpaired else ("paired", "unet")
+        objective, family = "paired", "unet"
+        if isinstance(self.loss, UnpairedOptions) or isinstance(self.network, CycleganOptions):
+            objective, family = "unpaired", "cyclegan"
+        if isinstance(self.loss, StylesOptions) or isinstance(self.network, StarganOptions):
+            objective, family = "styles", "stargan"
         asked = {
             f"loss.objective={objective}": self.loss.objective == objective,
             f"network.family={family}": self.network.family == family,
@@ -79,35 +82,55 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
-    def _unpaired_is_unpaired(self) -> Self:
-        """What goes without pairs does, and a batch falls into both kinds of images."""
-        inputs, loss, train = self.data.inputs, self.loss, self.train
-        if not isinstance(loss, UnpairedOptions):
-            if isinstance(inputs, ClassesOptions):
-                raise ValueError(
-                    f"data.inputs.kind=classes has no pairs, loss.objective={loss.objective} needs them; "
-                    "set it to unpaired, with network.family=cyclegan"
-                )
-            return self
-        parts = 2 * train.accumulation * (1 if train.devices == "auto" else train.devices)
-        if train.batch_size % parts:
+    def _inputs_suit_the_objective(self) -> Self:
+        """Pairs, two kinds of images, or styles."""
+        inputs, loss = self.data.inputs, self.loss
+        if isinstance(loss, StylesOptions) != isinstance(inputs, StyleInputsOptions):
             raise ValueError(
-                f"train.batch_size={train.batch_size}: with loss.objective=unpaired half of each part is of either "
-                f"kind, expected a multiple of {parts}; change it"
+                f"loss.objective={loss.objective} and data.inputs.kind={inputs.kind if inputs else None}: the kinds "
+                "styles and class_styles go with the objective styles and network.family=stargan; change one of them"
             )
-        if 0 < 2 * loss.history_images < train.batch_size:
+        if isinstance(self.network, StarganOptions) and inputs and self.network.styles != len(kinds_of(inputs)):
             raise ValueError(
-                f"loss.history_images={loss.history_images}: expected 0, or {train.batch_size // 2} at least, half of "
-                f"train.batch_size={train.batch_size}; change one of them"
+                f"network.styles={self.network.styles}: data.inputs has {len(kinds_of(inputs))} "
+                f"({', '.join(kinds_of(inputs))}); change one of them"
             )
-        if self.data.paired:
+        if isinstance(inputs, ClassesOptions) and not isinstance(loss, UnpairedOptions):
+            raise ValueError(
+                f"data.inputs.kind=classes has no pairs, loss.objective={loss.objective} needs them; "
+                "set it to unpaired, with network.family=cyclegan"
+            )
+        if isinstance(loss, UnpairedOptions) and self.data.paired:
             raise ValueError(
                 f"data.inputs.kind={inputs.kind if inputs else None} has pairs, which loss.objective=unpaired would "
                 "not use; set it to paired, with network.family=unet"
             )
-        if isinstance(inputs, ClassesOptions) and self.data.labels == "none":
-            raise ValueError("data.inputs.kind=classes needs labels, found data.labels=none; set it to auto")
+        if inputs and classes_of(inputs) and self.data.labels == "none":
+            raise ValueError(f"data.inputs.kind={inputs.kind} needs labels, found data.labels=none; set it to auto")
         return self
+
+    @model_validator(mode="after")
+    def _batch_falls_into_kinds(self) -> Self:
+        """Without pairs, each kind of images has its share of a batch."""
+        train, kinds = self.train, self.kinds_in_a_batch
+        parts = kinds * train.accumulation * (1 if train.devices == "auto" else train.devices)
+        if kinds > 1 and train.batch_size % parts:
+            raise ValueError(
+                f"train.batch_size={train.batch_size}: with loss.objective={self.loss.objective} each part has as many "
+                f"images of each of {kinds} kinds, expected a multiple of {parts}; change it"
+            )
+        if isinstance(self.loss, UnpairedOptions) and 0 < 2 * self.loss.history_images < train.batch_size:
+            raise ValueError(
+                f"loss.history_images={self.loss.history_images}: expected 0, or {train.batch_size // 2} at least, "
+                f"half of train.batch_size={train.batch_size}; change one of them"
+            )
+        return self
+
+    @property
+    def kinds_in_a_batch(self) -> int:
+        """How many kinds of images take turns in a batch: 1 where there is nothing to tell apart."""
+        apart = isinstance(self.loss, UnpairedOptions | StylesOptions)
+        return len(kinds_of(self.data.inputs)) if apart and self.data.inputs else 1
 
     def _what_a_translator_lacks(self) -> Iterator[tuple[str, object]]:
         """(name, whether it is asked for), of what makes no sense where images follow the inputs."""

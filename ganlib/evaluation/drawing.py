@@ -16,7 +16,7 @@ import ganlib.networks
 import ganlib.packaging
 import ganlib.sampling
 from ganlib.config import EvaluateOptions, InputsOptions
-from ganlib.datasets.packed.kinds import of_kind
+from ganlib.datasets.packed.kinds import given_part, made_part
 from ganlib.datasets.packed.reading import PackedData, Split
 from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
@@ -144,8 +144,8 @@ def open_reference(
     """
     given = data.test
     if inputs is not None:
-        given = of_kind(data.test, data.image, inputs, 1)
-        train, test = (of_kind(split, data.image, inputs, 0) for split in (data.train, data.test))
+        given = given_part(data.test, data.image, inputs)
+        train, test = (made_part(split, data.image, inputs) for split in (data.train, data.test))
         data = replace(data, train=train, test=test)
     seen_test, seen_train = (split_features(extractor, split, cache, notify) for split in (data.test, data.train))
     check_real(seen_test, data.test.name)

@@ -13,7 +13,7 @@ from ganlib.degradations import inputs_of
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Copying
 from ganlib.latents import spherical
-from ganlib.networks import CycleGenerator
+from ganlib.networks import CycleGenerator, StarGenerator
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import (
     GAP_GREY,
@@ -93,13 +93,17 @@ def translations(
 ) -> Images:
     """Columns of held-out images: the input, what is wanted, and below these what is made with several latents.
 
-    Of two translators, for each way: what it is given, what it makes of that, and what comes back of it.
+    Of two translators, for each way: what it is given, what it makes of that, and what comes back of it. Of several
+    styles: the input, and it in each style.
     """
     assert generator.inputs is not None
     split, other = reference.given, reference.data.test
     draw = np.random.default_rng(seed)
     chosen = draw.permutation(len(split))[:columns]
     given = inputs_of(split, chosen, generator.inputs, seed=seed)
+    if isinstance(generator.generator, StarGenerator):
+        styles = [generator.way(style).translate(given, seed=seed) for style in range(generator.generator.num_ways)]
+        return image_grid(np.concatenate([to_uint8(given), *styles]), columns=len(chosen), scale=scale)
     if isinstance(generator.generator, CycleGenerator):
         images = from_uint8(other.take(draw.permutation(len(other))[: len(chosen)]))
         parts = [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ganlib.metrics import estimates
     from ganlib.metrics.memorisation import Memorisation
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 class Interval(Options):
@@ -215,7 +215,7 @@ class Gain(Options):
 
 
 class Way(Options):
-    """One way of two translators that are each other's way back, on held-out images.
+    """One way of a translator into several kinds of images, on held-out images of the other kinds.
 
     Attributes:
         made: the kind of images that it makes.
@@ -224,7 +224,9 @@ class Way(Options):
         agreement: share of translations in which the data set's classifier sees the class that is wanted, that of the
             image behind the input or the class that is made; None where it knows no such images.
             `input_agreement` of the inputs as they were given.
-        cycle_psnr: in dB, of inputs and what comes back of them by the other way.
+        style_agreement: share of translations in which a linear function of features sees the style that is wanted, of
+            a translator into several styles, else None; `real_style_agreement` of held-out images of this style.
+        cycle_psnr: in dB, of inputs and what comes back of them by the way of their own kind.
         cycle_error: mean absolute difference of these, as a share of the range of values.
         cycle_agreement: share of what comes back in which the classifier sees the class of the input; None likewise.
     """
@@ -235,6 +237,8 @@ class Way(Options):
     input_fid: float
     agreement: Interval | None
     input_agreement: Interval | None
+    style_agreement: Interval | None
+    real_style_agreement: Interval | None
     cycle_psnr: Interval
     cycle_error: Interval
     cycle_agreement: Interval | None
@@ -245,6 +249,8 @@ class Way(Options):
         intervals = {
             "agreement": self.agreement,
             "agreement_of_inputs": self.input_agreement,
+            "style_agreement": self.style_agreement,
+            "style_agreement_of_real": self.real_style_agreement,
             "cycle_psnr": self.cycle_psnr,
             "cycle_error": self.cycle_error,
             "cycle_agreement": self.cycle_agreement,
@@ -266,7 +272,7 @@ class Translation(Options):
             no one image is wanted of an input.
         input_fid: of the inputs as they were given; a translator's own is among the metrics.
         diversity: root mean square difference between two translations of one input, as a share of the range.
-        ways: both ways of two translators without pairs, else none.
+        ways: of a translator into several kinds without pairs, else none.
     """
 
     images: int
@@ -338,7 +344,9 @@ class Evaluation(Options):
                 for of, sure in (("", gain.made), ("_of_inputs", gain.given), ("_gain", gain.difference))
                 for end, value in (("", sure.estimate), ("_low", sure.low), ("_high", sure.high))
             } | {"fid_of_inputs": self.translation.input_fid, "diversity": self.translation.diversity.estimate}
-            for prefix, way in zip(("there", "back"), self.translation.ways, strict=False):
+            ways = self.translation.ways
+            names = ("there", "back") if len(ways) == 2 else [f"way_{place}" for place in range(len(ways))]
+            for prefix, way in zip(names, ways, strict=True):
                 grouped["translation"] |= {f"{prefix}_{name}": value for name, value in way.figures().items()}
         return grouped
 

@@ -1,5 +1,6 @@
 """How near translations come to the images that are wanted, beside the inputs as they are."""
 
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -7,26 +8,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.config import LEAST_IMAGES, ClassesOptions, EvaluateOptions, kinds_of
-from ganlib.degradations import inputs_of
+from ganlib.config import (
+    LEAST_IMAGES,
+    ClassStylesOptions,
+    DegradedStylesOptions,
+    EvaluateOptions,
+    StyleInputsOptions,
+    classes_of,
+    kinds_of,
+)
+from ganlib.degradations import inputs_of, styled_rows
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import Gain, Interval, Translation, Way
 from ganlib.evaluation.seeds import seed_for
 from ganlib.metrics.estimates import normal_interval, require, share_interval
-from ganlib.metrics.extractors import Extractor, Features
+from ganlib.metrics.extractors import DomainExtractor, Extractor, Features
 from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
 from ganlib.metrics.reconstruction import HIGHEST_PSNR, PEAK, psnr, ssim
-from ganlib.networks import CycleGenerator
+from ganlib.networks import ManyWays
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, from_uint8, to_uint8
 
+PROBE_RIDGE = 1e-2  # of the mean square of features
 _Figures = dict[str, NDArray[np.float64]]
 
 
 def measure_translation(drawn: Draw, reference: Reference, options: EvaluateOptions) -> Translation:
     """Translate every held-out input twice, with other latents, and compare with what was wanted and with the input.
 
-    Two translators are also measured each and there and back.
+    A translator into several kinds is also measured for each of them, and there and back.
 
     Raises:
         UserError: fewer than 20 held-out images.
@@ -42,7 +52,7 @@ def measure_translation(drawn: Draw, reference: Reference, options: EvaluateOpti
     wanted = reference.data.test.take(np.arange(len(reference.data.test)))
     features = {name: _seen(reference.extractor, pictures[name], options) for name in ("input", "made")}
     gains = {}
-    if not isinstance(generator.inputs, ClassesOptions):  # each input has been made of an image
+    if not classes_of(generator.inputs):  # each input has been made of an image
         unit = float(torch.pdist(reference.test.values.double()[:1000]).mean())
         made, as_given = (
             _figures(wanted, pictures[name], features[name], reference, unit) for name in ("made", "input")
@@ -54,8 +64,8 @@ def measure_translation(drawn: Draw, reference: Reference, options: EvaluateOpti
         gains=gains,
         input_fid=real.distance_to(features["input"].values),
         diversity=_mean(_rms(pictures["made"], pictures["again"]), options.confidence),
-        ways=_both_ways(generator, inputs, wanted, reference, options)
-        if isinstance(generator.generator, CycleGenerator)
+        ways=_all_ways(generator, inputs, wanted, reference, options)
+        if isinstance(generator.generator, ManyWays)
         else (),
     )
 
@@ -69,84 +79,156 @@ def _translated(generator: ImageGenerator, inputs: Tensor, name: str, options: E
     return np.concatenate(parts)
 
 
-def _both_ways(
+def _all_ways(
     generator: ImageGenerator, inputs: Tensor, wanted: Images, reference: Reference, options: EvaluateOptions
 ) -> tuple[Way, ...]:
-    """Of the inputs [N, C, H, W], which the first way is given, and the images [M, H, W, C] that the other is given."""
-    return tuple(
-        _way(generator, way, given, (to_uint8(inputs), wanted)[1 - way], reference, options)
-        for way, given in enumerate((inputs, from_uint8(wanted)))
-    )
+    """Each kind of images made of all the others."""
+    kinds = _held_out(generator, inputs, wanted, reference, options)
+    seen = [_seen(reference.extractor, to_uint8(each), options).values for each in kinds]
+    probe = _StyleProbe(seen) if isinstance(generator.inputs, StyleInputsOptions) else None
+    return tuple(_way(generator, way, kinds, seen, probe, reference, options) for way in range(len(kinds)))
+
+
+def _held_out(
+    generator: ImageGenerator, inputs: Tensor, wanted: Images, reference: Reference, options: EvaluateOptions
+) -> list[Tensor]:
+    """Held-out images of each kind, [M, C, H, W]; where kinds are made from images, of the same ones in all."""
+    match generator.inputs:
+        case DegradedStylesOptions(styles=styles) as given:
+            rows = np.arange(len(wanted))
+            return [
+                styled_rows(wanted, rows, given, np.full(len(rows), style), seed=options.seed)
+                for style in range(1 + len(styles))
+            ]
+        case ClassStylesOptions(classes=names):
+            assert reference.given.labels is not None
+            places = [generator.image.classes.index(name) for name in names[1:]]
+            others = [inputs[torch.from_numpy(reference.given.labels == place)] for place in places]
+            return [from_uint8(wanted), *others]
+        case _:
+            return [from_uint8(wanted), inputs]
 
 
 def _way(
-    generator: ImageGenerator, way: int, given: Tensor, like: Images, reference: Reference, options: EvaluateOptions
+    generator: ImageGenerator,
+    way: int,
+    kinds: Sequence[Tensor],
+    seen: Sequence[Tensor],
+    probe: "_StyleProbe | None",
+    reference: Reference,
+    options: EvaluateOptions,
 ) -> Way:
-    """What becomes of `given` [N, C, H, W], beside held-out images of the kind that is made, `like` [M, H, W, C]."""
+    """What becomes of images of the other kinds, beside those of the kind that is made.
+
+    Args:
+        generator: of all ways.
+        way: which one.
+        kinds: held-out images of each, [M, C, H, W].
+        seen: their features, [M, F].
+        probe: tells styles; None where there are none.
+        reference: the real images.
+        options: of the evaluation.
+    """
     assert generator.inputs is not None
+    aligned = not classes_of(generator.inputs)
+    given, own = _others(kinds, way, aligned=aligned), _others(_numbered(kinds), way, aligned=aligned).numpy()
     start = to_uint8(given)
     made = _translated(generator.way(way), given, f"way {way}", options)
-    back = _translated(generator.way(1 - way), from_uint8(made), f"way {way} and back", options)
-    target, found, as_given = (_seen(reference.extractor, each, options).values for each in (like, made, start))
-    real = FrechetReference(FeatureStatistics.of(target))
-    agreements = _Agreements(generator, way, start, like, reference, options)
+    back = np.empty_like(made)
+    for kind in np.unique(own):
+        rows = own == kind
+        back[rows] = _translated(generator.way(int(kind)), from_uint8(made[rows]), f"way {way} and back", options)
+    found, as_given = _seen(reference.extractor, made, options).values, _others(seen, way, aligned=aligned)
+    real = FrechetReference(FeatureStatistics.of(seen[way]))
+    agreement = _Agreement(reference.classifier, options)
+    wanted, returned = _classes_expected(generator, way, own, start, to_uint8(kinds[way]), agreement)
     apart = np.abs(start.astype(np.float64) - back).reshape(len(start), -1).mean(axis=1) / PEAK
     return Way(
         made=kinds_of(generator.inputs)[way],
         images=len(start),
         fid=real.distance_to(found),
         input_fid=real.distance_to(as_given),
-        agreement=agreements.of_made(made),
-        input_agreement=agreements.of_made(start),
+        agreement=agreement.share(made, wanted),
+        input_agreement=agreement.share(start, wanted),
+        style_agreement=None if probe is None else probe.share(found, way, options.confidence),
+        real_style_agreement=None if probe is None else probe.share(seen[way][1::2], way, options.confidence),
         cycle_psnr=_mean(np.minimum(psnr(start, back), HIGHEST_PSNR), options.confidence),
         cycle_error=_mean(apart, options.confidence),
-        cycle_agreement=agreements.of_returned(back),
+        cycle_agreement=agreement.share(back, returned),
     )
 
 
-class _Agreements:
-    """In how many images the data set's classifier sees what it should; it knows no degraded images."""
+def _others(kinds: Sequence[Tensor], way: int, *, aligned: bool) -> Tensor:
+    """What is known of the images of all kinds but one; of aligned ones each image once, in the others in turns."""
+    others = [each for kind, each in enumerate(kinds) if kind != way]
+    if not aligned:
+        return torch.cat(others)
+    return torch.stack([others[row % len(others)][row] for row in range(len(others[0]))])
 
-    def __init__(
-        self,
-        generator: ImageGenerator,
-        way: int,
-        start: Images,
-        like: Images,
-        reference: Reference,
-        options: EvaluateOptions,
-    ) -> None:
-        self._classifier, self._options = reference.classifier, options
-        self._made: NDArray[np.int64] | None = None
-        self._returned: NDArray[np.int64] | None = None
-        if self._classifier is None:
-            return
-        if isinstance(generator.inputs, ClassesOptions):
-            names, kinds = generator.image.classes, kinds_of(generator.inputs)
-            self._made, self._returned = (np.full(len(start), names.index(kinds[each])) for each in (way, 1 - way))
-        elif way == 0:
-            self._made = self._classes(like)
-        else:
-            self._returned = self._classes(start)
 
-    def of_made(self, images: Images) -> Interval | None:
-        """With the class that is wanted of each input."""
-        return self._share(images, self._made)
+def _numbered(kinds: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.full((len(each),), kind) for kind, each in enumerate(kinds)]
 
-    def of_returned(self, images: Images) -> Interval | None:
-        """With the class of each input."""
-        return self._share(images, self._returned)
 
-    def _share(self, images: Images, expected: NDArray[np.int64] | None) -> Interval | None:
-        if expected is None:
+def _classes_expected(
+    generator: ImageGenerator, way: int, own: NDArray[np.int64], start: Images, like: Images, agreement: "_Agreement"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The class [N] that each translation should show, and that of what comes back of it; -1 where it is not known.
+
+    The data set's classifier knows no degraded images.
+    """
+    assert generator.inputs is not None
+    unknown = np.full(len(own), -1)
+    if agreement.classifier is None:
+        return unknown, unknown
+    if classes_of(generator.inputs):
+        places = np.array([generator.image.classes.index(name) for name in kinds_of(generator.inputs)])
+        return np.full(len(own), places[way]), places[own]
+    if way == 0:
+        return agreement.classes(like), unknown
+    return unknown, np.where(own == 0, agreement.classes(start), unknown)
+
+
+class _Agreement:
+    """In how many images the data set's classifier sees what it should."""
+
+    def __init__(self, classifier: DomainExtractor | None, options: EvaluateOptions) -> None:
+        self.classifier, self._options = classifier, options
+
+    def share(self, images: Images, expected: NDArray[np.int64]) -> Interval | None:
+        """Of the images whose class is known; None where none is."""
+        known = expected >= 0
+        if not known.any():
             return None
-        share = float((self._classes(images) == expected).mean())
-        return Interval.of(share_interval(share, len(images), self._options.confidence))
+        share = float((self.classes(images[known]) == expected[known]).mean())
+        return Interval.of(share_interval(share, int(known.sum()), self._options.confidence))
 
-    def _classes(self, images: Images) -> NDArray[np.int64]:
-        assert self._classifier is not None
-        classes: NDArray[np.int64] = _seen(self._classifier, images, self._options).logits.argmax(dim=1).numpy()
+    def classes(self, images: Images) -> NDArray[np.int64]:
+        """What it sees in each image, [N]."""
+        assert self.classifier is not None
+        classes: NDArray[np.int64] = _seen(self.classifier, images, self._options).logits.argmax(dim=1).numpy()
         return classes
+
+
+class _StyleProbe:
+    """Tells styles by a linear function of features, which half of the held-out images of each style decide."""
+
+    def __init__(self, seen: Sequence[Tensor]) -> None:
+        """`seen` are the features of each style, [M, F]; those at even places are learned from."""
+        learned = torch.cat([each[::2].double() for each in seen])
+        styles = torch.cat([each[::2] for each in _numbered(seen)])
+        self._mean = learned.mean(dim=0)
+        centred, told = learned - self._mean, torch.nn.functional.one_hot(styles, len(seen)).double()
+        products = centred.T @ centred
+        ridge = PROBE_RIDGE * products.diagonal().mean() * torch.eye(len(products), dtype=torch.float64)
+        self._weights = torch.linalg.solve(products + ridge, centred.T @ (told - told.mean(dim=0)))
+        self._shares = told.mean(dim=0)
+
+    def share(self, features: Tensor, style: int, level: float) -> Interval:
+        """In how many images, by their features [N, F], it sees a style."""
+        told = (features.double() - self._mean) @ self._weights + self._shares
+        share = float((told.argmax(dim=1) == style).double().mean())
+        return Interval.of(share_interval(share, len(features), level))
 
 
 def _seen(extractor: Extractor, images: Images, options: EvaluateOptions) -> Features:

@@ -11,6 +11,7 @@ from ganlib.config import (
     NetworkOptions,
     R3ganOptions,
     ResnetOptions,
+    StarganOptions,
     UnetOptions,
 )
 from ganlib.errors import UserError
@@ -22,7 +23,9 @@ from ganlib.networks.encoder import Encoder
 from ganlib.networks.mlp import mlp
 from ganlib.networks.r3gan import r3gan
 from ganlib.networks.resnet import resnet
+from ganlib.networks.stargan import StarCritic, StarGenerator, stargan
 from ganlib.networks.unet import unet
+from ganlib.networks.ways import ManyWays
 
 __all__ = [
     "Critic",
@@ -30,6 +33,9 @@ __all__ = [
     "CycleGenerator",
     "Encoder",
     "Generator",
+    "ManyWays",
+    "StarCritic",
+    "StarGenerator",
     "build_critic",
     "build_encoder",
     "build_generator",
@@ -79,6 +85,8 @@ def _family(options: NetworkOptions, image: ImageSpec) -> Family:
             return r3gan(options, image, num_classes)
         case CycleganOptions():
             return cyclegan(options, image, num_classes)
+        case StarganOptions():
+            return stargan(options, image, num_classes)
         case UnetOptions():
             return unet(options, image, num_classes)
         case _:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ganlib.config import CycleganOptions, ImageSpec
 from ganlib.networks.base import Critic, Family, Generator
 from ganlib.networks.unet import PatchCritic, UnetGenerator
+from ganlib.networks.ways import ManyWays
 
 WAYS = (0, 1)
 
@@ -38,15 +39,15 @@ def cyclegan(options: CycleganOptions, image: ImageSpec, num_classes: int) -> Fa
     )
 
 
-class CycleGenerator(Generator):
-    """Both translators; called, it is the first.
+class CycleGenerator(ManyWays):
+    """Both translators.
 
     Args:
         ways: of the same latents.
     """
 
     def __init__(self, ways: Sequence[Generator]) -> None:
-        super().__init__(latent_dim=ways[0].latent_dim, num_classes=0)
+        super().__init__(latent_dim=ways[0].latent_dim, num_ways=len(ways))
         self.ways = nn.ModuleList(ways)
 
     def way(self, index: int) -> Generator:
@@ -54,10 +55,6 @@ class CycleGenerator(Generator):
         chosen = self.ways[index]
         assert isinstance(chosen, Generator)
         return chosen
-
-    def forward(self, latents: Tensor, condition: Tensor | None) -> Tensor:
-        """Latents [N, Z], images as they are given [N, C, H, W] -> images as they are wanted [N, C, H, W]."""
-        return self.way(0)(latents, condition)
 
 
 class CycleCritic(Critic):

@@ -1,5 +1,6 @@
 """Real images from packed data to the device, in the endless seeded order."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.config import UnpairedOptions
+from ganlib.config import StylesOptions, UnpairedOptions
 from ganlib.datasets.packed.kinds import apart
 from ganlib.datasets.packed.order import BalancedOrder, batch_indices
 from ganlib.datasets.packed.reading import Split
@@ -66,9 +67,11 @@ class SplitFeed(Feed):
     def _indices(self, seen_images: int) -> NDArray[np.int64]:
         seed, batch_size = self._seed, self._batch_size
         if self._kinds is not None:
-            half = {"seen_images": seen_images // 2, "batch_size": batch_size // 2}
+            count = len(self._kinds)
+            share = {"seen_images": seen_images // count, "batch_size": batch_size // count}
             rows = [
-                kind[batch_indices(seed=seed + index, size=len(kind), **half)] for index, kind in enumerate(self._kinds)
+                kind[batch_indices(seed=seed + index, size=len(kind), **share)]
+                for index, kind in enumerate(self._kinds)
             ]
             whole = np.stack(rows, axis=1).reshape(-1)
         elif self._balanced is not None:
@@ -94,17 +97,19 @@ class SplitFeed(Feed):
         return (pixels,) if self._labels is None else (pixels, torch.from_numpy(self._labels[indices]))
 
 
-def _kinds(split: Split, recipe: Recipe, share: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """The rows of both kinds, which take turns in a batch; None of what does not learn without pairs."""
-    if not isinstance(recipe.loss, UnpairedOptions):
+def _kinds(split: Split, recipe: Recipe, share: slice) -> Sequence[NDArray[np.int64]] | None:
+    """The rows of each kind, which take turns in a batch; None of what does not learn without pairs."""
+    if not isinstance(recipe.loss, UnpairedOptions | StylesOptions):
         return None
     assert recipe.inputs is not None
-    if (share.stop - share.start) % (2 * recipe.options.accumulation):
+    kinds = apart(split, recipe.image, recipe.inputs)
+    if (share.stop - share.start) % (len(kinds) * recipe.options.accumulation):
         raise UserError(
-            f"train.batch_size={recipe.options.batch_size}: with loss.objective=unpaired half of each part is of "
-            f"either kind, found {share.stop - share.start} images on each device; change batch_size or devices"
+            f"train.batch_size={recipe.options.batch_size}: with loss.objective={recipe.loss.objective} each part has "
+            f"as many images of each of {len(kinds)} kinds, found {share.stop - share.start} images on each device; "
+            "change batch_size or devices"
         )
-    return apart(split, recipe.image, recipe.inputs)
+    return kinds
 
 
 def _balanced(split: Split, seed: int) -> BalancedOrder:

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from ganlib.augmentation import mirror
-from ganlib.config import DegradationOptions, GanOptions, PairsOptions, UnpairedOptions
+from ganlib.config import (
+    DegradationOptions,
+    DegradedStylesOptions,
+    GanOptions,
+    PairsOptions,
+    StylesOptions,
+    UnpairedOptions,
+    kinds_of,
+)
 from ganlib.degradations import degrade, noise_shape
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
@@ -51,7 +59,8 @@ class Inputs:
 
     The draws [N, K] are None where nothing is augmented, `mixing` [N] where
     no images between real and fake ones are wanted, `other_latents` [N, Z]
-    where an image needs one latent only.
+    where an image needs one latent only, the styles asked for, `targets` int64
+    [N], where there are none. Own styles take turns in a batch.
     """
 
     real: RealBatch
@@ -60,6 +69,7 @@ class Inputs:
     fake_draws: Tensor | None
     mixing: Tensor | None
     other_latents: Tensor | None = None
+    targets: Tensor | None = None
 
     @property
     def draws_of_both(self) -> Tensor | None:
@@ -74,7 +84,7 @@ class Inputs:
         def pieces(tensor: Tensor | None) -> Iterator[Tensor | None]:
             return repeat(None, count) if tensor is None else iter(tensor.chunk(count))
 
-        for images, condition, latents, real_draws, fake_draws, mixing, others in zip(
+        for images, condition, latents, real_draws, fake_draws, mixing, others, targets in zip(
             self.real.images.chunk(count),
             pieces(self.real.condition),
             self.latents.chunk(count),
@@ -82,15 +92,16 @@ class Inputs:
             pieces(self.fake_draws),
             pieces(self.mixing),
             pieces(self.other_latents),
+            pieces(self.targets),
             strict=True,
         ):
-            yield Inputs(RealBatch(images, condition), latents, real_draws, fake_draws, mixing, others)
+            yield Inputs(RealBatch(images, condition), latents, real_draws, fake_draws, mixing, others, targets)
 
 
 def prepared(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
     """Half of the images mirrored, and what a translator is given made from them, where the recipe says so.
 
-    Without pairs, what is given takes the place of every second image: those are never seen as they were.
+    Without pairs, what is given takes the place of every second image, and styles take turns: no image is seen twofold.
     """
     images, condition = real.images, real.condition
     if recipe.augmentation.mirror:
@@ -106,6 +117,11 @@ def prepared(recipe: Recipe, real: RealBatch, draws: Draws) -> RealBatch:
             images = interleaved(images[::2], degrade(images[1::2], recipe.inputs, noise[1::2]))
         else:
             condition = degrade(images, recipe.inputs, noise)
+    if isinstance(recipe.inputs, DegradedStylesOptions):
+        kinds, images = len(kinds_of(recipe.inputs)), images.clone()
+        for kind, style in enumerate(recipe.inputs.styles, start=1):
+            noise = draws.normal(*noise_shape(style.degradation, recipe.image.channels, recipe.image.size))
+            images[kind::kinds] = degrade(images[kind::kinds], style.degradation, noise[kind::kinds])
     return RealBatch(images, condition)
 
 
@@ -125,4 +141,15 @@ def draw_inputs(recipe: Recipe, real: RealBatch, latent_dim: int, draws: Draws, 
         fake_draws=draws.uniform(draw_dim) if draw_dim else None,
         mixing=draws.uniform() if mixed else None,
         other_latents=draws.normal(latent_dim) if others else None,
+        targets=_targets(recipe, draws.uniform()) if isinstance(recipe.loss, StylesOptions) else None,
     )
+
+
+def _targets(recipe: Recipe, chosen: Tensor) -> Tensor:
+    """Of each image any style but its own, int64 [N], by uniform numbers [N]."""
+    assert recipe.inputs is not None
+    styles = len(kinds_of(recipe.inputs))
+    own = torch.arange(len(chosen), device=chosen.device) % styles
+    # A uniform number may round up to 1.
+    ahead = 1 + (chosen * (styles - 1)).long().clamp(max=styles - 2)
+    return (own + ahead) % styles

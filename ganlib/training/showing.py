@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlib.networks import CycleGenerator, Generator
+from ganlib.networks import CycleGenerator, Generator, StarGenerator
 from ganlib.sampling import (
     Images,
     balanced_labels,
@@ -60,8 +60,8 @@ def show(generator: Generator, recipe: Recipe, measure: Measure) -> tuple[Images
     """A picture of fixed samples, and how different those are that were asked for the same: see `diversity`.
 
     Of a translator each column is an example: what it is given, what is wanted, and below these what it makes with
-    several latents. Of two translators: an image of either kind, what is made of it, and what comes back. Else a
-    column is a class, of the first classes, where there are any.
+    several latents. Of two translators: an image of either kind, what is made of it, and what comes back. Of
+    styles: an example, and it in each style. Else a column is a class, of the first classes, where there are any.
     """
     if recipe.inputs is None:
         columns = min(recipe.image.num_classes, GRID_COLUMNS) if recipe.conditional else GRID_COLUMNS
@@ -73,6 +73,10 @@ def show(generator: Generator, recipe: Recipe, measure: Measure) -> tuple[Images
     assert examples is not None
     columns = min(len(examples.given), len(examples.wanted), GRID_COLUMNS)
     given, wanted = examples.given[_spread(examples.given, columns)], examples.wanted[_spread(examples.wanted, columns)]
+    if isinstance(generator, StarGenerator):
+        styles = [_draw(generator.way(style), recipe, given, columns) for style in range(generator.num_ways)]
+        picture = image_grid(np.concatenate([to_uint8(given), *styles]), columns=columns, scale=_scale(recipe))
+        return picture, diversity(styles[0], None)
     if isinstance(generator, CycleGenerator):
         there = _there_and_back(generator, recipe, given, 0)
         back = _there_and_back(generator, recipe, from_uint8(wanted), 1)

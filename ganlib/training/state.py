@@ -2,17 +2,25 @@
 
 import copy
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.augmentation import ProbabilityControl
 from ganlib.config import GanOptions, ImageSpec, LossOptions, RunConfig, UnpairedOptions
 from ganlib.losses import undecided_logit
-from ganlib.networks import CycleCritic, CycleGenerator, build_critic, build_encoder, build_generator
+from ganlib.networks import (
+    CycleCritic,
+    CycleGenerator,
+    StarGenerator,
+    build_critic,
+    build_encoder,
+    build_generator,
+)
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
@@ -156,7 +164,7 @@ def initial_state(
     for network in (generator, partner):
         synchronise_batch_norm(network, ranks)
         if options.compile:
-            for each in network.ways if isinstance(network, CycleGenerator | CycleCritic) else [network]:
+            for each in _called(network):
                 each.compile(dynamic=False)  # batches have one size; kernels for any are slower
     figures = figures_of(config.loss)
     return TrainState(
@@ -172,6 +180,13 @@ def initial_state(
         sums=torch.zeros(len(figures), dtype=torch.float64, device=device),
         image_history=_no_images_yet(config.loss, image, device),
     )
+
+
+def _called(network: nn.Module) -> Iterable[nn.Module]:
+    """The parts of a network that its objective calls."""
+    if isinstance(network, CycleGenerator | CycleCritic):
+        return network.ways
+    return [network.unet if isinstance(network, StarGenerator) else network]
 
 
 def _no_images_yet(loss: LossOptions, image: ImageSpec, device: torch.device) -> Tensor:

@@ -41,7 +41,7 @@ def copies_told(found: "Copying") -> str:
 
 
 def way_rows(ways: "Sequence[Way]") -> list[tuple[str, list[str]]]:
-    """A row for each figure of two translators: what it is, and a text for each way; `–` where nothing is known."""
+    """A row for each figure of each kind that is made: what it is, and a text a kind; `–` where nothing is known."""
 
     def shares(found: "Interval | None") -> str:
         return "–" if found is None else f"{percent(found.estimate)} ({percent_span(found)})"
@@ -51,6 +51,8 @@ def way_rows(ways: "Sequence[Way]") -> list[tuple[str, list[str]]]:
         ("FID of the inputs as they were given", [number(way.input_fid) for way in ways]),
         ("Class agreement of translations", [shares(way.agreement) for way in ways]),
         ("Class agreement of the inputs as they were given", [shares(way.input_agreement) for way in ways]),
+        ("Style agreement of translations", [shares(way.style_agreement) for way in ways]),
+        ("Style agreement of held-out images in the style", [shares(way.real_style_agreement) for way in ways]),
         ("PSNR there and back (dB)", [estimate(way.cycle_psnr) for way in ways]),
         ("Mean absolute error there and back, of the range", [estimate(way.cycle_error) for way in ways]),
         ("Class agreement there and back", [shares(way.cycle_agreement) for way in ways]),

@@ -25,7 +25,7 @@ import ganlib.schedules
 import ganlib.training
 from ganlib.config import LOWER_IS_BETTER, RunConfig, check_data_fits, load_config
 from ganlib.counting import counted
-from ganlib.datasets.packed.kinds import of_kind
+from ganlib.datasets.packed.kinds import given_part, made_part
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
@@ -290,7 +290,7 @@ def _examples(run: _Run) -> Examples | None:
     if inputs is None:
         return None
 
-    wanted, given = (of_kind(run.data.train, run.data.image, inputs, kind) for kind in (0, 1))
+    wanted, given = (part(run.data.train, run.data.image, inputs) for part in (made_part, given_part))
     return Examples(
         inputs_of(given, _some(given, options.measure_samples), inputs, seed=options.seed),
         wanted.take(_some(wanted, options.measure_samples)),
@@ -305,7 +305,7 @@ def _some(split: Split, most: int) -> NDArray[np.int64]:
 def _compared(run: _Run) -> Split:
     """The training images that generated ones are to be like."""
     inputs = run.config.data.inputs
-    return run.data.train if inputs is None else of_kind(run.data.train, run.data.image, inputs, 0)
+    return run.data.train if inputs is None else made_part(run.data.train, run.data.image, inputs)
 
 
 def _even_weights(run: _Run) -> torch.Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from ganlib.config import ImageSpec
 from ganlib.networks import build_critic, build_generator
 from ganlib.weightless import weightless
-from tests.configs import NETWORKS, PAIRED, UNPAIRED, tiny_config
+from tests.configs import NETWORKS, PAIRED, STYLES, UNPAIRED, tiny_config
 
 IMAGE_OF = {"channels": 3, "size": 16, "classes": ("a", "b")}
 
@@ -15,7 +15,7 @@ IMAGE_OF = {"channels": 3, "size": 16, "classes": ("a", "b")}
 @pytest.mark.parametrize("family", ["dcgan", *sorted(NETWORKS)])
 def test_every_family_takes_the_weights_of_another_network(family: str) -> None:
     image = ImageSpec.model_validate(IMAGE_OF)
-    changes = {"unet": PAIRED, "cyclegan": UNPAIRED, "dcgan": {}}.get(family, {"network": family})
+    changes = {"unet": PAIRED, "cyclegan": UNPAIRED, "stargan": STYLES, "dcgan": {}}.get(family, {"network": family})
     options = tiny_config(changes).network
     for build in (build_generator, build_critic):
         made = build(options, image)

@@ -13,13 +13,19 @@ from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import load_encoder, read_description
 from pipelines import paths
 from pipelines.registry.verdict import Registration
-from tests.configs import PAIRED, UNPAIRED, VAE
+from tests.configs import PAIRED, STYLES, UNPAIRED, VAE
 from tests.pipeline_project import STAGES, Project, make_project, outcomes
 
 pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 NO_GUARDS = {"register.guards.label_fidelity_drop": None, "register.guards.worst_class_rise": None}
-OBJECTIVES = {"vae": VAE, "paired": PAIRED | NO_GUARDS, "unpaired": UNPAIRED | NO_GUARDS}
+OBJECTIVES = {
+    "vae": VAE,
+    "paired": PAIRED | NO_GUARDS,
+    "unpaired": UNPAIRED | NO_GUARDS,
+    "styles": STYLES | NO_GUARDS,
+}
+WAYS = {"cyclegan": 2, "stargan": 4}
 
 
 @pytest.fixture(scope="module", params=OBJECTIVES)
@@ -39,7 +45,7 @@ def test_all_stages_speak_of_what_was_made(project: Project) -> None:
     card = (project.root / paths.MODEL_CARD).read_text(encoding="utf-8")
     assert Registration.read(project.root / paths.REGISTRATION).verdict.promoted is True
     assert "domain/fid" in evaluation.metrics
-    both_ways = read_description(project.root / paths.GENERATOR).network.family == "cyclegan"
+    ways = WAYS.get(read_description(project.root / paths.GENERATOR).network.family, 0)
     translates = read_description(project.root / paths.GENERATOR).inputs is not None
     assert (evaluation.translation is not None) == translates
     if translates:
@@ -49,8 +55,8 @@ def test_all_stages_speak_of_what_was_made(project: Project) -> None:
             assert chapter not in page
         assert "Translations beside their inputs" in card
         assert "pipeline_tag: image-to-image" in card
-        assert ("Each way, and there and back" in page) == ("learned without pairs" in card) == both_ways
-        assert len(evaluation.translation.ways) == (2 if both_ways else 0)
+        assert ("Each way, and there and back" in page) == ("learned without pairs" in card) == (ways > 0)
+        assert len(evaluation.translation.ways) == ways
     else:
         assert load_encoder(project.root / paths.GENERATOR) is not None
         assert "Evidence bound" in page

@@ -14,7 +14,9 @@ from ganlib.config import RunConfig
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
 from pipelines import cli, paths
-from tests.configs import PAIRED, UNPAIRED, tiny_values
+from tests.configs import PAIRED, STYLES, UNPAIRED, tiny_values
+from tests.ganlib.datasets.image_bytes import png
+from tests.registered import make_translator
 from tests.toy_training import IMAGE
 
 Command = Callable[..., tuple[int, str, str]]
@@ -84,10 +86,31 @@ def test_a_translator_draws_no_samples_and_others_translate_nothing(gan: Command
     assert (code, "is given no images" in error) == (2, True)
 
 
+def test_an_image_larger_than_pillow_reads_is_one_line(gan: Command) -> None:
+    Path("huge.png").write_bytes(png(np.zeros((2, 2), np.uint8), colour=0, size=(60_000, 60_000)))
+    for command in (("translate", "huge.png", "-o", "made"), ("verify", "huge.png")):
+        code, _, error = gan(*command)
+        assert code == 2
+        assert "huge.png: cannot be read as an image (Image size (3600000000 pixels)" in error
+        assert len(error.splitlines()) == 1
+
+
+def test_styles_are_asked_for_by_name(gan: Command) -> None:
+    make_translator(paths.GENERATOR, STYLES)
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save("good.png")
+    made = {}
+    for style in ("images", "negative", "blurred", "noisy"):
+        code, _, error = gan("translate", "good.png", "-o", style, "--to", style, "--tile-px", "32")
+        assert code == 0, error
+        with Image.open(f"{style}/good.png") as image:
+            made[style] = np.asarray(image).tobytes()
+    assert len(set(made.values())) == 4
+    code, _, error = gan("translate", "good.png", "-o", "other", "--to", "zebras")
+    assert (code, "expected images, negative, blurred or noisy" in error) == (2, True)
+
+
 def test_translators_without_pairs_go_both_ways(gan: Command) -> None:
-    config = RunConfig.model_validate(tiny_values(UNPAIRED))
-    network = build_generator(config.network, IMAGE)
-    ImageGenerator(network, config.network, IMAGE, {"seen_images": 1}, config.data.inputs).save(paths.GENERATOR)
+    make_translator(paths.GENERATOR, UNPAIRED)
     Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save("good.png")
     made = {}
     for name, to in {"plain": (), "images": ("--to", "images"), "inputs": ("--to", "inputs")}.items():

@@ -6,12 +6,13 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from ganlib.config import UnpairedOptions
+from ganlib.config import StylesOptions, UnpairedOptions
 from ganlib.training.distributed import Ranks
-from ganlib.training.figures import CRITIC_FIGURES, CYCLE_FIGURES, GENERATOR_FIGURES
+from ganlib.training.figures import CRITIC_FIGURES, GENERATOR_FIGURES, added_figures
 from ganlib.training.gan.cycle import CycleObjective, partly_earlier
 from ganlib.training.gan.objective import GanObjective, loss_of
 from ganlib.training.gan.penalties import Due, Penalties
+from ganlib.training.gan.styles import StylesObjective
 from ganlib.training.inputs import Feed, Inputs, draw_inputs, prepared
 from ganlib.training.moment import Moment
 from ganlib.training.randomness import Draws
@@ -31,14 +32,20 @@ def play(state: TrainState, recipe: Recipe, feed: Feed, draws: Draws, ranks: Ran
         figures, fakes = critic_step(state, recipe, inputs, ranks, penalties, draws=draws, keep_fakes=kept)
         state.add_figures(CRITIC_FIGURES, figures, 1 / recipe.options.critic_steps)
     inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=False)
-    names = GENERATOR_FIGURES + (CYCLE_FIGURES if isinstance(recipe.loss, UnpairedOptions) else ())
+    names = GENERATOR_FIGURES + added_figures(recipe.loss)
     state.add_figures(names, generator_step(state, recipe, inputs, ranks, fakes=fakes), 1.0)
     state.augmentation.adjust(moment.before, moment.after, ranks.total)
 
 
-def objective_of(state: TrainState, recipe: Recipe) -> GanObjective | CycleObjective:
-    """The losses of a game: of one generator, or of two that are each other's way back."""
-    return (CycleObjective if isinstance(recipe.loss, UnpairedOptions) else GanObjective)(state, recipe)
+def objective_of(state: TrainState, recipe: Recipe) -> GanObjective | CycleObjective | StylesObjective:
+    """The losses of a game: of one generator, of two that are each other's way back, or of one into several styles."""
+    match recipe.loss:
+        case UnpairedOptions():
+            return CycleObjective(state, recipe)
+        case StylesOptions():
+            return StylesObjective(state, recipe)
+        case _:
+            return GanObjective(state, recipe)
 
 
 def critic_step(

@@ -23,7 +23,7 @@ from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.showing import Measure
 from ganlib.training.state import TrainState, initial_state
-from tests.configs import PAIRED, UNPAIRED, VAE, tiny_config
+from tests.configs import PAIRED, STYLES, UNPAIRED, VAE, tiny_config
 from tests.ganlib.training.tape import TapeRecorder
 from tests.toy_training import IMAGE, Interrupted, ToyFeed, WholeFeed, brightness, store_of
 
@@ -69,6 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "paired": PAIRED,
     "unpaired": UNPAIRED,
+    "styles": STYLES,
     "vae": VAE,
 }
 

@@ -34,6 +34,7 @@ MOST_OPERATIONS = {
     "cifar10-vae": 190,
     "digits": 300,
     "digits-superresolve": 600,
+    "digits-styles": 720,
     "digits-unpaired": 1050,
     "digits-vae": 160,
     "mnist-mlp": 140,
@@ -123,6 +124,7 @@ def test_all_of_a_forward_pass_lies_on_the_gpu(name: str, monkeypatch: pytest.Mo
             draws,
             None,
             latents,
+            torch.zeros(BATCH_SIZE, dtype=torch.int64),
         )
         for _ in range(2):  # augmentations place their constants at their first call
             with Operations() as operations:

@@ -8,7 +8,7 @@ import pytest
 from ganlib.events import Event, Picture, Scalars
 from ganlib.sampling import Images, proportional_labels, render, seeded_latents
 from ganlib.training.showing import Measure
-from tests.configs import PAIRED, UNPAIRED, VAE, tiny_config
+from tests.configs import PAIRED, STYLES, UNPAIRED, VAE, tiny_config
 from tests.toy_training import Interrupted, digest, go_on, start, store_of
 
 LINEAR = {"shape": "linear", "start": 1e-3, "end": 1e-4, "over_images": 80, "warmup_images": 16}
@@ -53,6 +53,8 @@ RECIPES = {
         "loss.r1.weight": 0.5,
         "loss.identity_weight": 0.0,
     },
+    "styles": {**STYLES, "train.critic_steps": 2, "train.accumulation": 2, "augmentation.mirror": True},
+    "styles, fakes kept, penalised": {**STYLES, "train.reuse_fakes": True, "loss.r1.weight": 0.5},
     "vae": {**VAE, "train.accumulation": 2, "augmentation.mirror": True},
 }
 

@@ -15,7 +15,7 @@ from tests.toy_training import digest
 pytestmark = pytest.mark.thorough
 
 # Schedules, both controllers of augmentation, half precision; the one that people start with; and translators.
-WITH_MOST_STATE = ("cifar10-r3gan", "digits", "photos-256", "digits-superresolve", "digits-unpaired")
+WITH_MOST_STATE = ("cifar10-r3gan", "digits", "photos-256", "digits-superresolve", "digits-styles", "digits-unpaired")
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -201,7 +201,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"loss.objective": "gan"}, "network.family=cyclegan.*also needs loss.objective=unpaired"),
     ({"data.inputs": None}, r"also needs data.inputs"),
     ({"train.batch_size": 8, "train.accumulation": 4, "train.devices": 2}, "batch_size=8.*equal parts"),
-    ({"train.batch_size": 12, "train.accumulation": 4}, "half of each part is of either kind.*multiple of 8"),
+    ({"train.batch_size": 12, "train.accumulation": 4}, "as many images of each of 2 kinds.*multiple of 8"),
     ({"loss.history_images": 3}, "history_images=3: expected 0, or 4 at least"),
     ({"data.inputs": {"kind": "classes", "input": "a", "output": "a"}}, "expected two classes"),
     ({"data.inputs": {"kind": "classes", "input": "a", "output": "b"}, "data.labels": "none"}, "needs labels"),

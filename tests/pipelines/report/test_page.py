@@ -19,7 +19,7 @@ from pipelines.report.facts import Facts
 from pipelines.report.meanings import meaning
 from pipelines.report.page import CHAPTERS, write_page
 from tests import report_project
-from tests.configs import PAIRED, UNPAIRED, tiny_config
+from tests.configs import PAIRED, STYLES, UNPAIRED, tiny_config
 from tests.html_pages import Element, read_html
 
 HOSTILE = "<script>alert(1)</script>|x"
@@ -341,7 +341,9 @@ def test_two_translators_are_told_a_column_each(unlabelled: Facts, tmp_path: Pat
         return Interval(estimate=low + 0.01, low=low, high=low + 0.02, level=0.95)
 
     figures = {"images": 543, "fid": 2.5, "input_fid": 290.5, "cycle_psnr": sure(30), "cycle_error": sure(0.01)}
-    unseen = dict.fromkeys(("agreement", "input_agreement", "cycle_agreement"))
+    unseen = dict.fromkeys(
+        ("agreement", "input_agreement", "style_agreement", "real_style_agreement", "cycle_agreement")
+    )
     there = Way(made="images", **{**figures, **unseen, "agreement": sure(0.97), "input_agreement": sure(0.1)})
     back = Way(made="inputs", **{**figures, **unseen, "cycle_agreement": sure(0.96)})
     translation = Translation(images=543, gains={}, input_fid=290.5, diversity=sure(0), ways=(there, back))
@@ -364,5 +366,32 @@ def test_two_translators_are_told_a_column_each(unlabelled: Facts, tmp_path: Pat
         assert "| On held-out images | to images | to inputs |\n| --- | ---: | ---: |\n| FID of translations |" in card
         assert "learned without pairs" in card
         assert "PSNR (dB)" not in card
+        assert "Data-Copying" not in card
         assert ("--to inputs" in card) == (inputs.kind == "invert")
         assert "<b>" not in card.replace("`--to <b>horse</b>`", "")
+
+
+def test_styles_are_told_a_column_each(unlabelled: Facts, tmp_path: Path) -> None:
+    def sure(low: float) -> Interval:
+        return Interval(estimate=low + 0.01, low=low, high=low + 0.02, level=0.95)
+
+    config = tiny_config(STYLES)
+    figures = {"images": 543, "fid": 2.5, "input_fid": 290.5, "cycle_psnr": sure(30), "cycle_error": sure(0.01)}
+    shares = {"style_agreement": sure(0.97), "real_style_agreement": sure(0.95)}
+    unseen = dict.fromkeys(("agreement", "input_agreement", "cycle_agreement"))
+    names = ("images", "negative", "blurred", "noisy")
+    ways = tuple(Way(made=name, **figures, **shares, **unseen) for name in names)
+    translation = Translation(images=543, gains={}, input_fid=290.5, diversity=sure(0), ways=ways)
+    nothing = {"memorisation": {}, "truncation": (), "rejection": None}
+    evaluation = unlabelled.evaluation.model_copy(update={"translation": translation, **nothing})
+    generator = dataclasses.replace(unlabelled.generator, inputs=config.data.inputs)
+    facts = dataclasses.replace(unlabelled, config=config, evaluation=evaluation, generator=generator)
+    text = page(facts, tmp_path)
+    rows = table(read_html(text), "Each way, and there and back")
+    assert rows[0] == ["Figure", *(f"to {name}" for name in names)]
+    assert ["Style agreement of translations", *["98 % (97 % to 99 %)"] * 4] in rows
+    write_card(facts, "7", tmp_path / "card.md")
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "into several styles: images, negative, blurred, noisy. It learned without pairs." in card
+    assert "--to STYLE" in card
+    assert "cross-entropy of styles" in card
