@@ -14,7 +14,7 @@ from ganlib.datasets.files.reading import RandomAccess
 from ganlib.datasets.items import COMPANION, FileEntry, Item, Part, Refusal, SplitName, printable, shortened
 from ganlib.datasets.sources.grouping import grouped
 from ganlib.datasets.sources.rows import digest, facts
-from ganlib.datasets.sources.splits import Role, role_of_folder, use_of_roles
+from ganlib.datasets.sources.splits import Role, role_and_side, role_of_folder, use_of_roles
 from ganlib.events import EventSink, ignore
 
 _MOST_PAIRS = 256
@@ -163,7 +163,8 @@ def pairs_of(
 
 def _place(name: str, sides: tuple[str, ...]) -> tuple[str, Role | None, str] | None:
     """Which side a file is on, its split folder's role, and its path without both and without suffix; None: neither."""
-    *folders, stem = stem_of(composed(name)).split("/")
+    *named, stem = stem_of(composed(name)).split("/")
+    folders = [part for folder in named for part in role_and_side(folder) or (folder,)]
     found = [folder for folder in folders if folder in sides]
     if len(found) != 1:
         return None

@@ -1,7 +1,7 @@
 """What the paths of image files mean: which folders are splits, which are classes, and what a label file says."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ganlib.config import DataOptions
@@ -9,7 +9,7 @@ from ganlib.datasets.files.names import composed, stem_of
 from ganlib.datasets.files.places import wrong
 from ganlib.datasets.items import SplitName, shortened
 from ganlib.datasets.sources.labels import LabelFile
-from ganlib.datasets.sources.splits import Role, role_of_folder, use_of_roles
+from ganlib.datasets.sources.splits import Role, role_and_side, role_of_folder, use_of_roles
 from ganlib.events import EventSink, Notice
 
 
@@ -28,7 +28,8 @@ class Layout:
     `roots` are the folders whose images are used, each with the split they
     are in: '' or `photos/`, or one a split, such as `photos/train/`; `unused`
     are those that are not. Where no file gives `labels`, `classes` are the
-    folders below the roots that are classes; none where images are unlabelled.
+    folders below the roots that are classes, or the `sides` of the roots, such
+    as A of `trainA/`; none where images are unlabelled.
     """
 
     location: str
@@ -36,6 +37,7 @@ class Layout:
     unused: tuple[str, ...]
     labels: LabelFile | None
     classes: frozenset[str]
+    sides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labelled(self) -> bool:
@@ -49,6 +51,8 @@ class Layout:
     def folder_label(self, name: str) -> str | None:
         """The class of a file by its folder, whether it is an image or not; None if it has none."""
         root = self._root(name)
+        if root is not None and root in self.sides:
+            return self.sides[root]
         label, slash, _ = name[len(root or "") :].partition("/")
         return composed(label) if slash and root is not None and self.classes else None
 
@@ -62,6 +66,8 @@ class Layout:
         label, rest = None, "" if root is None else name[len(root) :]
         if self._table is not None:
             label = self._table.get(composed(name))
+        elif root is not None and root in self.sides:
+            label = self.sides[root]
         elif self.classes:
             label, _, rest = composed(rest).partition("/")
         if root is None or not rest or (self.labelled and label is None):
@@ -137,12 +143,15 @@ def lay_out(
     if not folders.examples:
         return Layout(location, {"": None}, (), labels, frozenset())
     wrapper = folders.wrapper()
+    by_folder = options.labels == "auto" and labels is None
+    sides = _sides(folders.children(wrapper)) if by_folder else {}
+    if sides:
+        return _in_sides(location, wrapper, sides, options, on_event)
     roots, unused = _splits(location, folders, wrapper, options, on_event)
     inner = {folders.wrapper(root): split for root, split in roots.items()}
     # Where it is so in one split alone, that split has but one class.
     if not inner.keys() & roots.keys():
         roots = inner
-    by_folder = options.labels == "auto" and labels is None
     if not by_folder or not _has_class_folders(location, folders, roots):
         return Layout(location, roots, unused, labels, frozenset())
     classes = frozenset(composed(name) for root in roots for name in folders.children(root))
@@ -184,6 +193,28 @@ def _splits(
     splits = use_of_roles(location, by_role, options, on_event)
     roots = {root: split for role, split in splits.items() for root in by_role[role]}
     return roots, tuple(root for role in by_role.keys() - splits.keys() for root in by_role[role])
+
+
+def _sides(children: Iterable[str]) -> dict[str, tuple[Role, str]]:
+    """Each folder's part and side, where all are called so and both sides are there to train on; else nothing."""
+    found = {name: role_and_side(name) for name in children}
+    sides = {name: each for name, each in found.items() if each is not None}
+    whole = len(sides) == len(found) and {("train", "A"), ("train", "B")} <= set(sides.values())
+    return sides if whole else {}
+
+
+def _in_sides(
+    location: str, wrapper: str, sides: Mapping[str, tuple[Role, str]], options: DataOptions, on_event: EventSink
+) -> Layout:
+    """As the published sets of CycleGAN are laid out; the sides are the classes."""
+    by_role: dict[Role, list[str]] = {}
+    for name, (role, _) in sorted(sides.items()):
+        by_role.setdefault(role, []).append(name)
+    splits = use_of_roles(location, by_role, options, on_event)
+    roots = {f"{wrapper}{name}/": splits[role] for role in splits for name in by_role[role]}
+    unused = tuple(f"{wrapper}{name}/" for role in by_role.keys() - splits.keys() for name in by_role[role])
+    classes = {f"{wrapper}{name}/": side for name, (_, side) in sides.items()}
+    return Layout(location, roots, unused, None, frozenset(classes.values()), classes)
 
 
 def _has_class_folders(location: str, folders: Folders, roots: Mapping[str, SplitName | None]) -> bool:

@@ -24,6 +24,8 @@ _ROLES: dict[str, Role] = {
 _WORDS = "|".join(sorted(_ROLES, key=len, reverse=True))
 # Such as `train`, `Testing`, `train2017`, `training_set` and `val-images`; not `train station`.
 _FOLDER = re.compile(rf"({_WORDS})[-_ ]?(set|data|images|imgs|split|[0-9]+)?", re.IGNORECASE)
+# As the published sets of CycleGAN are laid out.
+_SIDE = re.compile(r"(train|val|test)_?([AB])")
 # Such as `train-00000-of-00002.parquet` and `imagenet_val_07.tar`; not `latest.tar`.
 _FILE = re.compile(rf"(?<![a-z])({_WORDS})(?![a-z])")
 
@@ -32,6 +34,12 @@ def role_of_folder(name: str) -> Role | None:
     """What a folder of this name stands for, unless it is a class; by the whole of its name."""
     match = _FOLDER.fullmatch(name)
     return _ROLES[match[1].lower()] if match else None
+
+
+def role_and_side(name: str) -> tuple[Role, str] | None:
+    """What a folder such as `trainA` or `testB` stands for: the part, and which of two kinds of images."""
+    match = _SIDE.fullmatch(name)
+    return (_ROLES[match[1]], match[2]) if match else None
 
 
 def role_of_file(path: str) -> Role | None:

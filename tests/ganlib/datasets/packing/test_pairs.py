@@ -94,7 +94,9 @@ def test_both_layouts_give_the_same_pairs_in_the_same_splits(tmp_path: Path) -> 
             assert all(np.array_equal(one, two) for one, two in zip(pair, found[other][split], strict=True))
 
 
-@pytest.mark.parametrize("pattern", ["{side}/{role}/{n:04d}.png", "{role}/{side}/{n:04d}.png"])
+@pytest.mark.parametrize(
+    "pattern", ["{side}/{role}/{n:04d}.png", "{role}/{side}/{n:04d}.png", "{role}{side}/{n:04d}.png"]
+)
 def test_folders_for_splits_hold_on_either_side(pattern: str, tmp_path: Path) -> None:
     data = packed(data_options(write_folder(tmp_path / "set", apart(pattern)), inputs=FOLDERS), tmp_path / "packed")
     held_out = everything(data)["test"][0]

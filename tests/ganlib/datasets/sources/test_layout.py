@@ -34,6 +34,21 @@ def test_split_folders(tmp_path: Path, train: str, other: str) -> None:
     assert set(meanings(flat).values()) == {(f"{n}", None, split) for n in range(2) for split in ("train", "test")}
 
 
+def test_folders_of_the_published_sets_of_cyclegan(tmp_path: Path) -> None:
+    names = ("trainA", "trainB", "testA", "testB")
+    expected = {("0", "A", "train"), ("1", "A", "train"), ("0", "B", "train"), ("1", "B", "train")}
+    expected |= {(key, side, "test") for key, side, _ in expected}
+    for around in ("", "horse2zebra/"):
+        files = split_files(*(f"{around}{name}" for name in names), inside="")
+        assert set(meanings(write_folder(tmp_path / f"sides{len(around)}", files)).values()) == expected
+    merged = meanings(tmp_path / "sides0", split="hash")
+    assert set(merged.values()) == {(key, side, None) for key, side, _ in expected}
+    validated = write_folder(tmp_path / "val", split_files(*names, "valA", "valB", inside="") | {"testB/x.txt": b"?"})
+    assert set(meanings(validated).values()) == expected
+    unlabelled = write_folder(tmp_path / "one", split_files("trainA", "testA", inside=""))
+    assert {(label, split) for _, label, split in meanings(unlabelled).values()} == {("trainA", None), ("testA", None)}
+
+
 def test_folders_that_only_look_like_splits(tmp_path: Path) -> None:
     vehicles = write_folder(tmp_path / "vehicles", split_files("bus", "train", inside=""))
     assert {label for _, label, _ in meanings(vehicles).values()} == {"bus", "train"}
