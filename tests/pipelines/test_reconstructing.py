@@ -117,6 +117,33 @@ def test_images_come_back_as_latents_which_make_the_same_pictures_again(gan: Com
     assert not torch.equal(SavedLatents.load(Path("other/latents.safetensors")).latents, alone.latents)
 
 
+def test_colours_come_back_as_colours(gan: Command) -> None:
+    params = yaml.safe_load(paths.PARAMS.read_text())
+    params["data"]["channels"] = 3
+    params["evaluate"]["extractor"], params["register"]["metric"] = "random", "random/kid"
+    paths.PARAMS.write_text(yaml.safe_dump(params))
+    loaded = ImageGenerator.load(paths.GENERATOR)
+    image = loaded.image.model_copy(update={"channels": 3})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_generator(loaded.network, image)
+        network.output.weight.data.mul_(10)
+    ImageGenerator(network, loaded.network, image, loaded.provenance).save(paths.GENERATOR)
+    pixels = ImageGenerator.load(paths.GENERATOR).sample(seed=3, labels=[3])[0]
+    Image.fromarray(pixels).save("colours.png")
+    said = gan("reconstruct", "colours.png", "-o", "found", "--label", "3")
+    assert said.code == 0, said.err
+    with Image.open("found/colours.png") as picture:
+        assert picture.mode == "RGB"
+        triple = np.asarray(picture).astype(int)
+    original, made, difference = (triple[: 16 * SCALE : SCALE, at : at + SIDE : SCALE] for at in (0, 68, 136))
+    np.testing.assert_array_equal(original, pixels)
+    np.testing.assert_array_equal(difference, np.abs(original - made))
+    apart = np.square(made - original).mean(axis=(0, 1))
+    assert (apart < np.square(original - original.mean(axis=(0, 1))).mean(axis=(0, 1)) / 2).all()  # in each colour
+    assert gan("interpolate", "colours.png", "colours.png", "-o", "way.png").code == 0
+
+
 def test_latents_can_be_calculated_with(gan: Command) -> None:
     assert gan("reconstruct", sample("1.png", 1), sample("2.png", 2), "-o", "found", "--label", "7").code == 0
     file = Path("found/latents.safetensors")

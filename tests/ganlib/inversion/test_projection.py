@@ -30,8 +30,12 @@ find = partial(reconstruct, seed=0, notify=print)
 
 @pytest.fixture(scope="module")
 def network() -> ImageGenerator:
+    return network_of(channels=1)
+
+
+def network_of(*, channels: int) -> ImageGenerator:
     config = tiny_config({})
-    image = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
+    image = ImageSpec(size=16, channels=channels, classes=("a", "b", "c"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         generator = build_generator(config.network, image)
@@ -63,7 +67,9 @@ def test_classes_are_inferred_and_unconditional_generators_have_none() -> None:
     assert find(alone, images[labels == 0], options_of()).labels is None
 
 
-def test_own_samples_are_found_and_what_is_returned_is_what_the_latents_make(network: ImageGenerator) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_own_samples_are_found_and_what_is_returned_is_what_the_latents_make(channels: int) -> None:
+    network = network_of(channels=channels)
     labels = balanced_labels(12, 3)
     images = render(network.generator, seeded_latents(12, 8, 5), labels, batch_size=12)
     found = find(network, images, options_of(prior_weight=1e-5), labels=labels)
