@@ -1,4 +1,4 @@
-"""Train a recipe many times: over seeds."""
+"""Train many times: over seeds, and over parameters."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,3 +47,31 @@ def repeat(
     typer.echo(f"{output}: the same as a page")
     if found.failures:
         raise typer.Exit(fail("\n".join(found.failures), FAILURE_EXIT_CODE))
+
+
+@app.command()
+def sweep(
+    trials: Annotated[int, typer.Option(min=1, max=100_000, help="How many, counting those of earlier calls.")],
+    space: Annotated[Path, typer.Option(help="YAML file: which parameters, and what is to become best.")] = Path(
+        "sweep.yaml"
+    ),
+    parallel: Parallel = 1,
+    name: Annotated[str | None, typer.Option(help="Of the sweep; without it, that of the file.")] = None,
+) -> None:
+    """Search parameters with isolated trainings; the same command goes on with a sweep that was broken off."""
+    from pipelines.sweeping.study import check_installed
+
+    check_installed()
+    from pipelines.flows.embedded import ServerFailed
+    from pipelines.flows.run import show_only_what_people_want
+    from pipelines.sweeping.found import show
+    from pipelines.sweeping.sweep import sweep as search
+
+    show_only_what_people_want()
+    try:
+        found = search(Path.cwd(), file=space, trials=trials, parallel=parallel, name=name, say=typer.echo)
+    except ServerFailed as error:
+        raise typer.Exit(fail(str(error), FAILURE_EXIT_CODE)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(fail("interrupted; run again to go on where each training stopped", 130)) from None
+    show(found)
