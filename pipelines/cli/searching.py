@@ -57,6 +57,10 @@ def sweep(
     ),
     parallel: Parallel = 1,
     name: Annotated[str | None, typer.Option(help="Of the sweep; without it, that of the file.")] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|local", help="Run trials on a Dask cluster, or on one of its own here."),
+    ] = None,
 ) -> None:
     """Search parameters with isolated trainings; the same command goes on with a sweep that was broken off."""
     from pipelines.sweeping.study import check_installed
@@ -69,7 +73,7 @@ def sweep(
 
     show_only_what_people_want()
     try:
-        found = search(Path.cwd(), file=space, trials=trials, parallel=parallel, name=name, say=typer.echo)
+        found = search(Path.cwd(), file=space, trials=trials, parallel=parallel, name=name, dask=dask, say=typer.echo)
     except ServerFailed as error:
         raise typer.Exit(fail(str(error), FAILURE_EXIT_CODE)) from None
     except KeyboardInterrupt:

@@ -57,10 +57,24 @@ def check_installed() -> None:
 
 
 class Study:
-    """The trials of one sweep. Whoever runs it holds its lock; trials in progress may be reported from any thread."""
+    """The trials of one sweep. Whoever runs it opens it and holds its lock; whoever runs a trial reports to it."""
 
-    def __init__(self, study: "optuna.Study", space: Space) -> None:
-        self._study, self._space = study, space
+    def __init__(self, home: Path, name: str, space: Space) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        file = home / SWEEPS / f"{name}.db"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._storage = optuna.storages.RDBStorage(
+            f"sqlite:///{file.as_posix()}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}}
+        )
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            directions=space.directions(),
+            pruner=_pruner(space),
+            load_if_exists=True,
+        )
         self._distributions = {name: each.distribution() for name, each in space.parameters.items()}
 
     @classmethod
@@ -76,30 +90,18 @@ class Study:
         Raises:
             UserError: there is one of this name with another space.
         """
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        file = home / SWEEPS / f"{name}.db"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{file.as_posix()}", engine_kwargs={"connect_args": {"timeout": _BUSY_S}}
-        )
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=space.directions(), load_if_exists=True
-        )
-        written = space.model_dump(mode="json")
-        known = study.user_attrs
+        study = cls(home, name, space)
+        written, known = space.model_dump(mode="json"), study.raw.user_attrs
         if known.get(_SPACE, written) != written:
             raise UserError(
                 f"sweep {name}: was begun with another space; give this one another --name, or remove "
-                f"{SWEEPS / file.name} to forget the other"
+                f"{SWEEPS / name}.db to forget the other"
             )
         if _COMMIT not in known:
-            study.set_user_attr(_COMMIT, commit)
-            study.set_user_attr(_SPACE, written)
-        study.pruner = _pruner(space)
-        study.sampler = _sampler(space, len(study.get_trials(deepcopy=False)))
-        return cls(study, space)
+            study.raw.set_user_attr(_COMMIT, commit)
+            study.raw.set_user_attr(_SPACE, written)
+        study.raw.sampler = _sampler(space, len(study.raw.get_trials(deepcopy=False)))
+        return study
 
     @property
     def commit(self) -> str:
@@ -120,6 +122,14 @@ class Study:
         """The next trial."""
         with _quiet():
             return self._study.ask(self._distributions)
+
+    def lags(self, number: int, step: int, value: float) -> bool:
+        """Note a trial's in-training figure, in the direction of the objective; whether it is behind other trials."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+            self._storage.get_study_id_from_name(self._study.study_name), number
+        )
+        self._storage.set_trial_intermediate_value(trial_id, step, value)
+        return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
     def tell(self, trial: "Trial", values: Sequence[float]) -> None:
         """A trial has come to its evaluation."""

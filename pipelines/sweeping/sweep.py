@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -15,7 +14,7 @@ from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.flows.parallel import Submit, run_in_flow
-from pipelines.flows.trial import Trial, TrialFailed, run_trial
+from pipelines.flows.trial import Trial, TrialFailed
 from pipelines.git import act
 from pipelines.graph import snapshot, workspace
 from pipelines.graph.locking import hold
@@ -23,14 +22,14 @@ from pipelines.graph.supervisor import signals_unwind
 from pipelines.graph.workspace import Say
 from pipelines.report.rounding import number
 from pipelines.stages.describing import halfway_samples
-from pipelines.stages.measured import measured
+from pipelines.sweeping.attempt import Attempt, Lags, Stopped
 from pipelines.sweeping.found import Found
 from pipelines.sweeping.space import TRAIN_SECONDS, Space, check_space, overrides, read_space
 from pipelines.sweeping.study import SWEEPS, Study, note_run
 from pipelines.sweeping.telling import tell_mlflow
 from pipelines.tracking.experiment import Experiment
-from pipelines.tracking.lineage import training_minutes
 from pipelines.tracking.runs import GROUP_KIND, training_run
+from pipelines.tracking.training_time import training_minutes
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as Asked
@@ -43,24 +42,16 @@ _DIGITS = 16
 _SECONDS = 60.0
 
 
-class _Lags(Exception):
-    """The trial is not worth its end."""
-
-
-class _Stopped(Exception):
-    """The sweep is asked to end."""
-
-
 @dataclass(frozen=True)
 class _Ended:
     """A trial, and its evaluation, or why there is none."""
 
     asked: "Asked"
     trial: Trial
-    result: Evaluation | Exception
+    result: object
 
 
-def sweep(home: Path, *, file: Path, trials: int, parallel: int, name: str | None, say: Say) -> Found:
+def sweep(home: Path, *, file: Path, trials: int, parallel: int, name: str | None, dask: str | None, say: Say) -> Found:
     """Try points of a space until there are so many, counting those of earlier calls.
 
     Args:
@@ -69,6 +60,7 @@ def sweep(home: Path, *, file: Path, trials: int, parallel: int, name: str | Non
         trials: how many shall have ended: evaluated, stopped because they lagged, or failed.
         parallel: at a time.
         name: of the sweep; None: that of the file.
+        dask: where trials run, as of `run_in_flow`.
         say: hears progress.
 
     Raises:
@@ -91,7 +83,7 @@ def sweep(home: Path, *, file: Path, trials: int, parallel: int, name: str | Non
             )
         # Or git might forget what no branch holds.
         act("update-ref", f"refs/sweeps/{name}", study.commit, project=home, doing=f"sweep {name}")
-        return _Sweep(home, name, file, space, study, trials, parallel, say).run()
+        return _Sweep(home, name, file, space, study, trials, parallel, dask, say).run()
 
 
 @dataclass
@@ -105,6 +97,7 @@ class _Sweep:
     study: Study
     trials: int
     parallel: int
+    dask: str | None
     say: Say
     stop: threading.Event = field(default_factory=threading.Event)
     ended: "Queue[_Ended]" = field(default_factory=Queue)
@@ -131,7 +124,7 @@ class _Sweep:
             dataset=None,
         ) as log:
             if before < self.trials:
-                run_in_flow(self.home, f"sweep {self.name}", self.parallel, self._drive, say=self.say)
+                run_in_flow(self.home, f"sweep {self.name}", self.parallel, self._drive, dask=self.dask, say=self.say)
             found = Found(self.name, self.space, tuple(self.study.tried()), tuple(self.study.best()))
             tell_mlflow(log, found, self.study, self.file)
         return found
@@ -166,38 +159,17 @@ class _Sweep:
             return False
         self.say(f"{label}: {', '.join(changes)}")
         note_run(asked, trial.name)
-        submit(label, lambda: self.ended.put(_Ended(asked, trial, self._attempt(asked, trial))))
+        attempt = Attempt(
+            self.home,
+            self.name,
+            self.space,
+            asked.number,
+            trial,
+            self._group(),
+            self.stop if self.dask is None else None,
+        )
+        submit(label, attempt, lambda result: self.ended.put(_Ended(asked, trial, result)))
         return True
-
-    def _attempt(self, asked: "Asked", trial: Trial) -> Evaluation | Exception:
-        """What the trial finds, or what it raises; in a thread of its own."""
-
-        def hear(line: str) -> None:
-            self.say(f"{trial.label} | {line}")
-
-        try:
-            return run_trial(self.home, trial, group=self._group(), say=hear, watch=self._watch(asked, trial))
-        except Exception as error:
-            return error
-
-    def _watch(self, asked: "Asked", trial: Trial) -> Callable[[], None]:
-        sign = 1 if self.space.directions()[0] == "minimize" else -1
-        every, reported = trial.config.train.measure_every_images, set[int]()
-
-        def look() -> None:
-            if self.stop.is_set():
-                raise _Stopped
-            if self.space.pruning is None:
-                return
-            for seen_images, distance in measured(trial.project(self.home)):
-                step = round(seen_images / every)
-                if step not in reported:
-                    reported.add(step)
-                    asked.report(sign * distance, step)
-                    if asked.should_prune():
-                        raise _Lags
-
-        return look
 
     def _tell(self, ended: _Ended) -> None:
         asked, label, result = ended.asked, ended.trial.label, ended.result
@@ -214,7 +186,7 @@ class _Sweep:
                 told = ", ".join(
                     f"{name} {number(value)}" for name, value in zip(self.space.objectives, values, strict=True)
                 )
-            case _Lags():
+            case Lags():
                 self.study.tell_pruned(asked)
                 workspace.give_up(self.home, ended.trial.name)
                 told = "stopped, as it lags behind earlier trials"
@@ -222,8 +194,11 @@ class _Sweep:
                 workspace.give_up(self.home, ended.trial.name)
                 self._fail(asked, str(result))
                 return
+            case Stopped():
+                return
             case _:
-                raise result
+                self._fail(asked, f"whatever ran it is gone ({result})")
+                return
         for failed, why in self.failures:
             self.study.tell_failed(failed, why)
         self.failures.clear()

@@ -13,7 +13,6 @@ from ganlib.datasets.packed.reading import PackedData
 from ganlib.errors import UserError
 from pipelines import environment, paths
 from pipelines.tracking.delivery import find_or_create_experiment, find_run
-from pipelines.tracking.headline import TRAINED
 from pipelines.tracking.runs import TRAINING_ARTIFACTS, deliver_pending
 from pipelines.tracking.store import connect, reachable
 
@@ -86,15 +85,3 @@ def _recorded(client: "MlflowClient", run_id: str) -> RunConfig | None:
             return load_config(Path(client.download_artifacts(run_id, name, folder)))
         except UserError:  # of code that had other parameters
             return None
-
-
-def training_minutes(experiment: str, generator_sha256: str) -> float | None:
-    """How long the training of a generator took, over all its goes; None where the store does not know.
-
-    Raises:
-        UserError: the store does not answer.
-    """
-    with environment.patient(), reachable():
-        client = connect()
-        run = find_run(client, find_or_create_experiment(client, experiment), generator_sha256)
-    return None if run is None else run.data.metrics.get(f"{TRAINED}/minutes")

@@ -82,13 +82,14 @@ def start(project: ToyProject, environment: dict[str, str], *arguments: str) -> 
     )
 
 
+@pytest.mark.parametrize("where", [(), ("--dask", "local")], ids=["processes", "dask"])
 def test_killed_and_started_again_it_ends_with_exactly_as_many_trials(
-    project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient
+    where: tuple[str, ...], project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient
 ) -> None:
     import optuna
     from mlflow import MlflowClient
 
-    command = ("sweep", "--trials", str(TRIALS), "--parallel", "2")
+    command = ("sweep", "--trials", str(TRIALS), "--parallel", "2", *where)
     with start(project, prefect_environment, *command) as run:
         assert run.stdout is not None
         said = []

@@ -67,14 +67,12 @@ def test_lagging_trials_are_found_and_failures_count_with_their_reason(tmp_path:
     for level in (1.0, 2.0):
         asked = study.ask()
         for step in (1, 2, 3):
-            asked.report(level / step, step)
-            assert not asked.should_prune()
+            assert not study.lags(asked.number, step, level / step)
         study.tell(asked, [level])
     lagging = study.ask()
-    lagging.report(9.0, 1)
-    assert not lagging.should_prune(), "not before the second measurement"
-    lagging.report(9.0, 2)
-    assert lagging.should_prune()
+    elsewhere = Study(tmp_path, "s", SPACE)
+    assert not elsewhere.lags(lagging.number, 1, 9.0), "not before the second measurement"
+    assert elsewhere.lags(lagging.number, 2, 9.0)
     note_run(lagging, "digits-1")
     study.tell_pruned(lagging)
     failed = study.ask()
