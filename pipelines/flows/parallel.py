@@ -66,22 +66,21 @@ def run_in_flow(
         futures.append(_trial.submit(label, work))
         futures[-1].add_done_callback(hear)
 
-    runner: TaskRunner[Any]
-    runner = ThreadPoolTaskRunner(max_workers=parallel) if dask is None else _dask_runner(dask, parallel)
-
-    named = _sweep.with_options(flow_run_name=name, task_runner=runner)
+    named = _sweep.with_options(flow_run_name=name, task_runner=_runner(dask, parallel))
     _driver.set(lambda: drive(submit))
     with prefect_api(project, say=say):
         named()
 
 
-def _dask_runner(address: str, parallel: int) -> TaskRunner[Any]:
+def _runner(dask: str | None, parallel: int) -> TaskRunner[Any]:
+    if dask is None:
+        return ThreadPoolTaskRunner(max_workers=parallel)
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError:
         raise UserError("--dask: needs Prefect's task runner for Dask; pip install 'ganlib[dask]'") from None
-    if address != LOCAL:
-        return DaskTaskRunner(address=address)
+    if dask != LOCAL:
+        return DaskTaskRunner(address=dask)
     return DaskTaskRunner(
         cluster_kwargs={
             "n_workers": parallel,
