@@ -53,6 +53,20 @@ def show(project: Path, outcomes: Sequence[StageOutcome], *, here: bool = True) 
     console.print(f"{looks}; {tries}", soft_wrap=True)
 
 
+def headline(project: Path, outcomes: Sequence[StageOutcome]) -> str:
+    """What came of a run, in a line: the gate's verdict, or that there was nothing to do."""
+    from pipelines.registry.verdict import Registration
+
+    if all(outcome.status == "unchanged" for outcome in outcomes):
+        return "nothing to do: all stages are up to date"
+    if not (project / paths.REGISTRATION).exists():
+        return "done; no version was registered"
+    found = Registration.read(project / paths.REGISTRATION)
+    title, reason = verdict_title(found.verdict), found.verdict.reason.rstrip(".")
+    told = reason if reason.lower().startswith(title) else f"{title.capitalize()}: {reason}"
+    return f"{told} ({found.model_name}, version {found.version})"
+
+
 def show_plan(planned: Sequence[PlannedStage]) -> None:
     """Print which stages will run, why, and how long they took last time."""
     table = Table("stage", "plan", "why", title="What a run will do", title_justify="left")

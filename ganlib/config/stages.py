@@ -205,14 +205,16 @@ class TrackingOptions(Options):
 
 
 class FlowOptions(Options):
-    """How Prefect drives the stages; changes no result.
+    """How the stages are driven; changes no result.
 
-    `timeout_s` are the seconds that each stage of dvc.yaml may take. Of the worktrees that failed isolated runs leave,
-    the newest `keep_failed_runs` are kept, for `keep_failed_days` at most.
+    `share_gpu` lets `extractor` and `train` start on a GPU that another one uses. `timeout_s` are the seconds that each
+    stage of dvc.yaml may take. Of the worktrees that failed isolated runs leave, the newest `keep_failed_runs` are
+    kept, for `keep_failed_days` at most.
     """
 
     retries: Annotated[int, Field(ge=0, strict=True)]
     retry_delay_s: Annotated[int, Field(ge=0, strict=True)]
     keep_failed_runs: Annotated[int, Field(ge=0, strict=True)]
     keep_failed_days: Annotated[int, Field(ge=0, strict=True)]
+    share_gpu: Annotated[bool, Field(strict=True)]
     timeout_s: dict[str, PositiveInt]

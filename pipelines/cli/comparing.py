@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.exit_codes import DIFFERENT_EXIT_CODE, EQUIVALENT_EXIT_CODE, FAILURE_EXIT_CODE, fail
 
@@ -32,22 +33,41 @@ def compare(
 @app.command()
 def reproduce(
     version: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="VERSION", help="models:/NAME@ALIAS, models:/NAME/VERSION, or a version or alias of this project."
         ),
-    ],
+    ] = None,
+    attest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a statement of the outcome, signed with the key in GANLIB_SIGNING_KEY."
+        ),
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Verify such a statement with --key; make nothing again.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="Public key of whoever has signed.")] = None,
 ) -> None:
     """Make a registered version again from its own commit, parameters and data, and compare the two.
 
     Exit codes: 0 identical; 3 equivalent, as the gate compares; 4 different.
     """
+    if (verify is None) == (version is None) or (verify is None) != (key is None) or (verify and attest):
+        raise UserError("gan reproduce: give VERSION, with --attest or without; or --verify FILE with --key PEM")
+    if verify is not None and key is not None:
+        from pipelines.comparing.attestation import verify as verified
+        from pipelines.comparing.reproduction import show_statement
+
+        show_statement(verified(verify, key), by=str(key))
+        return
+    assert version is not None
     from pipelines.comparing.reproduction import reproduce as make_again
     from pipelines.comparing.reproduction import show
     from pipelines.graph.dag import StageFailed
 
     try:
-        found = make_again(Path.cwd(), version, say=typer.echo)
+        found = make_again(Path.cwd(), version, attest=attest, say=typer.echo)
     except StageFailed as error:
         raise typer.Exit(fail(str(error), FAILURE_EXIT_CODE)) from None
     show(found)

@@ -77,6 +77,7 @@ def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --fo
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the stages whose inputs have changed (`dvc repro`), then summarise."""
     from pipelines.graph import dag
+    from pipelines.notifying import notifications
     from pipelines.preflight import check_project
     from pipelines.registry.presence import check_registry
     from pipelines.summary import show
@@ -86,7 +87,14 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
     dag.read_graph(project)  # a mistake in dvc.yaml comes out here, in one line
     check_registry(project, config.tracking.experiment, say=typer.echo)
     try:
-        outcomes = dag.run_graph(project, on_line=typer.echo, force=force)
+        with notifications(project, typer.echo) as people:
+
+            def hear(line: str) -> None:
+                typer.echo(line)
+                people.hear(line)
+
+            outcomes = dag.run_graph(project, on_line=hear, force=force)
+            people.finished(project, outcomes)
     except dag.StageFailed as error:
         code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
         raise typer.Exit(fail(str(error), code)) from None
@@ -155,6 +163,26 @@ def schedule(
     if cron is None:
         raise UserError("--cron: missing; give a cron expression such as '0 3 * * *', or --remove")
     schedule_pipeline(Path.cwd(), cron=cron, timezone=timezone, isolated=not in_place)
+
+
+@app.command()
+def watch(
+    every_s: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 30.0,
+    quiet_s: Annotated[float, typer.Option(min=0.0, help="Start when nothing has changed for so many seconds.")] = 60.0,
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.5,
+            help="Start only when new images are unlike the held-out ones, by a test that errs this often.",
+        ),
+    ] = None,
+) -> None:
+    """Start a run when the data have changed: the scheduled one on a Prefect server, or an isolated one here."""
+    from pipelines.watching.watch import Options
+    from pipelines.watching.watch import watch as watch_data
+
+    watch_data(Path.cwd(), Options(every_s, quiet_s, drift), say=typer.echo)
 
 
 @app.command()

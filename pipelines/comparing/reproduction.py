@@ -1,5 +1,6 @@
 """`gan reproduce`: a registered version made again from what the registry and git hold, and the two compared."""
 
+import getpass
 import json
 import re
 import shutil
@@ -8,8 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -19,6 +21,7 @@ from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation, Figure, Interval
 from ganlib.packaging import generator_sha256
 from pipelines import paths
+from pipelines.comparing.attestation import PREDICATE, STATEMENT, PrivateKey, key_id, sign, signing_key
 from pipelines.comparing.figures import is_sure
 from pipelines.git import act, git
 from pipelines.graph import dag, worktree
@@ -30,6 +33,7 @@ from pipelines.registry.versions import download_generator
 from pipelines.report.meanings import in_order
 from pipelines.stages.contest import contest
 from pipelines.stages.extraction import prepare_evaluation
+from pipelines.stages.shell import write_bytes
 from pipelines.tracking.artifacts import Unusable
 from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.lineage import data_sha256
@@ -40,6 +44,7 @@ Verdict = Literal["identical", "equivalent", "different"]
 # The stage whose result is compared; what it depends on is made with it, and nothing is registered.
 LAST_STAGE = "evaluate"
 ARTIFACTS = "reproductions"
+_RESULTS: dict[Verdict, str] = {"identical": "PASSED", "equivalent": "WARNED", "different": "FAILED"}
 # Kept by content, so that a copy need not be fetched again.
 _SHARED = (paths.WEIGHTS, paths.DOWNLOADS, paths.STARTING_POINT)
 _SHORT = 8
@@ -83,19 +88,21 @@ class Reproduction:
     notes: tuple[str, ...]
 
 
-def reproduce(home: Path, wanted: str, *, say: Say) -> Reproduction:
+def reproduce(home: Path, wanted: str, *, attest: Path | None = None, say: Say) -> Reproduction:
     """Make a version again, with its own code, parameters and data, in a worktree that is thrown away.
 
     Args:
         home: the project's folder; whatever is checked out there.
         wanted: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or an alias or version of the project's model.
+        attest: a file to write a signed statement of the outcome to.
         say: hears what is done.
 
     Raises:
-        UserError: no such version, or what it needs is nowhere.
+        UserError: no such version, what it needs is nowhere, or there is no key to sign with.
         StageFailed: a stage failed.
     """
     home = home.resolve()
+    key = None if attest is None else signing_key()
     config = load_config(home / paths.PARAMS)
     deliver_pending()
     model, name = _parsed(wanted, config.register_.model_name)
@@ -126,6 +133,9 @@ def reproduce(home: Path, wanted: str, *, say: Say) -> Reproduction:
         else:
             say(f"{what}: all that was made again is in {root.relative_to(home)}")
     _log(chosen, found)
+    if attest is not None and key is not None:
+        _attest(chosen, found, commit, key, attest)
+        say(f"{what}: {attest} is signed by the key {key_id(key.public_key())[:_SHORT]}, and kept with the version")
     return found
 
 
@@ -247,9 +257,9 @@ def _fetched(
         return None
 
 
-def _log(chosen: Chosen, found: Reproduction) -> None:
-    """Keep the outcome with the version's run."""
-    told = {
+def _told(found: Reproduction) -> dict[str, object]:
+    """The outcome for programs."""
+    return {
         "verdict": found.verdict,
         "why": found.why,
         "generator_sha256": found.generators,
@@ -258,10 +268,63 @@ def _log(chosen: Chosen, found: Reproduction) -> None:
         "notes": found.notes,
         "machine": machine(),
     }
+
+
+def _log(chosen: Chosen, found: Reproduction) -> None:
+    """Keep the outcome with the version's run."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"{found.verdict}.json")
-        file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(_told(found), indent=2) + "\n", encoding="utf-8")
         chosen.artifacts.log(file, ARTIFACTS)
+
+
+def _attest(chosen: Chosen, found: Reproduction, commit: str, key: PrivateKey, target: Path) -> None:
+    """Write the signed statement, and keep it with the version's run."""
+    assert chosen.version is not None
+    statement = {
+        "_type": STATEMENT,
+        "subject": [
+            {
+                "name": f"models:/{chosen.version.name}/{chosen.version.version}",
+                "digest": {"sha256": found.generators[0]},
+            }
+        ],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "result": _RESULTS[found.verdict],
+            "configuration": [
+                {"name": "commit", "digest": {"gitCommit": commit}},
+                {"name": "data", "digest": {"sha256": found.data[0]}},
+            ],
+            "reproduction": {
+                **_told(found),
+                "by": _who(),
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        },
+    }
+    write_bytes(target, sign(statement, key).encode())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"{found.verdict}-{key_id(key.public_key())[:_SHORT]}.dsse.json")
+        shutil.copy(target, file)
+        chosen.artifacts.log(file, ARTIFACTS)
+
+
+def _who() -> str:
+    """As git knows the person, else the account."""
+    name, email = git("config", "user.name"), git("config", "user.email")
+    return f"{name} <{email}>" if name and email else getpass.getuser()
+
+
+def show_statement(statement: Mapping[str, Any], by: str) -> None:
+    """Print what a verified statement says, in a few lines."""
+    (subject,), told = statement["subject"], statement["predicate"]["reproduction"]
+    lines = (
+        f"Signed by {by}: the signature is valid.",
+        f"{subject['name']}, generator {subject['digest']['sha256'][:12]}: {told['verdict']}: {told['why']}.",
+        f"Made again by {told['by']}, {told['at']}.",
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def show(found: Reproduction) -> None:

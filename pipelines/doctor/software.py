@@ -26,7 +26,7 @@ _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)")
 _TELLING = re.compile(
     r"(MLFLOW|PREFECT|DVC|GANLIB)_.+|(HTTPS?|ALL|NO)_PROXY|CUDA_VISIBLE_DEVICES|\w+_NUM_THREADS", re.I
 )
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|HEADER|USER", re.I)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|HEADER|USER|NOTIFY", re.I)
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 

@@ -55,7 +55,7 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
         UserError: the configured server does not answer, or not any more.
         ServerFailed: the server of our own does not.
     """
-    configured = PREFECT_API_URL.value()
+    configured = configured_url()
     if configured:
         require_api(configured)
         with told_in_one_line(configured), _drained():
@@ -75,6 +75,11 @@ def prefect_api(project: Path, *, say: Callable[[str], None]) -> Iterator[None]:
             _drained(),
         ):
             yield
+
+
+def configured_url() -> str | None:
+    """The API that the environment or the active Prefect profile names."""
+    return PREFECT_API_URL.value() or None
 
 
 @contextlib.contextmanager

@@ -21,14 +21,17 @@ from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import other_code
 from pipelines.flows.isolated import isolated_run
+from pipelines.flows.pages import ProgressPage, show_picture
 from pipelines.flows.report import data_quality, result_markdown
 from pipelines.graph import dag
 from pipelines.graph.differences import few
 from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
 from pipelines.graph.plan import PlannedStage, plan
 from pipelines.graph.workspace import Request
+from pipelines.notifying import Notifications, notifications
 from pipelines.preflight import check_project
 from pipelines.registry.presence import check_registry
+from pipelines.summary import headline
 from pipelines.tracking.runs import commit_of
 
 FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"
@@ -53,14 +56,15 @@ def _run_name() -> str:
     flow_run_name=_run_name,
 )
 def pipeline(
-    project: Path = Path(), force: bool = False, isolated: bool = False
+    project: Path = Path(), force: bool = False, isolated: bool = False, uncommitted: bool = False
 ) -> tuple[dag.StageOutcome, ...] | State[Any]:
     """Bring a project up to date; one run at a time drives a project, the next one waits.
 
-    An isolated run works in a worktree of its own on the commit that is checked out; its outcome becomes a branch.
+    An isolated run works in a worktree of its own on the commit that is checked out, with or without the changes that
+    are `uncommitted`; its outcome becomes a branch.
 
-    A run of a deployment that finds one at work and another one waiting ends at once: the waiting one will see
-    whatever it would have seen.
+    A run of a deployment that finds one at work and another one waiting ends at once, unless it takes uncommitted
+    changes: the waiting one will see whatever it would have seen.
 
     Raises:
         UserError: a mistake in parameters, data or dvc.yaml.
@@ -71,23 +75,27 @@ def pipeline(
     is_deployed = runtime.deployment.id is not None
     if is_deployed and not isolated and (line := other_code(project)):  # the command line says it itself
         _say(line, logging.WARNING)
-    with contextlib.ExitStack() as held:
+    with notifications(project, _say) as people, contextlib.ExitStack() as held:
         try:
             # Isolated runs take turns at their own place, and wait for nobody who works in the checkout.
             place = project / paths.RUNS if isolated else project
-            lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_deployed))
+            # One that waits may be of the commit alone, which does not cover what is uncommitted.
+            is_covered = is_deployed and not uncommitted
+            lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_covered))
         except OneWaits:
             return Completed(
                 name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"
             )
         if isolated:
-            work = held.enter_context(isolated_run(project, Request(ref="HEAD"), say=_say)).project
+            request = Request(ref=None if uncommitted else "HEAD")
+            work = held.enter_context(isolated_run(project, request, say=_say)).project
             lock = held.enter_context(hold_pipeline(work, on_wait=_say))
-            return _bring_up_to_date(work, lock, force=force)
-        return _bring_up_to_date(project, lock, force=force)
+            return _bring_up_to_date(work, lock, people, force=force)
+        return _bring_up_to_date(project, lock, people, force=force)
 
 
-def _bring_up_to_date(project: Path, lock: Lock, *, force: bool) -> tuple[dag.StageOutcome, ...]:
+def _bring_up_to_date(project: Path, lock: Lock, people: Notifications, *, force: bool) -> State[Any]:
+    """The outcomes of all stages, as a final state whose message is what people want to know first."""
     config = check_project(project)
     options = config.flow
     graph = dag.read_graph(project)
@@ -102,21 +110,30 @@ def _bring_up_to_date(project: Path, lock: Lock, *, force: bool) -> tuple[dag.St
     outcomes: dict[str, dag.StageOutcome] = {}
     for stage in graph:
         settled = not force and stage.name not in changed and all(_idle(outcomes[name]) for name in stage.upstream)
-        stage_task = _stage_task(project, stage, options, lock, settled=settled, force=force)
+        stage_task = _stage_task(project, stage, options, lock, people, settled=settled, force=force)
         states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
         outcomes[stage.name] = states[stage.name].result()
         if str(paths.DATA_REPORT) in stage.outs:
             rows, summary = data_quality(project / paths.DATA_REPORT)
             create_table_artifact(key="data-quality", table=rows, description=summary)
+        if str(paths.TRAINING_SAMPLES) in stage.outs:
+            show_picture("samples", project / paths.TRAINING_SAMPLES, "Samples of the generator")
     finished = tuple(outcomes.values())
-    create_markdown_artifact(
-        key="result", markdown=result_markdown(project, finished), description="Results of this run"
-    )
-    return finished
+    people.finished(project, finished)
+    told = headline(project, finished)
+    create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description="What came of it")
+    return Completed(message=told, data=finished)
 
 
 def _stage_task(
-    project: Path, stage: dag.Stage, options: FlowOptions, lock: Lock, *, settled: bool, force: bool
+    project: Path,
+    stage: dag.Stage,
+    options: FlowOptions,
+    lock: Lock,
+    people: Notifications,
+    *,
+    settled: bool,
+    force: bool,
 ) -> Task[[], dag.StageOutcome]:
     """The task that brings a stage up to date; a `settled` one is known to DVC as unchanged."""
 
@@ -133,12 +150,19 @@ def _stage_task(
         if settled:
             _say("up to date")
             return dag.StageOutcome(stage.name, "unchanged", 0.0)
+        page = ProgressPage()
+
+        def hear(line: str) -> None:
+            _say(line)
+            page.hear(line)
+            people.hear(line)
+
         try:
             outcome = dag.run_stage(
                 project,
                 stage.name,
                 lock=lock,
-                on_line=_say,
+                on_line=hear,
                 timeout_s=_timeout_s(stage, options),
                 force=force,
                 env={FLOW_RUN_VARIABLE: str(runtime.flow_run.id)},
@@ -148,7 +172,9 @@ def _stage_task(
             again = f"; again in {options.retry_delay_s} s" if attempt < attempts else ""
             _say(f"{error} (attempt {attempt} of {attempts}{again})", logging.WARNING)
             raise
-        _say(f"{outcome.status} in {outcome.seconds:.1f} s")
+        told = f"{outcome.status} in {outcome.seconds:.1f} s"
+        _say(told)
+        page.finish(f"{stage.name}: {told}")
         return outcome
 
     return bring_up_to_date

@@ -9,7 +9,15 @@ from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.graph.dag import StageOutcome
 from pipelines.registry.verdict import Registration
-from pipelines.summary import METRIC_COLUMNS, VERDICT_COLUMNS, VERDICT_NOTE, metric_rows, verdict_rows, verdict_title
+from pipelines.summary import (
+    METRIC_COLUMNS,
+    VERDICT_COLUMNS,
+    VERDICT_NOTE,
+    headline,
+    metric_rows,
+    verdict_rows,
+    verdict_title,
+)
 from pipelines.tracking.store import redact, store_uri
 
 
@@ -28,14 +36,17 @@ def data_quality(report: Path) -> tuple[list[dict[str, object]], str]:
 
 def result_markdown(project: Path, outcomes: Sequence[StageOutcome]) -> str:
     """What a run left behind, read from the project's reports; parts that no stage wrote are left out."""
-    chapters = [_table("Stages", ("stage", "outcome", "seconds"), map(_stage_row, outcomes))]
+    chapters = [
+        f"**{headline(project, outcomes)}**\n",
+        _table("Stages", ("stage", "outcome", "seconds"), map(_stage_row, outcomes)),
+    ]
     if (project / paths.EVALUATION).exists():
         found = Evaluation.read(project / paths.EVALUATION)
         chapters.append(_table("Metrics", METRIC_COLUMNS, metric_rows(found)))
     if (project / paths.REGISTRATION).exists():
         verdict = Registration.read(project / paths.REGISTRATION).verdict
         table = _table(f"Gate: {verdict_title(verdict)}", VERDICT_COLUMNS, verdict_rows(verdict))
-        chapters.append(f"{verdict.reason}\n\n{table}\n{VERDICT_NOTE}\n")
+        chapters.append(f"{table}\n{VERDICT_NOTE}\n")
     uri = redact(store_uri())
     if uri.startswith(("http://", "https://")):
         chapters.append(f"[Runs and models in MLflow]({uri})\n")

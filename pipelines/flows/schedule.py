@@ -52,7 +52,7 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC", isolat
     project = project.resolve()
     check_project(project)
     if isolated:
-        _check_commit(project)
+        check_commit(project)
     with _server() as client:
         _ensure_work_pool(client)
         _find(client, project)
@@ -93,11 +93,45 @@ def remove_schedule(project: Path) -> None:
     _print(f"{NAME} is removed; {project} is no longer scheduled.")
 
 
-def _check_commit(project: Path) -> None:
+def find_scheduled(project: Path) -> None:
+    """See that there is a deployment to start.
+
+    Raises:
+        UserError: no server, or no deployment of this project.
+    """
+    with _server() as client:
+        _deployed(client, project.resolve())
+
+
+def start_scheduled(project: Path) -> str:
+    """Have the deployment run now, with the changes of the folder that are not committed; the name of the run.
+
+    Raises:
+        UserError: no server, or no deployment of this project.
+    """
+    with _server() as client:
+        deployment = _deployed(client, project.resolve())
+        parameters = {"uncommitted": bool(deployment.parameters.get("isolated"))}
+        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).name
+
+
+def _deployed(client: SyncPrefectClient, project: Path) -> DeploymentResponse:
+    deployment = _find(client, project)
+    if deployment is None:
+        raise UserError(f"{NAME}: no such deployment on the server; make it with `gan schedule --cron '0 3 * * *'`")
+    return deployment
+
+
+def check_commit(project: Path) -> None:
+    """See that there is a commit to run on.
+
+    Raises:
+        UserError: there is none.
+    """
     if commit_of(project) is None:
         raise UserError(
-            f"{project}: git tells of no commit there, and a scheduled run works on one; commit the project, or give "
-            "--in-place to run the folder as it is"
+            f"{project}: git tells of no commit there, and an isolated run works on one; commit the project, or give "
+            "--in-place to `gan schedule` to run the folder as it is"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines import paths
 
 POLL_S = 0.25
+_LONGEST = 4096  # of what a holder says of itself, a path in it
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ class OneWaits(Exception):
 
 
 @contextlib.contextmanager
-def hold(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[Lock]:
-    """Hold a lock file, waiting as long as it takes; `on_wait` hears once whom for."""
+def hold(path: Path, *, on_wait: Callable[[str], None], doing: str = "") -> Iterator[Lock]:
+    """Hold a lock file, waiting as long as it takes; `on_wait` hears once whom for, and what that one is `doing`."""
     with _opened(path) as descriptor:
         if not _try(descriptor):
             on_wait(f"waiting for {_named(descriptor)} to finish ({path})")
             while not _try(descriptor):
                 time.sleep(POLL_S)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})".encode(), 0)
+        since = f"(since {time.strftime('%Y-%m-%d %H:%M:%S')})"
+        os.pwrite(descriptor, " ".join(filter(None, ("process", str(os.getpid()), doing, since))).encode(), 0)
         yield Lock(descriptor)
 
 
@@ -79,7 +81,7 @@ def holder(path: Path) -> str | None:
 
 
 def _named(descriptor: int) -> str:
-    told = os.pread(descriptor, 200, 0).decode(errors="replace").strip("\0\n ")
+    told = os.pread(descriptor, _LONGEST, 0).decode(errors="replace").strip("\0\n ")
     return f"process {told}" if told.isdecimal() else told or "another process"
 
 

@@ -76,7 +76,7 @@ def restore(home: Path, project: Path, *, say: Callable[[str], None]) -> None:
     with repository(project) as repo:
         checkout(repo)
         for parameter, path in inputs.items():
-            record = _record(project, path)
+            record = record_of(project, path)
             if record is None or (project / path).exists() or not repo.config["remote"]:
                 continue
             say(f"fetching {path}")
@@ -129,7 +129,7 @@ def _local_inputs(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 def _link(home: Path, project: Path, parameter: str, path: Path, say: Callable[[str], None]) -> None:
     here, there = project / path, home / path
-    if here.exists() or not there.exists() or _record(project, path) is not None:
+    if here.exists() or not there.exists() or record_of(project, path) is not None:
         return
     if ".." in path.parts:
         raise UserError(f"{parameter}={path}: leads out of the project; a worktree needs the whole path, {there}")
@@ -139,7 +139,7 @@ def _link(home: Path, project: Path, parameter: str, path: Path, say: Callable[[
     say(f"{parameter}={path} is in neither git nor DVC; it is read where it lies")
 
 
-def _record(project: Path, path: Path) -> Path | None:
+def record_of(project: Path, path: Path) -> Path | None:
     """DVC's record of a file or of a folder around it."""
     found = (each.with_name(f"{each.name}.dvc") for each in (path, *path.parents) if each.name)
     return next((each for each in map(project.joinpath, found) if each.is_file()), None)

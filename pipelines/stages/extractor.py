@@ -12,6 +12,7 @@ from ganlib.metrics.chance import chance_alarm
 from ganlib.metrics.classifier import Classifier, Images, train_classifier
 from ganlib.metrics.extractors import DomainExtractor, save_extractor
 from pipelines import paths
+from pipelines.stages.device_slot import device_slot
 from pipelines.stages.looking import chosen_device, project_extractor
 from pipelines.stages.shell import ProgressDisplay, run_stage, say, write_json
 
@@ -32,7 +33,7 @@ def main() -> None:
         write_json(paths.EXTRACTOR_REPORT, {"classifier": {}})
         say("extractor: the data has fewer than two classes; no domain classifier is trained")
         return
-    with ProgressDisplay("extractor") as display:
+    with device_slot([device], config.flow), ProgressDisplay("extractor") as display:
         classifier = train_classifier(
             config.extractor, data.image, lambda at: _batch(data, config, at), device, on_event=display
         )

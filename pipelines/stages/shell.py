@@ -20,6 +20,7 @@ from ganlib import events
 from ganlib.errors import ProcessesFailed, TrainingInterrupted, UserError
 from pipelines.console import plain_console
 from pipelines.exit_codes import FAILURE_EXIT_CODE, RESUMABLE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+from pipelines.progress import Reached
 from pipelines.stages.heartbeat import Heartbeat
 from pipelines.stages.inputs import InputsChanged, unchanged_inputs
 
@@ -182,6 +183,7 @@ class ProgressDisplay:
     def __init__(self, name: str) -> None:
         self.name = name
         self._last_line_s = 0.0
+        self._figures: dict[str, float] = {}
         self._console = plain_console()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -207,7 +209,7 @@ class ProgressDisplay:
         self._bar.stop()
 
     def __call__(self, event: events.Event) -> None:
-        """Show notices and progress; other events are for other sinks."""
+        """Show notices and progress, with the newest losses and distances; other events are for other sinks."""
         match event:
             case events.Notice(text=text):
                 self._heartbeat.note(_shortened(text))
@@ -217,6 +219,8 @@ class ProgressDisplay:
             case events.Progress():
                 self._heartbeat.note()
                 self._progress(event)
+            case events.Scalars(values=values):
+                self._figures |= {name: value for name, value in values.items() if _is_shown(name)}
             case _:
                 return
 
@@ -236,13 +240,11 @@ class ProgressDisplay:
         if self._console.is_terminal or now - self._last_line_s < PLAIN_LINE_EVERY_S:
             return
         self._last_line_s = now
-        rate = f", {event.images_per_s:.0f} images/s" if event.images_per_s else ""
-        total = left = ""
-        if event.total_images is not None:
-            total = f" of {event.total_images}"
-            if event.images_per_s:
-                left = f", {(event.total_images - event.seen_images) / event.images_per_s:.0f} s left"
-        say(f"{self.name}: {event.seen_images}{total} images{rate}{left}")
+        say(str(Reached(self.name, event.seen_images, event.total_images, event.images_per_s, self._figures)))
+
+
+def _is_shown(figure: str) -> bool:
+    return figure.startswith("loss/") or figure.endswith("/fid")
 
 
 def _shortened(text: str) -> str:

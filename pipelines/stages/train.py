@@ -53,6 +53,7 @@ from ganlib.training.state import Snapshot, TrainState, initial_state
 from pipelines import paths
 from pipelines.registry.starting_point import starting_point
 from pipelines.stages.describing import describe, halfway_samples, trained_note
+from pipelines.stages.device_slot import device_slot
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.measured import measured_sink
 from pipelines.stages.real_images import real_grid
@@ -102,11 +103,19 @@ def main() -> Afterwards | None:
     """Train in this process, or in as many as `train.devices` and the nodes ask for."""
     config = load_config(paths.PARAMS)
     check_devices(config.train)
-    processes = device_count(config.train.devices, device_type(config.train))
-    if inside_worker() or processes * node_count() == 1:
+    if inside_worker():  # whoever launched it holds the devices
         return train_generator(config)
-    launch(_worker, config, processes=processes)
-    return None
+    kind, nodes = device_type(config.train), node_count()
+    processes = device_count(config.train.devices, kind)
+    named = torch.device(kind if config.train.device == "auto" else config.train.device)
+    first = named.index or 0
+    devices = [torch.device(kind, first + place) for place in range(processes)]
+    # Two trainings over several machines could each hold what the other waits for.
+    with device_slot(devices if nodes == 1 else [], config.flow):
+        if processes * nodes == 1:
+            return train_generator(config)
+        launch(_worker, config, processes=processes)
+        return None
 
 
 def _worker(config: RunConfig) -> None:

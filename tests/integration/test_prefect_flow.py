@@ -1,5 +1,7 @@
 """The flow against a real server, run as `gan run` does where a server is configured."""
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
@@ -7,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import yaml
+from PIL import Image
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -30,6 +33,15 @@ pytestmark = [
     pytest.mark.usefixtures("cron_project"),
     pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning"),
 ]
+
+
+# Progress on its way, and a picture that is larger than a page needs.
+TRAINS = """
+from PIL import Image
+print("train: 64 of 640 images, 32 images/s, 18 s left; loss/critic 1.5, domain/fid 12.25", flush=True)
+pathlib.Path("reports").mkdir(exist_ok=True)
+Image.new("L", (2048, 1024)).save("reports/training_samples.png")
+"""
 
 
 @pytest.fixture
@@ -61,6 +73,8 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     project.behave("preprocess", f"pathlib.Path('reports/data.json').write_text({figures!r})")
     graph = yaml.safe_load((project.root / "dvc.yaml").read_text())
     graph["stages"]["preprocess"]["outs"].append({"reports/data.json": {"cache": False}})
+    graph["stages"]["train"]["outs"].append("reports/training_samples.png")
+    project.behave("train", TRAINS)
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(graph))
     write_reports(project.root, evaluation(fid=figure(2.9, 2.65, 3.15)), registration("Better by 0.4."))
     # A store that is away keeps the report of the last decision.
@@ -83,8 +97,16 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     assert re.search(r'"stage": "preprocess".*"plan": "runs".*"time-out \(s\)": 1800', artifacts["plan"])
     assert '{"kind": "truncated", "action": "drop", "count": 1}' in artifacts["data-quality"]
     assert "| domain/fid | 2.90 | 2.65 to 3.15 | 2.90 |" in artifacts["result"]
-    assert "Gate: promoted" in artifacts["result"]
-    assert "Better by 0.4." in artifacts["result"]
+    verdict = "Promoted: Better by 0.4 (digits, version 3)"
+    assert artifacts["result"].startswith(f"**{verdict}**")
+    assert run.state is not None
+    assert run.state.message == verdict
+    assert float(artifacts["progress"]) == 100
+    content = base64.b64decode(artifacts["samples"].removeprefix("data:image/webp;base64,"))
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (1024, 512)
+    told = {found.key: found.description for found in prefect_client.read_artifacts(artifact_filter=of_run)}
+    assert str(told["progress"]).startswith("train: ran in ")
 
 
 def test_a_lost_registry_is_told_and_a_failing_stage_is_tried_again_and_then_stops_the_flow(

@@ -17,7 +17,7 @@ from prefect.states import Cancelling
 
 from ganlib.errors import UserError
 from pipelines.flows.embedded import require_api
-from pipelines.flows.schedule import NAME, PULL_STEP, remove_schedule, schedule_pipeline
+from pipelines.flows.schedule import NAME, PULL_STEP, remove_schedule, schedule_pipeline, start_scheduled
 from tests.toy_project import REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
 
 pytestmark = pytest.mark.integration
@@ -52,9 +52,14 @@ def test_the_schedule_fires_by_itself_then_finds_nothing_to_do(
     assert all((cron_project.root / f"{name}.txt").exists() for name in STAGES)
 
     schedule_pipeline(cron_project.root, cron=NEVER)
-    again = prefect_client.create_flow_run_from_deployment(deployment.id)
-    again = wait_for_end(prefect_client, again.id, timeout_s=240)
+    before = {run.id for run in runs_of(prefect_client, deployment.id)}
+    start_scheduled(cron_project.root)  # as `gan watch` does
+    (due,) = [run for run in runs_of(prefect_client, deployment.id) if run.id not in before and not run.auto_scheduled]
+    assert due.parameters == {"isolated": False, "uncommitted": False}
+    again = wait_for_end(prefect_client, due.id, timeout_s=240)
     assert again.state_name == "Completed"
+    assert again.state is not None
+    assert again.state.message == "nothing to do: all stages are up to date"
     assert again.total_run_time.total_seconds() < NOTHING_TO_DO_S
 
 
@@ -142,6 +147,8 @@ def test_taking_over_and_removing(
         prefect_client.read_deployment_by_name(NAME)
     with pytest.raises(UserError, match="nothing to remove"):
         remove_schedule(cron_project.root)
+    with pytest.raises(UserError, match=r"no such deployment on the server; make it with `gan schedule"):
+        start_scheduled(cron_project.root)
 
 
 @pytest.mark.parametrize(

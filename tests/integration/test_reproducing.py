@@ -33,12 +33,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(root / "moved")
 
 
-def test_the_same_generator_comes_of_it_and_nothing_else_changes(project: Project) -> None:
+def test_the_same_generator_comes_of_it_and_nothing_else_changes(project: Project, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     before = project.git("status", "--porcelain"), project.git("rev-parse", "HEAD")
-    done = project.gan("reproduce", "models:/digits@champion")
+    key, public, statement = (str(tmp_path / name) for name in ("key.pem", "public.pem", "statement.json"))
+    assert project.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", key).returncode == 0
+    assert project.run("openssl", "pkey", "-in", key, "-pubout", "-out", public).returncode == 0
+    done = project.gan("reproduce", "models:/digits@champion", "--attest", statement, GANLIB_SIGNING_KEY=key)
     assert done.returncode == 0, done.stdout + done.stderr
+    verified = project.gan("reproduce", "--verify", statement, "--key", public)
+    assert verified.returncode == 0, verified.stderr
+    assert "models:/digits/1, generator " in verified.stdout
+    assert "identical: the generator is the same, bit for bit." in verified.stdout
     assert "Identical: the generator is the same, bit for bit." in done.stdout
     assert "resumed" not in done.stdout
     assert (project.git("status", "--porcelain"), project.git("rev-parse", "HEAD")) == before
@@ -52,6 +59,9 @@ def test_the_same_generator_comes_of_it_and_nothing_else_changes(project: Projec
     assert told["data_sha256"] == [version.tags["data_sha256"]] * 2
     assert told["surroundings_that_differ"] == {}
     assert told["notes"] == []
+    kept = [each.path for each in client.list_artifacts(run.info.run_id, "reproductions")]
+    (signed,) = [path for path in kept if path.endswith(".dsse.json")]
+    assert Path(client.download_artifacts(run.info.run_id, signed)).read_text() == Path(statement).read_text()
 
 
 def test_another_generator_is_compared_as_the_gate_does(project: Project, tmp_path: Path) -> None:

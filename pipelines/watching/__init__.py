@@ -1,0 +1,1 @@
+"""Runs that start by themselves when the data have changed."""
