@@ -51,6 +51,7 @@ REGISTRATION = REPORTS / "registration.json"
 REPORT = REPORTS / "report.html"
 MODEL_CARD = REPORTS / "MODEL_CARD.md"
 COMPARISON = REPORTS / "comparison.html"
+REPETITION = REPORTS / "repetition.md"
 
 # Scratch space of this machine: ignored by git and DVC, safe to delete when nothing runs. Copies of a project share it.
 SCRATCH = HOME / OWN_SCRATCH
@@ -67,8 +68,10 @@ CREDENTIAL = SCRATCH / "credential"
 PACKING_LOCK = SCRATCH / "packing.lock"
 STORE_LOCK = SCRATCH / "store.lock"
 DURATIONS = SCRATCH / "durations.json"
-# Of each copy its own: the parameters that it was started with, whoever drives its stages, a Prefect server for that.
+# Of each copy its own: the parameters that it was started with, what its training measures, whoever drives its stages,
+# a Prefect server for that.
 STARTED = OWN_SCRATCH / "started.yaml"
+MEASURED = OWN_SCRATCH / "measured.jsonl"
 PREFECT_HOME = OWN_SCRATCH / "prefect"
 PIPELINE_LOCK = OWN_SCRATCH / "pipeline.lock"
 WAITING_LOCK = OWN_SCRATCH / "pipeline.waiting.lock"

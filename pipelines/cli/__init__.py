@@ -8,11 +8,11 @@ import typer
 
 from ganlib.errors import UserError
 from pipelines import environment
-from pipelines.cli import comparing, data, generator, pages, registry, running
+from pipelines.cli import comparing, data, generator, pages, registry, running, searching
 from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (running, generator, comparing, registry, pages):
+for group in (running, searching, generator, comparing, registry, pages):
     app.add_typer(group.app)
 app.add_typer(data.app, name="data")
 

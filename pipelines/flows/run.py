@@ -31,7 +31,7 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
         force: run every stage, changed or not.
         isolation: what to run in a worktree of its own; None: the project's folder as it is.
     """
-    _show_only_what_people_want()
+    show_only_what_people_want()
     try:
         with signals_unwind(), contextlib.ExitStack() as place:
             work = project
@@ -52,7 +52,7 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
     return 0
 
 
-def _show_only_what_people_want() -> None:
+def show_only_what_people_want() -> None:
     """The stages' output as plain lines; of Prefect itself only warnings, each once.
 
     What Prefect reports about runs is said by the flow itself or by the exit, and so is the loss of a server: Prefect

@@ -213,9 +213,10 @@ def run_graph(
     on_line: Callable[[str], None],
     on_outcome: Callable[[StageOutcome], None] = lambda _outcome: None,
     force: bool = False,
+    last: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> tuple[StageOutcome, ...]:
-    """`dvc repro` over the whole graph; `on_outcome` hears of each stage when it is done.
+    """`dvc repro` over the whole graph, or as far as the stage `last`; `on_outcome` hears of each that is done.
 
     Waits for another process that drives the same project's stages, saying so
     through `on_line`.
@@ -225,7 +226,8 @@ def run_graph(
     """
     transcript = _Transcript(project, on_line, on_outcome, name="pipeline")
     with hold_pipeline(project, on_wait=on_line) as lock:
-        _repro(project, ["--force"] if force else [], transcript, lock=lock, timeout_s=None, env=env or {})
+        arguments = [*(["--force"] if force else []), *([] if last is None else [last])]
+        _repro(project, arguments, transcript, lock=lock, timeout_s=None, env=env or {})
     return tuple(transcript.outcomes)
 
 

@@ -43,13 +43,14 @@ class Snapshot:
     told: str
 
 
-def take(home: Path, *, ref: str | None, overrides: Sequence[str]) -> Snapshot:
+def take(home: Path, *, ref: str | None, overrides: Sequence[str], parameters: str | None = None) -> Snapshot:
     """Make a commit of what shall run; no branch holds it yet.
 
     Args:
         home: the project's folder.
         ref: a commit, branch or tag; None is HEAD with the uncommitted changes of the files that git knows.
         overrides: of parameters, `NAME=VALUE` each.
+        parameters: the text of another params.yaml in the place of the commit's.
 
     Raises:
         UserError: no git repository, no such commit, or parameters that are not valid.
@@ -70,11 +71,11 @@ def take(home: Path, *, ref: str | None, overrides: Sequence[str]) -> Snapshot:
 
         if ref is None:
             do("add", "--update", ":/")
-        text = do("show", f":{params}") + "\n"
+        text = do("show", f":{params}") + "\n" if parameters is None else parameters
         if overrides:
             text = _overridden(text, overrides)
         config = parse_config(text, paths.PARAMS)
-        if overrides:
+        if overrides or parameters is not None:
             with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
@@ -83,7 +84,8 @@ def take(home: Path, *, ref: str | None, overrides: Sequence[str]) -> Snapshot:
         tree = do("write-tree")
     commit = base
     if tree != act("rev-parse", f"{base}^{{tree}}", project=home, doing="isolated run"):
-        subject = f"Isolated run: {', '.join(overrides) or 'uncommitted changes'}"
+        changes = [*overrides, *([] if parameters is None else ["other parameters"])]
+        subject = f"Isolated run: {', '.join(changes) or 'uncommitted changes'}"
         commit = commit_tree(home, tree, base, subject)
     return Snapshot(commit, tree, folder, config, _told(home, base, ref, overrides))
 
@@ -139,7 +141,11 @@ def _told(home: Path, base: str, ref: str | None, overrides: Sequence[str]) -> s
         parts.append(f"with the uncommitted changes of {_listed(changed)}")
     if overrides:
         parts.append(f"with {', '.join(overrides)}")
-    left_out = unknown if ref is None else [*changed, *unknown]
+    if ref is None:
+        left_out = unknown
+    else:  # a commit that was made of the checkout holds its changes
+        apart = _names(git("diff", "--name-only", base, project=home))
+        left_out = [*(name for name in changed if name in apart), *unknown]
     if left_out:
         kind = "that git does not know" if ref is None else "of the checkout that are not committed"
         parts.append(f"without the files {kind}: {_listed(left_out)}")

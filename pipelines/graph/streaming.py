@@ -23,6 +23,7 @@ def run(
     on_line: Callable[[str], None],
     timeout_s: float | None = None,
     keep_open: Sequence[int] = (),
+    watch: Callable[[], None] = lambda: None,
 ) -> int:
     """Run a command, hand each line of its output to `on_line`, return its exit code.
 
@@ -30,7 +31,7 @@ def run(
     also when the calling process is killed. A progress bar (a line redrawn
     with carriage returns) arrives as its last state, and every
     `PROGRESS_EVERY_S` while it moves. The clock of `timeout_s` is our own: it
-    also ends a command that says nothing.
+    also ends a command that says nothing. `watch` is called every `LOOK_EVERY_S`; what it raises ends the command, too.
 
     Raises:
         TimeoutError: the command took longer than `timeout_s` and was ended.
@@ -38,7 +39,7 @@ def run(
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     process = supervisor.start(command, cwd=cwd, env=env, stdout=subprocess.PIPE, keep_open=keep_open)
     try:
-        for line in _lines(_chunks(process, deadline)):
+        for line in _lines(_chunks(process, deadline, watch)):
             on_line(line)
         return process.returncode
     finally:
@@ -47,14 +48,18 @@ def run(
         process.stdout.close()
 
 
-def _chunks(process: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes]:
+def _chunks(process: subprocess.Popen[bytes], deadline: float, watch: Callable[[], None]) -> Iterator[bytes]:
     """What the process writes, as it comes, until it has ended."""
     assert process.stdout is not None
     output = process.stdout.fileno()
     writing = True
+    looked = -math.inf
     while writing or process.poll() is None:
         if time.monotonic() > deadline:
             raise TimeoutError
+        if time.monotonic() - looked >= LOOK_EVERY_S:
+            watch()
+            looked = time.monotonic()
         if not writing:
             time.sleep(supervisor.POLL_S)
         elif select.select([output], [], [], LOOK_EVERY_S)[0]:

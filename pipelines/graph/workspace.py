@@ -88,7 +88,7 @@ def isolated(home: Path, request: Request, *, say: Say) -> Iterator[Workspace]:
     if paths.HOME.is_absolute():
         raise UserError(f"{Path.cwd()}: is the worktree of an isolated run; run this in {paths.HOME}")
     taken = snapshot.take(home, ref=request.ref, overrides=request.overrides)
-    name = request.name or f"{taken.config.register_.model_name}-{taken.tree[: snapshot.SHORT]}"
+    name = request.name or default_name(taken)
     if not _NAME.fullmatch(name):
         raise UserError(f"--name {name}: expected letters, digits, and . _ = + - between them")
     root = home / paths.RUNS / name
@@ -115,6 +115,26 @@ def isolated(home: Path, request: Request, *, say: Say) -> Iterator[Workspace]:
         say(f"run {name}: its outcome is on the branch {workspace.branch}; `gan adopt {name}` brings it here")
 
 
+def default_name(taken: snapshot.Snapshot) -> str:
+    """Of a run that was given none: one made of its content, so that the same again is the same run."""
+    return f"{taken.config.register_.model_name}-{taken.tree[: snapshot.SHORT]}"
+
+
+def finished_with(home: Path, name: str, tree: str, path: Path) -> str | None:
+    """What a finished run that started from this content has in a file; None where there is no such run or file."""
+    branch = f"{BRANCHES}{name}"
+    if git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", project=home) is None:
+        return None
+    return git("show", f"{branch}:./{path}", project=home) if _input_tree(home, branch) == tree else None
+
+
+def give_up(home: Path, name: str) -> None:
+    """Remove the worktree of a run that nobody shall go on with, and its branch where that holds no outcome."""
+    root = home.resolve() / paths.RUNS / name
+    with hold(root.with_name(f"{name}.lock"), on_wait=lambda _text: None), worktree.one_at_a_time(home):
+        _discard(home, root)
+
+
 def has_news(workspace: Workspace) -> bool:
     """Whether the outcome differs from the one on the branch."""
     return _outcome_tree(workspace) != _git(workspace, "rev-parse", "HEAD^{tree}")
@@ -138,7 +158,8 @@ def adopt(home: Path, name: str, *, say: Say) -> None:
     with hold_pipeline(home, on_wait=say):
         changed = act("diff", "--name-only", "--relative", "HEAD", "--", *outcome, project=home, doing=doing)
         unknown = act("ls-files", "--others", "--exclude-standard", "--", *outcome, project=home, doing=doing)
-        lost = [file for file in (*changed.splitlines(), *unknown.splitlines()) if _would_be_lost(home, branch, file)]
+        replaced = [file for file in unknown.splitlines() if _blob(home, branch, file) is not None]
+        lost = [file for file in (*changed.splitlines(), *replaced) if _would_be_lost(home, branch, file)]
         if lost:
             raise UserError(
                 f"run {name}: would replace what is not committed here: {', '.join(lost[:4])}; commit or `git stash` "
@@ -179,8 +200,8 @@ def _prepare(workspace: Workspace, commit: str) -> bool:
 
 
 def _keep_outcome(workspace: Workspace) -> None:
-    """Commit it on the run's branch, if it is new."""
-    if not has_news(workspace):
+    """Commit it on the run's branch, if it is new; once at least, as that says that the run has finished."""
+    if not has_news(workspace) and _input_tree(workspace.home, workspace.branch) is not None:
         return
     message = f"Outcome of run {workspace.name}\n\n{_INPUT}: {workspace.tree}"
     commit = snapshot.commit_tree(

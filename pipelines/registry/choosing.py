@@ -10,6 +10,7 @@ from ganlib.errors import UserError
 from pipelines.registry.presence import check_experiment
 from pipelines.tracking.artifacts import RunArtifacts
 from pipelines.tracking.delivery import GENERATOR_SHA256, PARENT
+from pipelines.tracking.runs import GROUP_KIND
 from pipelines.tracking.store import connect_to_read, reachable, redact, store_uri
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def newest(experiment: str, model: str, count: int) -> list[Chosen]:
     with reachable():
         client = connect_to_read()
         check_experiment(client, experiment)
-        # What made the same generator again is no run of its own.
+        # What made the same generator again, or is one of several trainings, is no run of its own.
         found = _search(client, experiment, "", _LOOKED_AT)
-        runs = [run for run in found if PARENT not in run.data.tags][:count]
+        runs = [run for run in found if not {PARENT, GROUP_KIND} & run.data.tags.keys()][:count]
         if len(runs) < 2:
             raise UserError(
                 f"tracking.experiment={experiment}: holds {len(runs)} runs in {redact(store_uri())}, expected two or "

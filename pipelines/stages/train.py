@@ -55,6 +55,7 @@ from pipelines.registry.starting_point import starting_point
 from pipelines.stages.describing import describe, halfway_samples, trained_note
 from pipelines.stages.device_slot import device_slot
 from pipelines.stages.looking import project_extractor
+from pipelines.stages.measured import measured_sink
 from pipelines.stages.real_images import real_grid
 from pipelines.stages.shell import (
     Afterwards,
@@ -211,7 +212,7 @@ def _train_and_tell(run: _Run) -> None:
         if not resumed:
             log.picture("samples/real", real_grid(data, by_class=config.network.conditional), 0)
         with spent_time(checkpoints) as spent:
-            _train(run, chain(sink, spent.sink))
+            _train(run, chain(sink, spent.sink, measured_sink(_metric(config), resumed=resumed)))
         log.metrics({f"{TRAINED}/minutes": spent.seconds() / 60}, state.seen_images)
         best = _write_outputs(run)
         _add_encoder(run, sink)

@@ -32,6 +32,7 @@ GENERATOR_SHA256 = "generator_sha256"
 RESTORED = "ganlib.restored"
 REPETITION_OF = "ganlib.repetition_of"
 PARENT = "mlflow.parentRunId"
+GROUP = "ganlib.group"  # the run key of the run that this one is to be nested below
 
 _PARAMS_PER_REQUEST = 100
 _DIGEST_LENGTH = 36  # MLflow's limit
@@ -112,6 +113,8 @@ def _write(client: "MlflowClient", run_id: str, ops: Sequence[Op], folder: Path)
             describe_run(client, run_id, op["text"])
         case "made":
             _note_generator(client, run_id, op[GENERATOR_SHA256])
+        case "nest":
+            _nest(client, run_id, op[GENERATOR_SHA256])
         case "finish":
             client.set_terminated(run_id, op["status"], end_time=op["time_ms"])
         case other:
@@ -134,6 +137,9 @@ def _open_training(client: "MlflowClient", op: Op) -> str:
         client.update_run(run.info.run_id, status="RUNNING")
         _set_tags(client, run.info.run_id, tags)
     run_id: str = run.info.run_id
+    group = _newest(client, experiment_id, RUN_KEY, tags[GROUP]) if GROUP in tags else None
+    if group is not None:
+        client.set_tag(run_id, PARENT, group.info.run_id)
     missing = [Param(key, value) for key, value in op["params"].items() if key not in run.data.params]
     for start in range(0, len(missing), _PARAMS_PER_REQUEST):
         client.log_batch(run_id, params=missing[start : start + _PARAMS_PER_REQUEST])
@@ -163,6 +169,13 @@ def _note_generator(client: "MlflowClient", run_id: str, generator_sha256: str) 
     told = f"Produces the same generator as {first.info.run_name}; that run has the evaluation, verdict and report."
     _set_tags(client, run_id, {PARENT: first.info.run_id, REPETITION_OF: first.info.run_id})
     describe_run(client, run_id, told)
+
+
+def _nest(client: "MlflowClient", group_id: str, generator_sha256: str) -> None:
+    """Put the run that made a generator below another run; one that is below a third stays there."""
+    run = find_run(client, client.get_run(group_id).info.experiment_id, generator_sha256)
+    if run is not None and PARENT not in run.data.tags:
+        client.set_tag(run.info.run_id, PARENT, group_id)
 
 
 def describe_run(client: "MlflowClient", run_id: str, text: str) -> bool:

@@ -17,7 +17,7 @@ from ganlib.events import Alarm, Event, Picture, Scalars
 from pipelines import paths
 from pipelines.git import DubiousOwnership, git
 from pipelines.tracking import headline
-from pipelines.tracking.delivery import GENERATOR_SHA256, RUN_KEY, MlflowStore
+from pipelines.tracking.delivery import GENERATOR_SHA256, GROUP, RUN_KEY, MlflowStore
 from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.journal import Journal, Op, Patience, Unreachable, deliver_orphans
 from pipelines.tracking.store import check_store
@@ -25,6 +25,8 @@ from pipelines.tracking.store import check_store
 _log = logging.getLogger(__name__)
 TRAINING_ARTIFACTS = "training"  # of a run: the parameters that the training began with, its curves
 FLOW_RUN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "GANLIB_FLOW_RUN_ID")
+GROUP_VARIABLE = "GANLIB_GROUP"  # of a training that is one of several: the run key of their common run
+GROUP_KIND = "ganlib.group_kind"  # of a common run, which trains nothing itself
 DIRTY = "ganlib.git_dirty"
 PATCH = "uncommitted.patch"
 MACHINE = "machine.json"
@@ -85,6 +87,10 @@ class RunLog:
     def made(self, generator_sha256: str) -> None:
         """Say which generator came of the run; where another run has made it before, this one is nested below that."""
         self._journal.append({"op": "made", GENERATOR_SHA256: generator_sha256})
+
+    def nest(self, generator_sha256: str) -> None:
+        """Put the run that made a generator below this one, unless it is below another."""
+        self._journal.append({"op": "nest", GENERATOR_SHA256: generator_sha256})
 
     def describe(self, text: str) -> None:
         """Describe the run in Markdown, unless a person has; before `made`, which may have more to say."""
@@ -205,6 +211,8 @@ def surroundings() -> dict[str, str]:
     flow_run = next((os.environ[name] for name in FLOW_RUN_VARIABLES if os.environ.get(name)), None)
     if flow_run:
         found["prefect.flow_run_id"] = flow_run
+    if group := os.environ.get(GROUP_VARIABLE):
+        found[GROUP] = group
     return found
 
 

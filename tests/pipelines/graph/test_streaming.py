@@ -77,3 +77,27 @@ def test_an_error_in_the_listener_ends_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x"):
         streaming.run(command, cwd=tmp_path, env=os.environ, on_line=refuse)
     assert not processes_in(tmp_path)
+
+
+def test_who_watches_can_end_a_command_that_says_nothing(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    looked: list[float] = []
+
+    def watch() -> None:
+        looked.append(time.monotonic())
+        if (tmp_path / "started").exists():
+            raise Enough
+
+    code = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path('orderly').touch(), sys.exit()))\n"
+        "pathlib.Path('started').touch(); time.sleep(60)"
+    )
+    command = [sys.executable, "-u", "-c", code]
+    with pytest.raises(Enough):
+        streaming.run(command, cwd=tmp_path, env=os.environ, on_line=print, watch=watch)
+    assert (tmp_path / "orderly").exists()
+    assert len(looked) < 60 / streaming.LOOK_EVERY_S
+    assert not processes_in(tmp_path)

@@ -13,8 +13,8 @@ import yaml
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.git import act
-from pipelines.graph import dag
-from pipelines.graph.workspace import Request, Workspace, adopt, isolated
+from pipelines.graph import dag, snapshot
+from pipelines.graph.workspace import Request, Workspace, adopt, default_name, finished_with, give_up, isolated
 from tests.toy_project import STAGES, ToyProject, commit_all, make_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -175,6 +175,47 @@ def test_adopting_loses_nothing_that_is_not_committed(project: ToyProject) -> No
     with pytest.raises(UserError, match=f"the runs: {name}"):
         adopt(project.root, "other", say=print)
     assert content(project.root) == before
+
+
+def test_a_report_that_the_run_does_not_have_is_no_obstacle_to_adopting(project: ToyProject) -> None:
+    name, _ = run(project, Request(overrides=("train.seed=4",)))
+    mine = project.root / paths.REPETITION
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    adopt(project.root, name, say=print)
+    assert mine.read_text() == "mine"
+    assert (project.root / "train.txt").exists()
+
+
+def test_a_commit_of_the_checkout_with_other_parameters(project: ToyProject) -> None:
+    project.change_data("edited")
+    base = snapshot.take(project.root, ref=None, overrides=())
+    project.change_data("later")
+    other = (project.root / "params.yaml").read_text().replace("seed: 0", "seed: 7")
+    taken = snapshot.take(project.root, ref=base.commit, overrides=("train.batch_size=32",), parameters=other)
+    assert (taken.config.train.seed, taken.config.train.batch_size) == (7, 32)
+    assert git(project, "show", f"{taken.commit}:data/raw/digits.zip") == "edited"
+    assert "without the files of the checkout that are not committed: data/raw/digits.zip" in taken.told
+    name = default_name(taken)
+    assert finished_with(project.root, name, taken.tree, paths.PARAMS) is None
+    with isolated(project.root, Request(ref=taken.commit, name=name), say=print):
+        pass
+    found = finished_with(project.root, name, taken.tree, paths.PARAMS)
+    assert found is not None
+    assert yaml.safe_load(found)["train"]["batch_size"] == 32
+    assert finished_with(project.root, name, base.tree, paths.PARAMS) is None
+
+
+def test_what_is_given_up_leaves_nothing_and_an_outcome_stays(project: ToyProject) -> None:
+    request = Request(ref="HEAD", name="one")
+    with pytest.raises(RuntimeError), isolated(project.root, request, say=print) as place:
+        raise RuntimeError
+    give_up(project.root, "one")
+    assert not place.root.exists()
+    assert git(project, "branch", "--list", "runs/*") == ""
+    run(project, request)
+    give_up(project.root, "one")
+    assert git(project, "branch", "--list", "runs/*", "--format=%(refname:short)") == "runs/one"
 
 
 def test_without_git_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ganlib.events import Notice, Picture, Progress, Scalars
 from pipelines.tracking import delivery, store
 from pipelines.tracking.descriptions import sealed
 from pipelines.tracking.experiment import Experiment, view
-from pipelines.tracking.runs import attach_run, deliver_pending
+from pipelines.tracking.runs import GROUP_VARIABLE, attach_run, deliver_pending
 from pipelines.tracking.store import check_store
 from pipelines.tracking.system_metrics import logged_system_metrics
 from tests.configs import ROOT
@@ -110,6 +110,27 @@ def test_the_same_generator_once_more_is_nested_below_the_run_that_made_it(proje
     assert [other.info.status for other in others] == ["FINISHED"] * 2
     assert first.data.tags["generator_sha256"] == "cafe"
     assert all("generator_sha256" not in other.data.tags for other in others)
+
+
+def test_trainings_of_a_group_are_nested_below_its_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with training("before") as log:
+        log.made("known")
+    with training("group") as group:
+        wait_until(lambda: not _undelivered_open(), timeout_s=60, what="the group's run is there")
+        monkeypatch.setenv(GROUP_VARIABLE, "group")
+        with pytest.raises(SystemExit), training("stopped"):
+            sys.exit(143)
+        monkeypatch.delenv(GROUP_VARIABLE)
+        group.nest("known")
+        group.nest("nobody's")
+    parent = run_of("group").info.run_id
+    assert [run_of(key).data.tags.get("mlflow.parentRunId") for key in ("before", "stopped")] == [parent] * 2
+    assert run_of("stopped").info.status == "KILLED"
+    assert "mlflow.parentRunId" not in run_of("group").data.tags
+
+
+def _undelivered_open() -> bool:
+    return any(not (folder / "delivered.json").exists() for folder in spooled())
 
 
 def test_a_run_describes_itself_and_a_persons_words_stay(project: Path) -> None:
