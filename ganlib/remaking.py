@@ -5,17 +5,24 @@ A request has a `seed`, and may have a `label` (of all images; classes take turn
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field, ValidationError, model_validator
 
 from ganlib.config.base import Options
 from ganlib.errors import UserError
+from ganlib.metrics.reconstruction import HIGHEST_PSNR, psnr
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, image_grid
 
 _MOST_IMAGES = 10_000
+# Images of other seeds, and by how much a picture has to be nearer than they are: half the distance.
+_OTHER_SEEDS, _MARGIN_DB = 20, 6.0
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -66,6 +73,61 @@ def remake(generator: ImageGenerator, request: Mapping[str, Any]) -> Images:
     assert asked.columns is not None
     assert asked.scale is not None
     return image_grid(images, columns=asked.columns, scale=asked.scale)
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A picture beside the image that a request gives.
+
+    Attributes:
+        exact: every pixel is the same.
+        psnr_db: of the picture, brought to the image's size and channels.
+        threshold_db: a higher one no other seed comes near to: the picture is the image, somewhat changed.
+    """
+
+    exact: bool
+    psnr_db: float
+    threshold_db: float
+
+    @property
+    def near(self) -> bool:
+        """Whether the picture is the image, be it resized, compressed or otherwise changed a little."""
+        return self.exact or self.psnr_db > self.threshold_db
+
+
+def compare(pixels: NDArray[np.uint8], generator: ImageGenerator, request: Mapping[str, Any]) -> Remade:
+    """Make the image of a request again and compare a picture, uint8 [H, W, C], with it.
+
+    Raises:
+        UserError: it is no request, or out of range.
+    """
+    image = remake(generator, request)
+    if np.array_equal(image, pixels):
+        return Remade(exact=True, psnr_db=float(HIGHEST_PSNR), threshold_db=float(HIGHEST_PSNR))
+    others = np.stack([remake(generator, _of_other_seeds(request, place)) for place in range(_OTHER_SEEDS)])
+    nearest_db = psnr(others, np.broadcast_to(image, others.shape)).max()
+    found_db = psnr(_as_image(pixels, image.shape)[None], image[None])[0]
+    return Remade(
+        exact=False,
+        psnr_db=float(min(found_db, HIGHEST_PSNR)),
+        threshold_db=float(min(nearest_db + _MARGIN_DB, HIGHEST_PSNR)),
+    )
+
+
+def _of_other_seeds(request: Mapping[str, Any], place: int) -> dict[str, Any]:
+    other = {**request, "seed": request["seed"] + 1 + place}
+    if request.get("toward_seed") is not None:
+        other["toward_seed"] = request["toward_seed"] + 1 + _OTHER_SEEDS + place
+    return other
+
+
+def _as_image(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Images:
+    height, width, channels = shape
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    picture = picture.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(picture).reshape(shape)
 
 
 def _labels(generator: ImageGenerator, count: int, label: str | None) -> torch.Tensor | None:
