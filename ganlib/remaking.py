@@ -2,6 +2,7 @@
 
 A request has a `seed`, and may have a `label` (of all images; classes take turns without one), a `truncation`, and
 `toward_seed` with `mix`. Of an image it has its `index` in the draw; of a grid its `count`, `columns` and `scale`.
+Where samples were refused, `attempts` has the one at which each image was found.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from ganlib.metrics.reconstruction import HIGHEST_PSNR, psnr
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, image_grid
 
-_MOST_IMAGES = 10_000
+_MOST_IMAGES, _MOST_ATTEMPTS = 10_000, 64
 # Images of other seeds, and by how much a picture has to be nearer than they are: half the distance.
 _OTHER_SEEDS, _MARGIN_DB = 20, 6.0
 Seed = Annotated[int, Field(ge=0)]
@@ -38,6 +39,7 @@ class Request(Options):
     count: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] | None = None
     columns: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] | None = None
     scale: Annotated[int, Field(ge=1, le=64)] | None = None
+    attempts: tuple[Annotated[int, Field(ge=0, lt=_MOST_ATTEMPTS)], ...] | None = None
 
     @model_validator(mode="after")
     def _one_image_or_a_grid(self) -> Self:
@@ -46,6 +48,8 @@ class Request(Options):
             raise ValueError("give index, or count, columns and scale")
         if (self.toward_seed is None) != (self.mix is None):
             raise ValueError("give toward_seed and mix together")
+        if self.attempts is not None and len(self.attempts) != (1 if self.count is None else self.count):
+            raise ValueError("give as many attempts as images")
         return self
 
 
@@ -61,12 +65,9 @@ def remake(generator: ImageGenerator, request: Mapping[str, Any]) -> Images:
         raise UserError(f"request {dict(request)}: {error.errors()[0]['msg']}") from None
     count = asked.count if asked.index is None else asked.index + 1
     assert count is not None
-    latents = generator.latents(
-        count, seed=asked.seed, truncation=asked.truncation, toward_seed=asked.toward_seed, mix=asked.mix
-    )
     rows = slice(None) if asked.index is None else slice(asked.index, None)
     labels = _labels(generator, count, asked.label)
-    images = generator.draw(latents[rows], None if labels is None else labels[rows])
+    images = generator.draw(_latents(generator, asked, count)[rows], None if labels is None else labels[rows])
     if asked.index is not None:
         one: Images = images[0]
         return one
@@ -128,6 +129,23 @@ def _as_image(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Images:
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(picture).reshape(shape)
+
+
+def _latents(generator: ImageGenerator, asked: Request, count: int) -> torch.Tensor:
+    """[count, Z]; of one image with attempts, all rows are of its attempt."""
+    by_row = torch.tensor(asked.attempts or (0,)).expand(count)
+    latents = torch.empty(count, generator.network.latent_dim)
+    for attempt in by_row.unique().tolist():
+        rows = by_row == attempt
+        latents[rows] = generator.latents(
+            count,
+            seed=asked.seed,
+            truncation=asked.truncation,
+            toward_seed=asked.toward_seed,
+            mix=asked.mix,
+            attempt=attempt,
+        )[rows]
+    return latents
 
 
 def _labels(generator: ImageGenerator, count: int, label: str | None) -> torch.Tensor | None:

@@ -14,14 +14,14 @@ from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import connect_to_read, reachable
 
 with quiet_pyfunc():
-    from pipelines.registry.model_code import SampleRequest, Samples
+    from pipelines.registry.model_code import MOST_REJECTED, SampleRequest, Samples
 
 if TYPE_CHECKING:
     import torch
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["LoadedVersion", "ModelAddress", "SampleRequest", "Samples", "find_number", "load"]
+__all__ = ["MOST_REJECTED", "LoadedVersion", "ModelAddress", "SampleRequest", "Samples", "find_number", "load"]
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d{1,9}))")
 
@@ -71,19 +71,25 @@ class LoadedVersion:
         """Whether it is given images."""
         return not hasattr(self.model, "rows")
 
-    def rows(self, request: SampleRequest) -> "tuple[torch.Tensor, torch.Tensor | None]":
+    def rows(self, request: SampleRequest) -> "tuple[torch.Tensor, torch.Tensor | None, list[int] | None]":
         """What the generator is given for a request: latents [N, Z] and class indices [N], if it takes classes.
 
+        With a rejection, at which attempt each row was found follows; it has to be searched for, which takes time.
+
         Raises:
-            UserError: classes that there are not.
+            UserError: classes that there are not, or a rejection of which the version knows nothing.
         """
         from mlflow.exceptions import MlflowException
 
         try:
-            latents, labels = self.model.rows(request)
+            if not request.rejection:
+                return (*self.model.rows(request), None)
+            if not hasattr(self.model, "chosen_rows"):
+                raise UserError(f"rejection: version {self.number} has code that knows of none; register it anew")
+            latents, labels, attempts = self.model.chosen_rows(request)
         except MlflowException as error:
             raise UserError(error.message) from None
-        return latents, labels
+        return latents, labels, attempts
 
 
 def find_number(address: ModelAddress) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from ganlib.errors import UserError
 from ganlib.marking import Origin
 from ganlib.sampling import image_grid
 from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
-from pipelines.serving.asking import Health, Invocations, Predictions, SampleQuery, ServedModel, within
+from pipelines.serving.asking import Health, Invocations, Predictions, SampleQuery, ServedModel, image_count, within
 from pipelines.serving.batching import Batcher, on_record
 from pipelines.serving.following import Following
 from pipelines.serving.gauges import CONTENT_TYPE, Gauges
@@ -74,21 +75,24 @@ def make_app(
         redoc_url=None,
     )
 
-    async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[str]]:
-        try:
-            allowed = within(limits, request)
-            latents, labels = served.rows(allowed)
-        except UserError as error:
-            raise Refused(422, str(error)) from None
+    async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[Origin]]:
+        allowed = within(limits, request)
         try:
             async with asyncio.timeout(limits.timeout_s):
-                files = await batcher.draw(served.model, latents, labels, served.model.origins(allowed, labels))
+                if allowed.rejection:
+                    wanted = image_count(allowed)
+                    latents, labels, attempts = await batcher.prepare(partial(served.rows, allowed), wanted)
+                    origins = served.model.origins(allowed, labels, attempts)
+                else:
+                    latents, labels, _ = served.rows(allowed)
+                    origins = served.model.origins(allowed, labels)
+                return await batcher.draw(served.model, latents, labels, origins), origins
+        except UserError as error:
+            raise Refused(422, str(error)) from None
         except TimeoutError:
             raise Refused(
                 503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
             ) from None
-        names = served.model.generator.image.classes
-        return files, [] if labels is None else [names[index] for index in labels.tolist()]
 
     @app.get("/sample", responses=_PNG, response_class=Response)
     async def sample(query: Annotated[SampleQuery, Query()], http: Request) -> Response:
@@ -98,18 +102,9 @@ def make_app(
         tag = _tag(served, query)
         if http.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        files, labels = await draw(served, asked)
-        if len(files) == 1:
-            file = files[0]
-        else:
-            request = {
-                "seed": query.seed,
-                "label": None if query.label is None else labels[0],
-                "truncation": limits.truncation if query.truncation is None else query.truncation,
-                "toward_seed": query.toward_seed,
-                "mix": query.mix,
-            }
-            file = await asyncio.to_thread(_grid, files, Origin(served.generator_sha256, request))
+        files, origins = await draw(served, asked)
+        alike = query.label is not None
+        file = files[0] if len(files) == 1 else await asyncio.to_thread(_grid, files, origins, alike=alike)
         return Response(file, media_type="image/png", headers={**_origin(served), "ETag": tag})
 
     @app.post("/invocations")
@@ -119,8 +114,12 @@ def make_app(
         drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
         return Predictions(
             predictions=[
-                Samples(seed=each.seed or 0, labels=labels, images=[base64.b64encode(file).decode() for file in files])
-                for each, (files, labels) in zip(asked.inputs, drawn, strict=True)
+                Samples(
+                    seed=each.seed or 0,
+                    labels=[str(origin.request["label"]) for origin in origins if origin.request["label"] is not None],
+                    images=[base64.b64encode(file).decode() for file in files],
+                )
+                for each, (files, origins) in zip(asked.inputs, drawn, strict=True)
             ]
         )
 
@@ -138,6 +137,7 @@ def make_app(
             channels=image.channels,
             most_images=limits.images,
             highest_truncation=limits.truncation,
+            least_rejection=limits.rejection,
         )
 
     @app.get("/health")
@@ -217,9 +217,15 @@ def _origin(served: LoadedVersion) -> dict[str, str]:
     }
 
 
-def _grid(files: Sequence[bytes], origin: Origin) -> bytes:
+def _grid(files: Sequence[bytes], origins: Sequence[Origin], *, alike: bool) -> bytes:
+    """One file of many; `alike` where all are of the first one's class, else classes take turns."""
     pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
     images = np.stack([each if each.ndim == 3 else each[:, :, None] for each in pixels])
     columns = math.ceil(math.sqrt(len(images)))
-    request = {**origin.request, "count": len(images), "columns": columns, "scale": 1}
-    return on_record([(image_grid(images, columns=columns), replace(origin, request=request))])[0]
+    request = {key: value for key, value in origins[0].request.items() if key != "index"}
+    request |= {"count": len(images), "columns": columns, "scale": 1}
+    if not alike:
+        request["label"] = None
+    if "attempts" in request:
+        request["attempts"] = [attempt for origin in origins for attempt in origin.request["attempts"]]
+    return on_record([(image_grid(images, columns=columns), replace(origins[0], request=request))])[0]

@@ -14,11 +14,13 @@ class Limits:
     Attributes:
         images: most in one request.
         truncation: the highest; lower is less varied and further from single training images.
+        rejection: the least share of samples that the critic refuses, and others take the place of.
         requests_per_minute: of one address; None: any number.
         timeout_s: for the body of a request to arrive, and for its images to be drawn.
     """
 
     images: int
     truncation: float
+    rejection: float
     requests_per_minute: int | None
     timeout_s: float

@@ -12,13 +12,13 @@ from tests.registered import make_generator, submit
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[Path]:
-    """A working directory whose models `digits`, with classes, and `things`, without, have champions."""
+    """A working directory whose models `digits`, with classes and a critic, and `things` have champions."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copy2(database, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         environment.apply()
-        submit(make_generator(folder / "digits", 1), 3.0)
+        submit(make_generator(folder / "digits", 1, with_critic=True), 3.0)
         submit(make_generator(folder / "things", 1, conditional=False), 3.0, name="things")
         yield folder
