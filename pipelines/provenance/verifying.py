@@ -164,7 +164,7 @@ def _verdict(origin: Origin | None, made: Made | None, remade: Remade | None, di
         return "no sign"
     if remade is not None and remade.near:
         return "very near"
-    drawn = not {"translated", "latents"} & origin.request.keys()
+    drawn = not {"translated", "latents", "picture"} & origin.request.keys()
     return "says so, and differs" if drawn and origin.generator_sha256 == digest else "says so"
 
 
