@@ -6,10 +6,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ganlib.metrics.classifier import to_input
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator
-from ganlib.sampling import ROWS_AT_ONCE, inference, seeded_latents
+from ganlib.sampling import ROWS_AT_ONCE, from_uint8, inference, seeded_latents
 
 # Samples of a class that tell what share a logit is above: to 1.5 % where a tenth is refused.
 _CALIBRATED_ON = 400
@@ -69,7 +68,7 @@ class Refusing:
 
     def _logits(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """How real samples look, [N]; in batches of one size, so that a row depends on itself alone."""
-        critic, images = self._critic, to_input(self._generator.draw(latents, labels), torch.device("cpu"))
+        critic, images = self._critic, from_uint8(self._generator.draw(latents, labels))
         count = len(images)
         rows = torch.arange(-(-count // ROWS_AT_ONCE) * ROWS_AT_ONCE).clamp(max=count - 1)
         asked = labels if critic.num_classes else None
