@@ -31,7 +31,7 @@ _MEANINGS: dict[Verdict, str] = {
     "made by this generator": "made again from what it says, every pixel is the same",
     "in the log": "made here: the log has its pixels",
     "very near": "made here, and changed since: no other seed's image is as near to what its mark asks for",
-    "recognised": "this generator, or one that learned from the same images, has made it or one much like it",
+    "recognised": "this generator comes nearer to it than to nearly all real images: evidence, no proof",
     "says so, and differs": "its mark names this generator, which makes another image of it: changed or false",
     "says so": "its mark cannot be checked: another generator than that of --folder, or not drawn from a seed",
     "no sign": "neither a mark nor in the log; that does not show that it is real",
