@@ -155,7 +155,8 @@ def _table(kinds: dict[str, Images], ours: ImageGenerator) -> Iterator[str]:
             known = _verified(_files(images, ours, change, marked=True), rate=None)
             by_marks = np.mean([each.verdict in {"made by this generator", "very near"} for each in known])
             files = _files(images, ours, change, marked=False)
-            near_db, shares = np.empty(0), []
+            near_db = np.empty(0)
+            shares: list[float] = []
             for rate in RATES:
                 found = _verified(files if not shares else files[:1], rate=rate)
                 searches = [each.search for each in found]

@@ -142,7 +142,7 @@ def swaps(port: int, model: str) -> tuple[Slot, list[float]]:
     if address.alias is None:
         raise SystemExit(f"{model}: name an alias, which can move")
     here = client.get_model_version_by_alias(address.name, address.alias)
-    twin = client.create_model_version(address.name, here.source, run_id=here.run_id, tags=here.tags)
+    twin = client.create_model_version(address.name, str(here.source), run_id=here.run_id, tags=here.tags)
     took: list[float] = []
     try:
         with ThreadPoolExecutor(1) as pool:

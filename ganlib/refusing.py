@@ -73,5 +73,7 @@ class Refusing:
         rows = torch.arange(-(-count // ROWS_AT_ONCE) * ROWS_AT_ONCE).clamp(max=count - 1)
         asked = labels if critic.num_classes else None
         with inference(critic):
-            found = [critic(images[each], None if asked is None else asked[each]) for each in rows.split(ROWS_AT_ONCE)]
+            found = [
+                critic(images[each], None if asked is None else asked[each]) for each in torch.split(rows, ROWS_AT_ONCE)
+            ]
         return torch.cat(found)[:count].flatten()

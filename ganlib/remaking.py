@@ -135,7 +135,7 @@ def _latents(generator: ImageGenerator, asked: Request, count: int) -> torch.Ten
     """[count, Z]; of one image with attempts, all rows are of its attempt."""
     by_row = torch.tensor(asked.attempts or (0,)).expand(count)
     latents = torch.empty(count, generator.network.latent_dim)
-    for attempt in by_row.unique().tolist():
+    for attempt in sorted(set(by_row.tolist())):
         rows = by_row == attempt
         latents[rows] = generator.latents(
             count,

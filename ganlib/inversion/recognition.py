@@ -44,7 +44,7 @@ class Search:
             encoder=self.encoder,
             notify=self.notify,
         )
-        return np.minimum(psnr(images, found.images), HIGHEST_PSNR)
+        return np.asarray(np.minimum(psnr(images, found.images), HIGHEST_PSNR))
 
 
 def rank_of_threshold(held_out: int, false_positive_rate: float) -> int:

@@ -110,7 +110,8 @@ def _read(
     files: Sequence[Path], options: DataOptions
 ) -> tuple[dict[Path, NDArray[np.uint8]], dict[Path, Nearness | str]]:
     """Pixels [H, W, C] of the files that can be used, and what is wrong with the others."""
-    pixels, troubled = {}, {}
+    pixels: dict[Path, NDArray[np.uint8]] = {}
+    troubled: dict[Path, Nearness | str] = {}
     if options.fit == "tile":  # a picture is one image, whatever those of the data are
         options = options.model_copy(update={"fit": "crop"})
     for file in files:

@@ -130,7 +130,8 @@ def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: Ev
 
 def _marked(path: Path, pixels: Images, drawn: Draw, seed: int) -> bytes:
     """The picture as a file that says by what it was made and, where it can be made again, how."""
-    layout, request = Layout.of(drawn.generator), {"picture": path.stem}
+    layout = Layout.of(drawn.generator)
+    request: dict[str, str | int] = {"picture": path.stem}
     if path == paths.SAMPLES and drawn.generator.inputs is None:
         count = layout.rows * layout.columns
         request = {"seed": seed, "count": count, "columns": layout.columns, "scale": layout.scale}
