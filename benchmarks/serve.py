@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ import psutil
 
 from benchmarks.children import ROOT
 from benchmarks.machine import machine_facts
+from pipelines import environment
+from pipelines.registry.served import ModelAddress
+from pipelines.tracking.store import connect
 from tests.mlflow_server import free_port
 
 RESULT = ROOT / "benchmarks" / "results" / "serve.md"
@@ -30,6 +34,7 @@ CLIENTS = (1, 8, 64)
 SLOT_S = 5.0
 ROUNDS = 3
 SOAK_REQUESTS = 100_000
+SWAPS, SWAP_CLIENTS, SWAP_S = 4, 16, 60.0
 EXPLANATION = """\
 One image a request, POST /invocations, connections kept open; the clients run on the same two cores. Requests a second
 and milliseconds until an answer: medians of the rounds. `GET /sample` gives the same image as a PNG file."""
@@ -128,6 +133,34 @@ def soak(port: int, process: psutil.Process, requests: int) -> tuple[float, floa
     return early, mib(process), failures
 
 
+def swaps(port: int, model: str) -> tuple[Slot, list[float]]:
+    """What clients saw while the alias went to another version and back, and the seconds that each swap took.
+
+    The other version has the same generator, so that all answers are to be alike; it is removed afterwards.
+    """
+    address, client = ModelAddress.parse(model), connect()
+    if address.alias is None:
+        raise SystemExit(f"{model}: name an alias, which can move")
+    here = client.get_model_version_by_alias(address.name, address.alias)
+    twin = client.create_model_version(address.name, str(here.source), run_id=here.run_id, tags=here.tags)
+    took: list[float] = []
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, port, SWAP_CLIENTS, SWAP_S)
+            for number in [str(twin.version), str(here.version)] * (SWAPS // 2):
+                client.set_registered_model_alias(address.name, address.alias, number)
+                begun = time.perf_counter()
+                while httpx.get(f"http://127.0.0.1:{port}/health", timeout=30).json()["version"] != number:
+                    time.sleep(0.1)
+                took.append(time.perf_counter() - begun)
+            if asked.done():
+                raise SystemExit(f"{SWAPS} swaps took more than {SWAP_S:g} s; nobody asked during the last ones")
+            return asked.result(), took
+    finally:
+        client.set_registered_model_alias(address.name, address.alias, here.version)
+        client.delete_model_version(address.name, twin.version)
+
+
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -135,8 +168,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULT)
     parser.add_argument("--soak-requests", type=int, default=SOAK_REQUESTS)
     arguments = parser.parse_args()
+    environment.apply()
     ours, theirs = free_port(), free_port()
-    gan = [sys.executable, "-m", "pipelines.cli", "serve", arguments.model, "--port", str(ours)]
+    gan = [
+        sys.executable, "-m", "pipelines.cli", "serve", arguments.model, "--port", str(ours), "--check-every-s", "1",
+    ]  # fmt: skip
     mlflow = [
         sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", arguments.model, "--env-manager", "local",
         "--host", "127.0.0.1", "--port", str(theirs), "--workers", "1",
@@ -155,6 +191,7 @@ def main() -> None:
                     slot = run(count)
                     found.setdefault((name, count), []).append(slot)
                     print(name, count, slot, flush=True)
+        swapped, took = swaps(ours, arguments.model)
         memory, other_memory = mib(process), mib(other)
         early, late, failures = soak(ours, process, arguments.soak_requests)
     lines = [
@@ -178,6 +215,12 @@ def main() -> None:
         f"First answer after {start_s:.1f} s (`gan serve`), {other_start_s:.1f} s (MLflow), which started beside each "
         f"other's work. Memory {memory:.0f} and {other_memory:.0f} MiB. After {arguments.soak_requests:,} more "
         f"requests of 8 clients `gan serve` had {late:.0f} MiB ({early:.0f} after a tenth), and {failures} failures.",
+    ]
+    lines += [
+        "",
+        f"While {SWAP_CLIENTS} clients asked, the alias moved {SWAPS} times; the server had the other version after "
+        f"{np.mean(took):.1f} s. {swapped.requests_per_s * SWAP_S:.0f} requests were answered, {swapped.failures} of "
+        f"them with a failure, and none was lost; the slowest hundredth took {swapped.p99_ms:.0f} ms or more.",
     ]
     arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(arguments.output)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+# Of a picture that shows real images too.
+COMPOSITE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _SYSTEM = "ganlib"
 _XMP = "XML:com.adobe.xmp"
 _MOST_BYTES = 1 << 16
@@ -42,11 +44,11 @@ class Origin:
     request: Mapping[str, Any]
 
 
-def marked_png(pixels: NDArray[np.uint8], origin: Origin) -> bytes:
+def marked_png(pixels: NDArray[np.uint8], origin: Origin, source_type: str = SOURCE_TYPE) -> bytes:
     """A uint8 image [H, W, C] as a PNG file that tells its origin."""
     request = json.dumps(dict(origin.request), sort_keys=True)
     fields = {
-        "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPE,
+        "Iptc4xmpExt:DigitalSourceType": source_type,
         "Iptc4xmpExt:AISystemUsed": _SYSTEM,
         "Iptc4xmpExt:AISystemVersionUsed": origin.generator_sha256,
         "ganlib:request": request,

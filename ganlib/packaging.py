@@ -87,6 +87,7 @@ class ImageGenerator:
         truncation: float = 1.0,
         toward_seed: int | None = None,
         mix: float | None = None,
+        attempt: int = 0,
     ) -> Tensor:
         """Latents [N, Z] that a seed stands for, or that lie between those of two.
 
@@ -98,17 +99,18 @@ class ImageGenerator:
                 itself at every psi; BigGAN draws values beyond a threshold anew instead (Brock et al. 2019).
             toward_seed: another seed, on whose arcs the latents lie; None: no other.
             mix: how far towards it, 0 to 1.
+            attempt: other latents that the seeds stand for, where the first ones were refused.
 
         Raises:
             UserError: a truncation out of range.
         """
         if not 0 < truncation <= 1:
             raise UserError(f"truncation: found {truncation}, expected a number above 0 and at most 1")
-        starts = seeded_latents(count, self.network.latent_dim, seed) * truncation
-        if toward_seed is None or toward_seed == seed:
-            return starts
-        ends = seeded_latents(count, self.network.latent_dim, toward_seed) * truncation
-        return spherical(starts, ends, torch.full((count,), float(mix or 0)))
+        latents = seeded_latents(count, self.network.latent_dim, seed, attempt)
+        if toward_seed is not None and toward_seed != seed:
+            ends = seeded_latents(count, self.network.latent_dim, toward_seed, attempt)
+            latents = spherical(latents, ends, torch.full((count,), float(mix or 0)))
+        return latents * truncation  # at last: what is scaled to nothing has no direction
 
     def check_draws(self, task: str) -> None:
         """Refuse a task for which images have to come from latents alone.

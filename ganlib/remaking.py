@@ -2,20 +2,28 @@
 
 A request has a `seed`, and may have a `label` (of all images; classes take turns without one), a `truncation`, and
 `toward_seed` with `mix`. Of an image it has its `index` in the draw; of a grid its `count`, `columns` and `scale`.
+Where samples were refused, `attempts` has the one at which each image was found.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field, ValidationError, model_validator
 
 from ganlib.config.base import Options
 from ganlib.errors import UserError
+from ganlib.metrics.reconstruction import HIGHEST_PSNR, psnr
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import Images, balanced_labels, image_grid
 
-_MOST_IMAGES = 10_000
+_MOST_IMAGES, _MOST_ATTEMPTS = 10_000, 64
+# Images of other seeds, and by how much a picture has to be nearer than they are: half the distance.
+_OTHER_SEEDS, _MARGIN_DB = 20, 6.0
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -31,6 +39,7 @@ class Request(Options):
     count: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] | None = None
     columns: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] | None = None
     scale: Annotated[int, Field(ge=1, le=64)] | None = None
+    attempts: tuple[Annotated[int, Field(ge=0, lt=_MOST_ATTEMPTS)], ...] | None = None
 
     @model_validator(mode="after")
     def _one_image_or_a_grid(self) -> Self:
@@ -39,6 +48,8 @@ class Request(Options):
             raise ValueError("give index, or count, columns and scale")
         if (self.toward_seed is None) != (self.mix is None):
             raise ValueError("give toward_seed and mix together")
+        if self.attempts is not None and len(self.attempts) != (1 if self.count is None else self.count):
+            raise ValueError("give as many attempts as images")
         return self
 
 
@@ -54,18 +65,87 @@ def remake(generator: ImageGenerator, request: Mapping[str, Any]) -> Images:
         raise UserError(f"request {dict(request)}: {error.errors()[0]['msg']}") from None
     count = asked.count if asked.index is None else asked.index + 1
     assert count is not None
-    latents = generator.latents(
-        count, seed=asked.seed, truncation=asked.truncation, toward_seed=asked.toward_seed, mix=asked.mix
-    )
     rows = slice(None) if asked.index is None else slice(asked.index, None)
     labels = _labels(generator, count, asked.label)
-    images = generator.draw(latents[rows], None if labels is None else labels[rows])
+    images = generator.draw(_latents(generator, asked, count)[rows], None if labels is None else labels[rows])
     if asked.index is not None:
         one: Images = images[0]
         return one
     assert asked.columns is not None
     assert asked.scale is not None
     return image_grid(images, columns=asked.columns, scale=asked.scale)
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A picture beside the image that a request gives.
+
+    Attributes:
+        exact: every pixel is the same.
+        psnr_db: of the picture, brought to the image's size and channels.
+        threshold_db: a higher one no other seed comes near to: the picture is the image, somewhat changed.
+    """
+
+    exact: bool
+    psnr_db: float
+    threshold_db: float
+
+    @property
+    def near(self) -> bool:
+        """Whether the picture is the image, be it resized, compressed or otherwise changed a little."""
+        return self.exact or self.psnr_db > self.threshold_db
+
+
+def compare(pixels: NDArray[np.uint8], generator: ImageGenerator, request: Mapping[str, Any]) -> Remade:
+    """Make the image of a request again and compare a picture, uint8 [H, W, C], with it.
+
+    Raises:
+        UserError: it is no request, or out of range.
+    """
+    image = remake(generator, request)
+    if np.array_equal(image, pixels):
+        return Remade(exact=True, psnr_db=float(HIGHEST_PSNR), threshold_db=float(HIGHEST_PSNR))
+    others = np.stack([remake(generator, _of_other_seeds(request, place)) for place in range(_OTHER_SEEDS)])
+    nearest_db = psnr(others, np.broadcast_to(image, others.shape)).max()
+    found_db = psnr(_as_image(pixels, image.shape)[None], image[None])[0]
+    return Remade(
+        exact=False,
+        psnr_db=float(min(found_db, HIGHEST_PSNR)),
+        threshold_db=float(min(nearest_db + _MARGIN_DB, HIGHEST_PSNR)),
+    )
+
+
+def _of_other_seeds(request: Mapping[str, Any], place: int) -> dict[str, Any]:
+    other = {**request, "seed": request["seed"] + 1 + place}
+    if request.get("toward_seed") is not None:
+        other["toward_seed"] = request["toward_seed"] + 1 + _OTHER_SEEDS + place
+    return other
+
+
+def _as_image(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Images:
+    height, width, channels = shape
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    picture = picture.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(picture).reshape(shape)
+
+
+def _latents(generator: ImageGenerator, asked: Request, count: int) -> torch.Tensor:
+    """[count, Z]; of one image with attempts, all rows are of its attempt."""
+    by_row = torch.tensor(asked.attempts or (0,)).expand(count)
+    latents = torch.empty(count, generator.network.latent_dim)
+    for attempt in sorted(set(by_row.tolist())):
+        rows = by_row == attempt
+        latents[rows] = generator.latents(
+            count,
+            seed=asked.seed,
+            truncation=asked.truncation,
+            toward_seed=asked.toward_seed,
+            mix=asked.mix,
+            attempt=attempt,
+        )[rows]
+    return latents
 
 
 def _labels(generator: ImageGenerator, count: int, label: str | None) -> torch.Tensor | None:

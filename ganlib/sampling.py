@@ -16,13 +16,15 @@ GAP_GREY = 64
 ROWS_AT_ONCE = 8
 
 
-def seeded_latents(count: int, latent_dim: int, seed: int) -> Tensor:
+def seeded_latents(count: int, latent_dim: int, seed: int, attempt: int = 0) -> Tensor:
     """Standard normal latents, float32 [N, Z].
 
-    Row i depends on `seed` and i alone: the first rows of a longer draw are
+    Row i depends on `seed`, `attempt` and i alone: the first rows of a longer draw are
     those of a shorter one, on every device.
     """
-    draws = np.random.default_rng(seed).standard_normal((count, latent_dim), dtype=np.float32)
+    draws = np.random.default_rng([seed, attempt] if attempt else seed).standard_normal(
+        (count, latent_dim), dtype=np.float32
+    )
     return torch.from_numpy(draws)
 
 

@@ -65,8 +65,9 @@ def open_page(
     size: tuple[int, int] = DESKTOP,
     dark: bool = False,
     expected: str | None = None,
+    before: str = "",
 ) -> Iterator["Page"]:
-    """A page in a window of its own.
+    """A page in a window of its own, in which the script `before` has run first.
 
     The test fails if it asks for anything from elsewhere, or if its console shows an error other than `expected`.
     """
@@ -79,6 +80,7 @@ def open_page(
         device_scale_factor=2 if phone else 1,
     )
     page = context.new_page()
+    page.add_init_script(before)
     complaints: list[str] = []
 
     def watch_console(message: "ConsoleMessage") -> None:

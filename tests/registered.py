@@ -12,7 +12,7 @@ from ganlib.config import DcganOptions, GuardOptions, ImageSpec, RegisterOptions
 from ganlib.evaluation.comparison import Compared, Comparison, Unseen
 from ganlib.evaluation.record import FORMAT_VERSION, Conditions, Copying, Evaluation, Figure, Interval
 from ganlib.metrics import estimates
-from ganlib.networks import build_generator
+from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines.registry.champion import Say, read
 from pipelines.registry.register import Contest, register
@@ -32,7 +32,7 @@ def be_ada(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
 
 
-def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path:
+def make_generator(folder: Path, seed: int, *, conditional: bool = True, with_critic: bool = False) -> Path:
     network = DcganOptions(
         family="dcgan", conditional=conditional, latent_dim=8, generator_width=4, generator_stem="normed",
         generator_spectral_norm=False, upsampling="transposed", critic_width=4, critic_norm="none",
@@ -43,7 +43,8 @@ def make_generator(folder: Path, seed: int, *, conditional: bool = True) -> Path
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = build_generator(network, image)
-    ImageGenerator(generator, network, image, {"seen_images": seed}).save(folder)
+        critic = build_critic(network, image) if with_critic else None
+    ImageGenerator(generator, network, image, {"seen_images": seed}).save(folder, critic=critic)
     return folder
 
 

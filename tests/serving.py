@@ -19,7 +19,7 @@ from pipelines.serving.limits import Limits
 from tests.registered import make_generator, submit
 
 MODEL = "models:/digits@champion"
-LIMITS = Limits(images=64, pixels=4096, truncation=0.9, requests_per_minute=None, timeout_s=20)
+LIMITS = Limits(images=64, pixels=4096, truncation=0.9, rejection=0.0, requests_per_minute=None, timeout_s=20)
 
 Serve = Callable[..., "Served"]
 

@@ -161,12 +161,19 @@ def export(
 def verify(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    false_positives: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Share of real images that may be taken for the generator's own.")
+    ] = 0.01,
+    marks_only: Annotated[
+        bool, typer.Option("--marks-only", help="Do not search for images without a mark: quicker, tells less.")
+    ] = False,
     folder: Folder = paths.GENERATOR,
 ) -> None:
-    """Tell whether this generator made images: by their marks, by the log, and by making them again."""
+    """Tell whether this generator made images: by marks, the log, making them again, and searching its images."""
     from pipelines.provenance.verifying import listing, show, verify_files
 
-    findings = verify_files(images, folder=folder)
+    rate = None if marks_only else false_positives
+    findings = verify_files(images, folder=folder, false_positive_rate=rate, notify=_notify)
     if as_json:
         typer.echo(listing(findings))
     else:
@@ -227,6 +234,10 @@ def _of_latents(file: Path, generator: "ImageGenerator", folder: Path) -> "Image
     if saved.generator_sha256 not in (None, generator_sha256(folder)):
         typer.echo(f"{file}: latents of another generator than the one in {folder}", err=True)
     return saved.images(generator)
+
+
+def _notify(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _check_png(option: str, path: Path) -> None:

@@ -37,6 +37,9 @@ def serve(
     max_truncation: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Highest scale of latents; lower is less varied.")
     ] = 1.0,
+    min_rejection: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Least share of samples that the critic refuses.")
+    ] = 0.0,
     max_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Most requests of one address; without it, any number.")
     ] = None,
@@ -61,6 +64,7 @@ def serve(
             images=max_images,
             pixels=max_pixels,
             truncation=max_truncation,
+            rejection=min_rejection,
             requests_per_minute=max_per_minute,
             timeout_s=timeout_s,
         ),

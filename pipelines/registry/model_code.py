@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_IMAGES = 256
 MAX_TRANSLATED = 16
+MOST_REJECTED = 0.9
 
 
 class SampleRequest(BaseModel):
@@ -50,6 +51,9 @@ class SampleRequest(BaseModel):
     )
     toward_seed: int | None = Field(None, ge=0, lt=2**32, description="another seed, to go towards; with mix")
     mix: float | None = Field(None, ge=0, le=1, description="how far towards toward_seed: 0 to 1")
+    rejection: float | None = Field(
+        None, ge=0, le=MOST_REJECTED, description="share of samples that the critic refuses; 0 when not given"
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -78,6 +82,10 @@ class Sampler(PythonModel):
         self.generator = packaging.ImageGenerator.load(Path(context.artifacts["generator"]))
         self._generator_sha256 = packaging.generator_sha256(Path(context.artifacts["generator"]))
         self._marking = import_package(package, "marking")
+        self._refusing = import_package(package, "refusing").Refusing(
+            self.generator, lambda: packaging.load_critic(Path(context.artifacts["generator"]))
+        )
+        self._mistake = import_package(package, "errors").UserError
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[SampleRequest], params: dict[str, Any] | None = None
@@ -94,21 +102,34 @@ class Sampler(PythonModel):
         """
         labels = self._labels(request)
         count = (request.count or 1) if labels is None else len(labels)
-        latents = self.generator.latents(
-            count,
-            seed=request.seed or 0,
-            truncation=1.0 if request.truncation is None else request.truncation,
-            toward_seed=request.toward_seed,
-            mix=request.mix,
-        )
-        return latents, None if labels is None else torch.tensor(labels)
+        return self._latents(request, count, 0), None if labels is None else torch.tensor(labels)
+
+    def chosen_rows(self, request: SampleRequest) -> tuple[torch.Tensor, torch.Tensor | None, list[int] | None]:
+        """As `rows`, but for the samples that the critic refuses; at which attempt each was found, with a rejection.
+
+        Raises:
+            MlflowException: classes that there are not, or a rejection without a critic.
+        """
+        latents, labels = self.rows(request)
+        if not request.rejection:
+            return latents, labels, None
+        count = len(latents)
+        try:
+            chosen, attempts = self._refusing.choose(
+                lambda attempt: self._latents(request, count, attempt), labels, share=request.rejection
+            )
+        except self._mistake as error:
+            raise _refused(f"rejection: {error}") from None
+        return chosen, labels, attempts.tolist()
 
     def draw(self, latents: torch.Tensor, labels: torch.Tensor | None) -> NDArray[np.uint8]:
         """Images [N, H, W, C] of rows; those of several requests may be drawn together."""
         drawn: NDArray[np.uint8] = self.generator.draw(latents, labels)
         return drawn
 
-    def origins(self, request: SampleRequest, labels: torch.Tensor | None) -> list[Any]:
+    def origins(
+        self, request: SampleRequest, labels: torch.Tensor | None, attempts: Sequence[int] | None = None
+    ) -> list[Any]:
         """What the file of each image of a request says of where it is from: `ganlib.marking.Origin`."""
         names = self._names(labels)
         asked: dict[str, Any] = {
@@ -118,19 +139,28 @@ class Sampler(PythonModel):
         if request.toward_seed is not None:
             asked |= {"toward_seed": request.toward_seed, "mix": request.mix}
         count = len(names) or request.count or 1
-        return [
-            self._marking.Origin(
-                self._generator_sha256, {**asked, "index": index, "label": names[index] if names else None}
-            )
-            for index in range(count)
-        ]
+        made = [{**asked, "index": index, "label": names[index] if names else None} for index in range(count)]
+        if attempts is not None:
+            made = [{**each, "attempts": [attempt]} for each, attempt in zip(made, attempts, strict=True)]
+        return [self._marking.Origin(self._generator_sha256, each) for each in made]
 
     def _answer(self, request: SampleRequest) -> Samples:
-        latents, labels = self.rows(request)
-        drawn = zip(self.draw(latents, labels), self.origins(request, labels), strict=True)
+        latents, labels, attempts = self.chosen_rows(request)
+        drawn = zip(self.draw(latents, labels), self.origins(request, labels, attempts), strict=True)
         files = [self._marking.marked_png(image, origin) for image, origin in drawn]
         images = [base64.b64encode(file).decode("ascii") for file in files]
         return Samples(seed=request.seed or 0, labels=self._names(labels), images=images)
+
+    def _latents(self, request: SampleRequest, count: int, attempt: int) -> torch.Tensor:
+        latents: torch.Tensor = self.generator.latents(
+            count,
+            seed=request.seed or 0,
+            truncation=1.0 if request.truncation is None else request.truncation,
+            toward_seed=request.toward_seed,
+            mix=request.mix,
+            attempt=attempt,
+        )
+        return latents
 
     def _names(self, labels: torch.Tensor | None) -> list[str]:
         return [] if labels is None else [self.generator.image.classes[index] for index in labels.tolist()]

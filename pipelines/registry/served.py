@@ -15,7 +15,13 @@ from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import connect_to_read, reachable
 
 with quiet_pyfunc():
-    from pipelines.registry.model_code import SampleRequest, Samples, TranslateRequest, Translations
+    from pipelines.registry.model_code import (
+        MOST_REJECTED,
+        SampleRequest,
+        Samples,
+        TranslateRequest,
+        Translations,
+    )
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = [
+    "MOST_REJECTED",
     "LoadedVersion",
     "ModelAddress",
     "SampleRequest",
@@ -81,19 +88,25 @@ class LoadedVersion:
         """Whether it is given images."""
         return not hasattr(self.model, "rows")
 
-    def rows(self, request: SampleRequest) -> "tuple[torch.Tensor, torch.Tensor | None]":
+    def rows(self, request: SampleRequest) -> "tuple[torch.Tensor, torch.Tensor | None, list[int] | None]":
         """What the generator is given for a request: latents [N, Z] and class indices [N], if it takes classes.
 
+        With a rejection, at which attempt each row was found follows; it has to be searched for, which takes time.
+
         Raises:
-            UserError: classes that there are not.
+            UserError: classes that there are not, or a rejection of which the version knows nothing.
         """
         from mlflow.exceptions import MlflowException
 
         try:
-            latents, labels = self.model.rows(request)
+            if not request.rejection:
+                return (*self.model.rows(request), None)
+            if not hasattr(self.model, "chosen_rows"):
+                raise UserError(f"rejection: version {self.number} has code that knows of none; register it anew")
+            latents, labels, attempts = self.model.chosen_rows(request)
         except MlflowException as error:
             raise UserError(error.message) from None
-        return latents, labels
+        return latents, labels, attempts
 
     def translations(self, requests: Sequence[TranslateRequest]) -> list[Translations]:
         """What a translator answers.

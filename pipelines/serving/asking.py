@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.registry.served import SampleRequest, Samples, TranslateRequest, Translations
+from pipelines.registry.served import MOST_REJECTED, SampleRequest, Samples, TranslateRequest, Translations
 from pipelines.serving.limits import Limits
 from pipelines.serving.problems import Refused, refusal_of
 
@@ -22,6 +22,9 @@ class SampleQuery(BaseModel):
     truncation: Annotated[float | None, Field(gt=0, le=1, description="Lower is more typical and less varied.")] = None
     toward_seed: Annotated[int | None, Field(ge=0, lt=2**32, description="Another seed, to go towards.")] = None
     mix: Annotated[float | None, Field(ge=0, le=1, description="How far towards toward_seed.")] = None
+    rejection: Annotated[
+        float | None, Field(ge=0, le=MOST_REJECTED, description="Share of samples that the critic refuses.")
+    ] = None
 
     def request(self) -> SampleRequest:
         """As the registered model is asked.
@@ -37,6 +40,7 @@ class SampleQuery(BaseModel):
                 truncation=self.truncation,
                 toward_seed=self.toward_seed,
                 mix=self.mix,
+                rejection=self.rejection,
             )
         except ValidationError as error:
             raise refusal_of(error) from None
@@ -67,6 +71,7 @@ class ServedModel(BaseModel):
     channels: int
     most_images: int
     highest_truncation: float
+    least_rejection: float
 
 
 class TranslateQuery(BaseModel):
@@ -112,17 +117,24 @@ class Health(BaseModel):
     version: str
 
 
+def image_count(request: SampleRequest) -> int:
+    """How many images are asked for."""
+    return len(request.labels) if request.labels is not None else request.count or 1
+
+
 def within(limits: Limits, request: SampleRequest) -> SampleRequest:
-    """The request, which the operator allows; where it names no truncation, it gets the highest.
+    """The request, which the operator allows; what it does not name is the highest truncation and the least rejection.
 
     Raises:
         Refused: it goes beyond a limit.
     """
-    images = len(request.labels) if request.labels is not None else request.count or 1
+    images = image_count(request)
     if images > limits.images:
         raise Refused(422, f"{images} images asked for; this server draws at most {limits.images} a request")
-    if request.truncation is None:
-        return request.model_copy(update={"truncation": limits.truncation})
-    if request.truncation > limits.truncation:
-        raise Refused(422, f"truncation {request.truncation:g} is above {limits.truncation:g}, this server's highest")
-    return request
+    truncation = limits.truncation if request.truncation is None else request.truncation
+    rejection = limits.rejection if request.rejection is None else request.rejection
+    if truncation > limits.truncation:
+        raise Refused(422, f"truncation {truncation:g} is above {limits.truncation:g}, this server's highest")
+    if rejection < limits.rejection:
+        raise Refused(422, f"rejection {rejection:g} is below {limits.rejection:g}, this server's least")
+    return request.model_copy(update={"truncation": truncation, "rejection": rejection})

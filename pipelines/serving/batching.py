@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from pipelines.serving.problems import Refused
 
 # Most images drawn together; a request for more is drawn in parts, so that small ones need not wait for all of it.
 TOGETHER = 64
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,36 @@ class Batcher:
             Refused: too much waits already.
         """
         count = len(latents)
-        if self.waiting_images + count > MOST_WAITING_IMAGES:
-            raise Refused(503, "too many images are waiting to be drawn; come again", retry_after_s=1)
         loop = asyncio.get_running_loop()
         parts = [
             _Part(model, latents[rows], None if labels is None else labels[rows], origins[rows], loop.create_future())
             for rows in (slice(at, at + TOGETHER) for at in range(0, count, TOGETHER))
         ]
-        self.waiting_images += count
-        self._waiting.extend(parts)
-        if self._work is None:
-            self._work = loop.create_task(self._draw_waiting())
-        try:
+        with self._counted(count):
+            self._waiting.extend(parts)
+            if self._work is None:
+                self._work = loop.create_task(self._draw_waiting())
             drawn = await asyncio.gather(*(part.files for part in parts))
+        return [file for files in drawn for file in files]
+
+    async def prepare(self, function: Callable[[], T], count: int) -> T:
+        """What a function gives that takes as long as so many images, in the thread that draws.
+
+        Raises:
+            Refused: too much waits already.
+        """
+        with self._counted(count):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    @contextmanager
+    def _counted(self, count: int) -> Iterator[None]:
+        if self.waiting_images + count > MOST_WAITING_IMAGES:
+            raise Refused(503, "too many images are waiting to be drawn; come again", retry_after_s=1)
+        self.waiting_images += count
+        try:
+            yield
         finally:
             self.waiting_images -= count
-        return [file for files in drawn for file in files]
 
     async def _draw_waiting(self) -> None:
         loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -19,7 +20,7 @@ from ganlib.marking import Origin
 from ganlib.sampling import image_grid
 from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
 from pipelines.serving.answering import PNG, origin_headers
-from pipelines.serving.asking import Invocations, Predictions, SampleQuery, ServedModel, within
+from pipelines.serving.asking import Invocations, Predictions, SampleQuery, ServedModel, image_count, within
 from pipelines.serving.batching import Batcher, on_record
 from pipelines.serving.following import Following
 from pipelines.serving.limits import Limits
@@ -36,21 +37,24 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
         batcher: draws what is asked for.
     """
 
-    async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[str]]:
-        try:
-            allowed = within(limits, request)
-            latents, labels = served.rows(allowed)
-        except UserError as error:
-            raise Refused(422, str(error)) from None
+    async def draw(served: LoadedVersion, request: SampleRequest) -> tuple[list[bytes], list[Origin]]:
+        allowed = within(limits, request)
         try:
             async with asyncio.timeout(limits.timeout_s):
-                files = await batcher.draw(served.model, latents, labels, served.model.origins(allowed, labels))
+                if allowed.rejection:
+                    wanted = image_count(allowed)
+                    latents, labels, attempts = await batcher.prepare(partial(served.rows, allowed), wanted)
+                    origins = served.model.origins(allowed, labels, attempts)
+                else:
+                    latents, labels, _ = served.rows(allowed)
+                    origins = served.model.origins(allowed, labels)
+                return await batcher.draw(served.model, latents, labels, origins), origins
+        except UserError as error:
+            raise Refused(422, str(error)) from None
         except TimeoutError:
             raise Refused(
                 503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
             ) from None
-        names = served.model.generator.image.classes
-        return files, [] if labels is None else [names[index] for index in labels.tolist()]
 
     @app.get("/sample", responses=PNG, response_class=Response)
     async def sample(query: Annotated[SampleQuery, Query()], http: Request) -> Response:
@@ -60,18 +64,9 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
         tag = _tag(served, query)
         if http.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        files, labels = await draw(served, asked)
-        if len(files) == 1:
-            file = files[0]
-        else:
-            request = {
-                "seed": query.seed,
-                "label": None if query.label is None else labels[0],
-                "truncation": limits.truncation if query.truncation is None else query.truncation,
-                "toward_seed": query.toward_seed,
-                "mix": query.mix,
-            }
-            file = await asyncio.to_thread(_grid, files, Origin(served.generator_sha256, request))
+        files, origins = await draw(served, asked)
+        alike = query.label is not None
+        file = files[0] if len(files) == 1 else await asyncio.to_thread(_grid, files, origins, alike=alike)
         return Response(file, media_type="image/png", headers={**origin_headers(served), "ETag": tag})
 
     @app.post("/invocations")
@@ -81,8 +76,12 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
         drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
         return Predictions(
             predictions=[
-                Samples(seed=each.seed or 0, labels=labels, images=[base64.b64encode(file).decode() for file in files])
-                for each, (files, labels) in zip(asked.inputs, drawn, strict=True)
+                Samples(
+                    seed=each.seed or 0,
+                    labels=[str(origin.request["label"]) for origin in origins if origin.request["label"] is not None],
+                    images=[base64.b64encode(file).decode() for file in files],
+                )
+                for each, (files, origins) in zip(asked.inputs, drawn, strict=True)
             ]
         )
 
@@ -100,6 +99,7 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
             channels=image.channels,
             most_images=limits.images,
             highest_truncation=limits.truncation,
+            least_rejection=limits.rejection,
         )
 
 
@@ -108,9 +108,15 @@ def _tag(served: LoadedVersion, query: SampleQuery) -> str:
     return f'"{hashlib.sha256(asked.encode()).hexdigest()[:32]}"'
 
 
-def _grid(files: Sequence[bytes], origin: Origin) -> bytes:
+def _grid(files: Sequence[bytes], origins: Sequence[Origin], *, alike: bool) -> bytes:
+    """One file of many; `alike` where all are of the first one's class, else classes take turns."""
     pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
     images = np.stack([each if each.ndim == 3 else each[:, :, None] for each in pixels])
     columns = math.ceil(math.sqrt(len(images)))
-    request = {**origin.request, "count": len(images), "columns": columns, "scale": 1}
-    return on_record([(image_grid(images, columns=columns), replace(origin, request=request))])[0]
+    request = {key: value for key, value in origins[0].request.items() if key != "index"}
+    request |= {"count": len(images), "columns": columns, "scale": 1}
+    if not alike:
+        request["label"] = None
+    if "attempts" in request:
+        request["attempts"] = [attempt for origin in origins for attempt in origin.request["attempts"]]
+    return on_record([(image_grid(images, columns=columns), replace(origins[0], request=request))])[0]

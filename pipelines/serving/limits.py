@@ -16,6 +16,7 @@ class Limits:
         images: most in one request.
         pixels: of an image that is to be translated.
         truncation: the highest; lower is less varied and further from single training images.
+        rejection: the least share of samples that the critic refuses, and others take the place of.
         requests_per_minute: of one address; None: any number.
         timeout_s: for the body of a request to arrive, and for its images to be made.
     """
@@ -23,5 +24,6 @@ class Limits:
     images: int
     pixels: int
     truncation: float
+    rejection: float
     requests_per_minute: int | None
     timeout_s: float

@@ -14,6 +14,7 @@ from ganlib.evaluation.protocol import evaluate
 from ganlib.evaluation.record import Evaluation
 from ganlib.evaluation.workload import workload_of
 from ganlib.events import Notice
+from ganlib.marking import COMPOSITE_TYPE, SOURCE_TYPE, Origin, marked_png
 from ganlib.metrics.extractors import Extractor
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
@@ -29,8 +30,8 @@ from pipelines.stages.shell import (
     run_stage,
     say,
     write_animation,
+    write_bytes,
     write_json,
-    write_png,
 )
 from pipelines.tracking import runs, tables
 from pipelines.tracking.headline import evaluated
@@ -62,7 +63,7 @@ def _evaluate(notify: Notify) -> None:
     made = _pictures(drawn, reference, result, config.evaluate)
     paths.PICTURES.mkdir(parents=True, exist_ok=True)
     for path, pixels in made.items():
-        write_png(path, pixels)
+        write_bytes(path, _marked(path, pixels, drawn, config.evaluate.seed))
     if generator.inputs is None:
         _write_animation(generator, config.evaluate.seed)
     write_json(paths.METRICS, result.figures())
@@ -125,6 +126,17 @@ def _pictures(drawn: Draw, reference: Reference, result: Evaluation, options: Ev
             scale=layout.scale,
         )
     return found
+
+
+def _marked(path: Path, pixels: Images, drawn: Draw, seed: int) -> bytes:
+    """The picture as a file that says by what it was made and, where it can be made again, how."""
+    layout = Layout.of(drawn.generator)
+    request: dict[str, str | int] = {"picture": path.stem}
+    if path == paths.SAMPLES and drawn.generator.inputs is None:
+        count = layout.rows * layout.columns
+        request = {"seed": seed, "count": count, "columns": layout.columns, "scale": layout.scale}
+    shows_real = path in {paths.REAL_AND_GENERATED, paths.NEAR_COPIES} or drawn.generator.inputs is not None
+    return marked_png(pixels, Origin(drawn.sha256, request), COMPOSITE_TYPE if shows_real else SOURCE_TYPE)
 
 
 def _write_animation(generator: ImageGenerator, seed: int) -> None:

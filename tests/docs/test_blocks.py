@@ -14,7 +14,7 @@ from tests.configs import ROOT
 from tests.documents import SHELL, Block, blocks, documents, script
 from tests.pipeline_project import Project, make_project
 
-KINDS = {*SHELL, "bibtex", "diff", "python", "text", "yaml"}
+KINDS = {*SHELL, "bibtex", "diff", "html", "python", "text", "yaml"}
 EXCUSES = {
     "installs the environment or runs the test suite",
     "its exit code depends on the machine",

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlib.marking import pixels_sha256
+from ganlib.marking import pixels_sha256, read_origin
 from ganlib.packaging import ImageGenerator
+from ganlib.remaking import remake
 from pipelines.provenance.made import find
 from pipelines.serving.limits import MOST_BODY_BYTES
 from tests.serving import LIMITS, serving
@@ -62,6 +63,34 @@ def test_the_same_request_gives_the_same_bytes_everywhere(registered: Path) -> N
         assert float(page.split("ganlib_batch_images_sum ")[1].split()[0]) >= 64 + 64 + 5
 
 
+@pytest.mark.usefixtures("registered")
+def test_samples_that_the_critic_refuses(registered: Path) -> None:
+    """Others take their place, the same ones everywhere; marks tell which, and no client can have less of it."""
+    import mlflow
+
+    asked = {"labels": ["two"] * 9, "seed": 3, "rejection": 0.5, "truncation": 0.9}
+    (expected,) = mlflow.pyfunc.load_model("models:/digits@champion").predict([asked])
+    generator = ImageGenerator.load(registered / "digits")
+    with serving(replace(LIMITS, rejection=0.5)) as served:
+        assert served.post(asked).json() == {"predictions": [expected]}
+        one, nine = (served.get("/sample", seed=3, label="two", n=count).content for count in (1, 9))
+        assert base64.b64encode(one).decode() == expected["images"][0]
+        refused = served.get("/sample", rejection=0.4)
+        assert (refused.status_code, "rejection 0.4 is below 0.5" in refused.text) == (422, True)
+        assert served.get("/model").json()["least_rejection"] == 0.5
+    with serving(LIMITS) as free:
+        assert free.get("/sample", seed=3, label="two", n=9, rejection=0.5).content == nine
+        assert (pixels(free.get("/sample", seed=3, label="two", n=9).content) != pixels(nine)).any()
+    for file in (*(base64.b64decode(image) for image in expected["images"]), nine):
+        origin = read_origin(Image.open(io.BytesIO(file)))
+        assert origin is not None
+        np.testing.assert_array_equal(remake(generator, origin.request)[..., 0], pixels(file))
+    assert 0 < sum(attempt > 0 for attempt in origin.request["attempts"]) < 9
+    with serving(replace(LIMITS, rejection=0.5), model="models:/things@champion") as without:
+        answer = without.get("/sample")
+        assert (answer.status_code, "without its critic" in answer.json()["error"]) == (422, True)
+
+
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.usefixtures("registered")
 def test_what_cannot_be_drawn_is_one_line(conditional: bool) -> None:
@@ -84,6 +113,7 @@ def test_what_cannot_be_drawn_is_one_line(conditional: bool) -> None:
             assert list(answer.json()) == ["error"]
             assert words in answer.json()["error"]
         assert served.post({"count": 2, "labels": ["two"]}).status_code == 422
+        assert served.get("/sample", truncation=5e-324, toward_seed=1, mix=0).status_code == 200
         for path in ("/nothing", "/static/../app.py", "/static/%2e%2e/app.py", "/docs"):
             assert httpx.get(served.address + path).status_code == 404
         assert served.get("/sample").status_code == 200
