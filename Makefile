@@ -42,8 +42,8 @@ docs: $(VENV)/.installed-check ## Build the documentation as a site (build/docs/
 	@NO_MKDOCS_2_WARNING=true python -m mkdocs build --strict --quiet
 	@echo "Open build/docs/index.html. The search needs a server: python -m http.server --bind 127.0.0.1 --directory build/docs"
 
-bench: $(VENV)/.installed-check ## Race our training step against a plain loop (an hour; figures in benchmarks/results)
-	@python -m benchmarks.train_step
+bench: $(VENV)/.installed-check ## Race our training step against a plain loop (10 minutes; figures in benchmarks/results)
+	@python -m benchmarks.train_step --only race
 
 bench-ingest: $(VENV)/.installed-check ## Race our packing and reading against PIL and ImageFolder (half an hour; FILES=folder of class folders)
 	@python -m benchmarks.ingest $(if $(FILES),--files $(FILES))
