@@ -50,7 +50,7 @@ def _dcgan(width: int) -> dict[str, Any]:
 def _resnet(generator_width: int, critic_width: int) -> dict[str, Any]:
     return {
         "family": "resnet", "conditional": False, "latent_dim": 128, "generator_widths": [generator_width] * 4,
-        "critic_widths": [critic_width] * 4, "critic_halvings": 2, "upsampling": "bilinear", "critic_norm": "spectral",
+        "critic_widths": [critic_width] * 4, "critic_halvings": 2, "upsampling": "nearest", "critic_norm": "spectral",
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 from ganlib.networks.blocks import Downsample, Upsample
-from ganlib.networks.convolution import Conv2d
+from ganlib.networks.convolution import Conv2d, DoublingConv2d, HalvingConv2d
 
 
 class _Upsample(Upsample):
@@ -22,7 +22,19 @@ class _Downsample(Downsample):
         return F.conv2d(features, kernel, stride=2, padding=1, groups=channels)
 
 
-STOCK = {Conv2d: nn.Conv2d, Upsample: _Upsample, Downsample: _Downsample}
+class _Doubling(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.interpolate(input, scale_factor=2, mode="nearest"))
+
+
+class _Halving(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool2d(super().forward(input), 2)
+
+
+STOCK = {
+    Conv2d: nn.Conv2d, DoublingConv2d: _Doubling, HalvingConv2d: _Halving, Upsample: _Upsample, Downsample: _Downsample,
+}  # fmt: skip
 
 
 def use_stock_layers(network: nn.Module) -> None:

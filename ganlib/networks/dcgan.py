@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganlib.config import BASE_SIZE, DcganOptions, ImageSpec
 from ganlib.networks.base import Critic, Family, Generator, assert_labels_match
 from ganlib.networks.blocks import ConditionalBatchNorm2d, full_precision, leaky_relu
-from ganlib.networks.convolution import Conv2d
+from ganlib.networks.convolution import Conv2d, DoublingConv2d
 from ganlib.networks.spectral import spectral_norm
 
 CriticNorm = Literal["spectral", "batch", "none"]
@@ -209,8 +209,7 @@ def _upsampler(before: int, after: int, upsampling: Literal["transposed", "resiz
         case "transposed":
             return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False)
         case "resize":
-            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
-            return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
+            return DoublingConv2d(before, after, bias=False)
         case _:
             assert_never(upsampling)
 

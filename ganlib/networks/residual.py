@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ganlib.networks.attention import SelfAttention
 from ganlib.networks.base import Critic, assert_labels_match
 from ganlib.networks.blocks import full_precision
-from ganlib.networks.convolution import Conv2d
+from ganlib.networks.convolution import Conv2d, DoublingConv2d, HalvingConv2d
 from ganlib.networks.spectral import spectral_norm
 
 LayerT = TypeVar("LayerT", Conv2d, nn.Linear, nn.Embedding)
@@ -39,6 +39,14 @@ class LayerStyle:
     def residual(self, before: int, after: int) -> Conv2d:
         """A 3 x 3 convolution inside a block."""
         return self._finished(Conv2d(before, after, 3, padding=1), self.residual_gain)
+
+    def doubling(self, before: int, after: int) -> Conv2d:
+        """The same over pixels that are repeated."""
+        return self._finished(DoublingConv2d(before, after), self.residual_gain)
+
+    def halving(self, before: int, after: int) -> Conv2d:
+        """The same before the mean of 2 x 2 pixels."""
+        return self._finished(HalvingConv2d(before, after), self.residual_gain)
 
     def shortcut(self, before: int, after: int) -> Conv2d:
         """A 1 x 1 convolution beside a block."""
@@ -90,7 +98,9 @@ class UpBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm_in = norm(before)
-        self.expand = style.residual(before, after)
+        # Repeated pixels are not made.
+        self.repeats = upsampling == "nearest"
+        self.expand = (style.doubling if self.repeats else style.residual)(before, after)
         self.norm_out = norm(after)
         self.refine = style.residual(after, after)
         self.shortcut = style.shortcut(before, after)
@@ -98,8 +108,9 @@ class UpBlock(nn.Module):
 
     def forward(self, features: Tensor, *condition: Tensor) -> Tensor:
         """[N, C, H, W], condition -> [N, C', 2H, 2W]."""
-        hidden = self.upsample(F.relu(self.norm_in(features, *condition), inplace=True))
-        hidden = F.relu(self.norm_out(self.expand(hidden), *condition), inplace=True)
+        hidden = F.relu(self.norm_in(features, *condition), inplace=True)
+        hidden = self.expand(hidden if self.repeats else self.upsample(hidden))
+        hidden = F.relu(self.norm_out(hidden, *condition), inplace=True)
         residual: Tensor = self.refine(hidden)
         shortcut: Tensor = self.upsample(self.shortcut(features))
         return residual + shortcut
@@ -121,7 +132,7 @@ class DownBlock(nn.Module):
         self.from_pixels = from_pixels
         self.halve = halve
         self.expand = style.residual(before, after)
-        self.refine = style.residual(after, after)
+        self.refine = (style.halving if halve else style.residual)(after, after)
         self.shortcut = style.shortcut(before, after) if halve or before != after else None
 
     def forward(self, features: Tensor) -> Tensor:
@@ -130,7 +141,7 @@ class DownBlock(nn.Module):
         hidden = features if self.from_pixels else F.relu(features)
         hidden = self.refine(F.relu(self.expand(hidden), inplace=True))
         if self.halve:
-            hidden, features = F.avg_pool2d(hidden, 2), F.avg_pool2d(features, 2)
+            features = F.avg_pool2d(features, 2)
         return hidden + (features if self.shortcut is None else self.shortcut(features))
 
 

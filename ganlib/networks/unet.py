@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ganlib.config import ImageSpec, UnetOptions
 from ganlib.networks.base import Critic, Family, Generator
 from ganlib.networks.blocks import full_precision, leaky_relu
-from ganlib.networks.convolution import Conv2d
+from ganlib.networks.convolution import Conv2d, DoublingConv2d
 from ganlib.networks.spectral import spectral_norm
 
 
@@ -79,7 +79,7 @@ class UnetGenerator(Generator):
         self.stem = Conv2d(channels, width, 3, padding=1)
         self.on_the_way_down = nn.ModuleList(ModulatedBlock(each, latent_dim) for each in widths)
         self.down = nn.ModuleList(Conv2d(one, two, 4, stride=2, padding=1) for one, two in pairwise(widths))
-        self.up = nn.ModuleList(Conv2d(two, one, 3, padding=1) for one, two in pairwise(widths))
+        self.up = nn.ModuleList(DoublingConv2d(two, one) for one, two in pairwise(widths))
         self.join = nn.ModuleList(Conv2d(2 * each, each, 1) for each in widths[:-1])
         self.on_the_way_up = nn.ModuleList(ModulatedBlock(each, latent_dim) for each in widths[:-1])
         self.output = Conv2d(width, channels, 3, padding=1)
@@ -99,8 +99,7 @@ class UnetGenerator(Generator):
                 features = down(features)
         levels = reversed(list(zip(self.up, self.join, self.on_the_way_up, kept, strict=True)))
         for up, join, block, beside in levels:
-            raised = up(F.interpolate(features, scale_factor=2, mode="nearest"))
-            features = block(join(torch.cat([raised, beside], dim=1)), latents)
+            features = block(join(torch.cat([up(features), beside], dim=1)), latents)
         made: Tensor = self.output(F.leaky_relu(features, 0.2)).to(condition.dtype)
         return condition + made if self.residual else torch.tanh(made)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganlib.networks.convolution import Conv2d, convolve, without_weight_gradients
+from ganlib.networks.convolution import Conv2d, DoublingConv2d, HalvingConv2d, convolve, without_weight_gradients
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"channels": 4, "groups": 1, "kernel": 3, "stride": 1, "transposed": False},
@@ -119,3 +119,29 @@ def test_weight_gradients_come_back_after_an_error():
         raise ZeroDivisionError
     convolve(features, weight).sum().backward()
     assert weight.grad is not None
+
+
+def doubled_then_convolved(layer: Conv2d, features: Tensor) -> Tensor:
+    repeated = F.interpolate(features, scale_factor=2, mode="nearest")
+    return F.conv2d(repeated, layer.weight, layer.bias, padding=1)
+
+
+def convolved_then_halved(layer: Conv2d, features: Tensor) -> Tensor:
+    return F.avg_pool2d(F.conv2d(features, layer.weight, layer.bias, padding=1), 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "two_steps"), [(DoublingConv2d, doubled_then_convolved), (HalvingConv2d, convolved_then_halved)]
+)
+def test_resampling_convolutions_are_the_two_steps_to_their_second_derivatives(kind, two_steps):
+    torch.manual_seed(0)
+    layer = kind(3, 5).double()
+    features = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)
+    inputs = [features, layer.weight, layer.bias]
+    found = []
+    for outputs in (layer(features), two_steps(layer, features)):
+        slopes = torch.autograd.grad(outputs.sin().sum(), inputs, create_graph=True)
+        seconds = torch.autograd.grad(sum(each.square().sum() for each in slopes), inputs)
+        found.append([outputs, *slopes, *seconds])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

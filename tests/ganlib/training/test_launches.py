@@ -35,7 +35,7 @@ MOST_OPERATIONS = {
     "digits": 300,
     "digits-superresolve": 600,
     "digits-styles": 720,
-    "digits-unpaired": 1050,
+    "digits-unpaired": 1100,
     "digits-vae": 160,
     "mnist-mlp": 140,
     "photos-128": 2060,

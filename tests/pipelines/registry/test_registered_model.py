@@ -129,7 +129,7 @@ def test_what_mlflow_shows_of_the_model(project: Path) -> None:
     signature = mlflow.models.get_model_info("models:/digits/1").signature
     (request,) = signature.inputs.input_types()
     assert {each.name: each.required for each in request.properties} == dict.fromkeys(
-        ("count", "labels", "seed", "truncation", "toward_seed", "mix"), False
+        ("count", "labels", "seed", "truncation", "toward_seed", "mix", "rejection"), False
     )
     (answer,) = signature.outputs.input_types()
     assert {each.name for each in answer.properties} == {"images", "labels", "seed"}
