@@ -1,7 +1,7 @@
 """What DVC, Prefect and git add to the stages' own time: `python -m benchmarks.orchestration`.
 
 A new project with the digits, a real server, a real work pool and a real worker with Prefect's own intervals; some
-seven minutes.
+a quarter of an hour.
 """
 
 import argparse

@@ -139,10 +139,10 @@ class DownBlock(nn.Module):
         """[N, C, H, W] -> [N, C', H, W] or [N, C', H/2, W/2]."""
         # Not in place: the shortcut needs the features as they were.
         hidden = features if self.from_pixels else F.relu(features)
-        hidden = self.refine(F.relu(self.expand(hidden), inplace=True))
+        residual: Tensor = self.refine(F.relu(self.expand(hidden), inplace=True))
         if self.halve:
             features = F.avg_pool2d(features, 2)
-        return hidden + (features if self.shortcut is None else self.shortcut(features))
+        return residual + (features if self.shortcut is None else self.shortcut(features))
 
 
 class ResidualCritic(Critic):
