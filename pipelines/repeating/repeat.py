@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlib.config import LOWER_IS_BETTER, RunConfig
+from ganlib.config import RunConfig
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from pipelines import paths
@@ -21,8 +21,7 @@ from pipelines.repeating.findings import Found, Recipe, Seed
 from pipelines.repeating.page import markdown
 from pipelines.repeating.spread import LEAST_SEEDS
 from pipelines.report.rounding import number
-from pipelines.stages.describing import halfway_samples
-from pipelines.tracking.experiment import Experiment
+from pipelines.stages.describing import experiment_of
 from pipelines.tracking.runs import GROUP_KIND, RunLog, training_run
 
 KIND = "repeat"
@@ -154,12 +153,7 @@ def _group(plans: Sequence[_Plan]) -> str:
 def _common_run(config: RunConfig, plans: Sequence[_Plan], group: str, overrides: Sequence[str]) -> Iterator[RunLog]:
     names = " against ".join(plan.recipe for plan in plans)
     with training_run(
-        experiment=Experiment(
-            config.tracking.experiment,
-            metric=config.register_.metric,
-            greater_is_better=config.register_.figure not in LOWER_IS_BETTER,
-            halfway_images=halfway_samples(config.train),
-        ),
+        experiment=experiment_of(config),
         run_key=group,
         run_name=f"{config.register_.model_name} · {names} over seeds",
         params={"recipes": names, **({"changed": ", ".join(overrides)} if overrides else {})},

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlib.config import RunConfig, TrainOptions
+from ganlib.config import LOWER_IS_BETTER, RunConfig, TrainOptions
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.presets import known_presets, load_parameters
 from pipelines.tracking.descriptions import reproduction
+from pipelines.tracking.experiment import Experiment
 
 MOST_PARAMETERS = 39  # that MLflow shows of a run, beside that of its model; all are in its params.yaml
 _ALWAYS = (
@@ -79,6 +80,16 @@ def trained_note(name: str, commit: str | None, best: str) -> str:
     return (
         f"**Trained, not yet judged.** {name}. The generator is that of {best}. When it is registered, the gate's "
         f"verdict stands here.\n\n```\n{lines}\n```"
+    )
+
+
+def experiment_of(config: RunConfig) -> Experiment:
+    """Where runs of a configuration are logged, and what they are compared by."""
+    return Experiment(
+        config.tracking.experiment,
+        metric=config.register_.metric,
+        greater_is_better=config.register_.figure not in LOWER_IS_BETTER,
+        halfway_images=halfway_samples(config.train),
     )
 
 

@@ -23,7 +23,7 @@ import ganlib.packaging
 import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
-from ganlib.config import LOWER_IS_BETTER, RunConfig, check_data_fits, load_config
+from ganlib.config import RunConfig, check_data_fits, load_config
 from ganlib.counting import counted
 from ganlib.datasets.packed.kinds import given_part, made_part
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
@@ -52,7 +52,7 @@ from ganlib.training.showing import Examples, Measure, show
 from ganlib.training.state import Snapshot, TrainState, initial_state
 from pipelines import paths
 from pipelines.registry.starting_point import starting_point
-from pipelines.stages.describing import describe, halfway_samples, trained_note
+from pipelines.stages.describing import describe, experiment_of, trained_note
 from pipelines.stages.device_slot import device_slot
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.measured import measured_sink
@@ -71,7 +71,6 @@ from pipelines.stages.shell import (
 )
 from pipelines.stages.spent_time import spent_time
 from pipelines.tracking import runs, tables
-from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.headline import TRAINED
 from pipelines.tracking.lineage import content_tags
 from pipelines.tracking.machine import machine
@@ -184,12 +183,7 @@ def _train_and_tell(run: _Run) -> None:
         ProgressDisplay("train") as display,
         checkpoints.in_use(lambda text: display(Notice(text))),
         runs.training_run(
-            experiment=Experiment(
-                config.tracking.experiment,
-                metric=config.register_.metric,
-                greater_is_better=config.register_.figure not in LOWER_IS_BETTER,
-                halfway_images=halfway_samples(config.train),
-            ),
+            experiment=experiment_of(config),
             run_key=checkpoints.run_key(),
             run_name=described.name,
             params=described.params,

@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING
 
-from ganlib.config import LOWER_IS_BETTER, RunConfig
+from ganlib.config import RunConfig
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from pipelines import paths
@@ -21,13 +21,12 @@ from pipelines.graph.locking import hold
 from pipelines.graph.supervisor import signals_unwind
 from pipelines.graph.workspace import Say
 from pipelines.report.rounding import number
-from pipelines.stages.describing import halfway_samples
+from pipelines.stages.describing import experiment_of
 from pipelines.sweeping.attempt import Attempt, Lags, Stopped
 from pipelines.sweeping.found import Found
 from pipelines.sweeping.space import TRAIN_SECONDS, Space, check_space, overrides, read_space
 from pipelines.sweeping.study import SWEEPS, Study, note_run
 from pipelines.sweeping.telling import tell_mlflow
-from pipelines.tracking.experiment import Experiment
 from pipelines.tracking.runs import GROUP_KIND, training_run
 from pipelines.tracking.training_time import training_minutes
 
@@ -111,12 +110,7 @@ class _Sweep:
         again = f", {dead} broken off and repeated" if dead else ""
         self.say(f"sweep {self.name}: {before} of {self.trials} trials have ended{again}; {self.parallel} at a time")
         with training_run(
-            experiment=Experiment(
-                config.tracking.experiment,
-                metric=config.register_.metric,
-                greater_is_better=config.register_.figure not in LOWER_IS_BETTER,
-                halfway_images=halfway_samples(config.train),
-            ),
+            experiment=experiment_of(config),
             run_key=self._group(),
             run_name=f"{config.register_.model_name} · sweep {self.name}",
             params=self.space.described(),
