@@ -54,8 +54,8 @@ class Project:
             umask=0o002,  # as of people who share a folder
         )
 
-    def gan(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "pipelines.cli", *arguments, **variables)
+    def gan(self, *arguments: str, timeout_s: int = 600, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "pipelines.cli", *arguments, timeout_s=timeout_s, **variables)
 
     def git(self, *arguments: str) -> str:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
