@@ -15,7 +15,7 @@ from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
 from ganlib.training.distributed import Ranks
 from ganlib.training.inputs import Feed, RealBatch
-from ganlib.training.precision import MEMORY_FORMATS
+from ganlib.training.precision import memory_format
 from ganlib.training.recipe import Recipe
 
 RESIDENT_SHARE = 0.25  # of the free memory of the device, at most, for the whole split
@@ -32,10 +32,10 @@ class SplitFeed(Feed):
     def __init__(self, split: Split, recipe: Recipe, ranks: Ranks, device: torch.device) -> None:
         self._split, self._device = split, device
         self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
-        self._layout = MEMORY_FORMATS[recipe.options.memory_format]
+        self._layout = memory_format(recipe.options, recipe.network, device)
         self._share = ranks.share(self._batch_size)
         self._kinds = _kinds(split, recipe, self._share)
-        self._labels = split.labels if recipe.conditional else None
+        self._labels = split.labels if recipe.network.conditional else None
         self._balanced = _balanced(split, self._seed) if recipe.options.class_balanced else None
         self._resident = _resident(split, self._labels, device)
         self._reader = ThreadPoolExecutor(1, "reader") if device.type == "cuda" and self._resident is None else None

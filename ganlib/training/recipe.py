@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from ganlib.augmentation import Augment, build_augment
-from ganlib.config import AugmentationOptions, ImageSpec, InputsOptions, LossOptions, RunConfig, TrainOptions
+from ganlib.config import (
+    AugmentationOptions,
+    ImageSpec,
+    InputsOptions,
+    LossOptions,
+    NetworkOptions,
+    RunConfig,
+    TrainOptions,
+)
 
 
 @dataclass(frozen=True)
@@ -15,7 +23,7 @@ class Recipe:
     augment: Augment | None
     options: TrainOptions
     image: ImageSpec
-    conditional: bool
+    network: NetworkOptions
     inputs: InputsOptions | None
 
     @classmethod
@@ -27,6 +35,6 @@ class Recipe:
             augment=build_augment(config.augmentation.critic, image),
             options=config.train,
             image=image,
-            conditional=config.network.conditional,
+            network=config.network,
             inputs=config.data.inputs,
         )

@@ -64,10 +64,10 @@ def show(generator: Generator, recipe: Recipe, measure: Measure) -> tuple[Images
     styles: an example, and it in each style. Else a column is a class, of the first classes, where there are any.
     """
     if recipe.inputs is None:
-        columns = min(recipe.image.num_classes, GRID_COLUMNS) if recipe.conditional else GRID_COLUMNS
+        columns = min(recipe.image.num_classes, GRID_COLUMNS) if recipe.network.conditional else GRID_COLUMNS
         labels = balanced_labels(GRID_ROWS * columns, columns)
-        made = _draw(generator, recipe, labels if recipe.conditional else None, len(labels))
-        groups = labels.numpy() if recipe.conditional else None
+        made = _draw(generator, recipe, labels if recipe.network.conditional else None, len(labels))
+        groups = labels.numpy() if recipe.network.conditional else None
         return image_grid(made, columns=columns, scale=_scale(recipe)), diversity(made, groups)
     examples = measure.examples
     assert examples is not None
@@ -92,7 +92,7 @@ def scored_images(generator: Generator, recipe: Recipe, measure: Measure) -> Ima
     """The images that the score is of."""
     count = recipe.options.measure_samples
     if recipe.inputs is None:
-        labels = proportional_labels(count, measure.class_counts) if recipe.conditional else None
+        labels = proportional_labels(count, measure.class_counts) if recipe.network.conditional else None
         return _draw(generator, recipe, labels, count)
     assert measure.examples is not None
     given = measure.examples.given[:count]

@@ -26,7 +26,7 @@ from ganlib.networks.encoder import Encoder
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
 from ganlib.training.figures import figures_of
 from ganlib.training.learner import Learner, learner_of
-from ganlib.training.precision import MEMORY_FORMATS
+from ganlib.training.precision import memory_format
 from ganlib.training.warm_start import frozen_parameters, warm_start
 
 
@@ -157,7 +157,7 @@ def initial_state(
         warm_start(generator, partner, starting_point, options.init_from, config.network, image)
         for frozen in frozen_parameters(partner, options.init_from.freeze_critic_layers):
             frozen.requires_grad_(False)
-    layout = MEMORY_FORMATS[options.memory_format]
+    layout = memory_format(options, config.network, device)
     for network in (generator, partner):
         network.to(device).to(memory_format=layout)
     ema = copy.deepcopy(generator).requires_grad_(False).eval()

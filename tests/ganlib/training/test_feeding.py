@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ganlib.datasets.packed.order import batch_indices
 from ganlib.datasets.packed.reading import Split
 from ganlib.training import feeding
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.feeding import SplitFeed
+from ganlib.training.precision import memory_format
 from ganlib.training.recipe import Recipe
-from tests.configs import tiny_config
+from ganlib.training.state import initial_state
+from tests.configs import NETWORKS, TRANSLATORS, tiny_config
 from tests.toy_training import IMAGE
 
 IMAGES, BATCH = 21, 8
@@ -32,7 +35,12 @@ def feed(device: torch.device, *, ranks: Ranks = ALONE, **train: object) -> Spli
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"), [("channels_last", torch.channels_last), ("contiguous", torch.contiguous_format)]
+    ("name", "layout"),
+    [
+        ("channels_last", torch.channels_last),
+        ("contiguous", torch.contiguous_format),
+        ("auto", torch.channels_last),
+    ],
 )
 def test_batches_are_those_of_the_order_in_the_memory_format_asked_for(name, layout):
     source = split()
@@ -45,6 +53,19 @@ def test_batches_are_those_of_the_order_in_the_memory_format_asked_for(name, lay
         assert found.images.is_contiguous(memory_format=layout)
         assert found.condition is not None
         assert found.condition.tolist() == source.labels[chosen].tolist()
+
+
+@pytest.mark.parametrize("family", sorted(set(NETWORKS) - set(TRANSLATORS)))
+def test_the_format_that_is_left_to_us_is_contiguous_for_grouped_convolutions_on_a_cpu_alone(family):
+    config = tiny_config({"train.memory_format": "auto", "network": family})
+    state = initial_state(config, IMAGE, CPU)
+    kernels = [each for each in state.partner.modules() if isinstance(each, nn.Conv2d) and each.kernel_size[0] > 1]
+    grouped = any(each.groups > 1 for each in kernels)
+    layout = torch.contiguous_format if grouped else torch.channels_last
+    found = SplitFeed(split(), Recipe.of(config, IMAGE), ALONE, CPU).at(0)
+    assert found.images.is_contiguous(memory_format=layout)
+    assert all(each.weight.is_contiguous(memory_format=layout) for each in kernels)
+    assert memory_format(config.train, config.network, torch.device("cuda")) is torch.channels_last
 
 
 @pytest.mark.parametrize("balanced", [False, True])
