@@ -24,6 +24,9 @@ _SEED = 0
 class Search:
     """A search for the latents of images whose class nobody tells.
 
+    One search an image, whatever `options.starts` says: it finds the generator's own images, and more of them bring
+    real ones nearer only.
+
     Attributes are the arguments of `ganlib.inversion.projection.reconstruct`.
     """
 
@@ -35,10 +38,11 @@ class Search:
 
     def psnr_db(self, images: Images) -> NDArray[np.float64]:
         """Of images, uint8 [N, H, W, C], and the nearest ones of the generator that were found: [N]."""
+        at_once = self.options.batch_size * self.options.starts
         found = reconstruct(
             self.generator,
             images,
-            self.options,
+            self.options.model_copy(update={"starts": 1, "batch_size": at_once}),
             seed=_SEED,
             critic=self.critic,
             encoder=self.encoder,
