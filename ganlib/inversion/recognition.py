@@ -18,14 +18,13 @@ from ganlib.sampling import Images
 
 # Of the samples at which searches start.
 _SEED = 0
+# One search finds a generator's own image, and comes the nearer the longer it lasts; more starts serve real images too.
+_STARTS, _TIMES_STEPS = 1, 2
 
 
 @dataclass(frozen=True)
 class Search:
     """A search for the latents of images whose class nobody tells.
-
-    One search an image, whatever `options.starts` says: it finds the generator's own images, and more of them bring
-    real ones nearer only.
 
     Attributes are the arguments of `ganlib.inversion.projection.reconstruct`.
     """
@@ -38,11 +37,11 @@ class Search:
 
     def psnr_db(self, images: Images) -> NDArray[np.float64]:
         """Of images, uint8 [N, H, W, C], and the nearest ones of the generator that were found: [N]."""
-        at_once = self.options.batch_size * self.options.starts
+        steps = _TIMES_STEPS * self.options.steps
         found = reconstruct(
             self.generator,
             images,
-            self.options.model_copy(update={"starts": 1, "batch_size": at_once}),
+            self.options.model_copy(update={"starts": _STARTS, "steps": steps}),
             seed=_SEED,
             critic=self.critic,
             encoder=self.encoder,
