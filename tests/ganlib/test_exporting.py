@@ -27,7 +27,7 @@ def make(network: str, *, conditional: bool = True) -> ImageGenerator:
     return ImageGenerator(built, config.network, image, {"seen_images": 1})
 
 
-# Between them these have all that is exported otherwise than it is written: transposed convolutions, and averages.
+# Between them: plain and transposed convolutions, and kernels that are averages of weights.
 USUAL = ("dcgan", "resnet")
 
 
