@@ -59,7 +59,8 @@ def remake(generator: ImageGenerator, request: Mapping[str, Any]) -> Images:
     Raises:
         UserError: it is no request, or out of range.
     """
-    return _remake_all(generator, [request])[0]
+    image: Images = _remake_all(generator, [request])[0]
+    return image
 
 
 def _remake_all(generator: ImageGenerator, requests: Sequence[Mapping[str, Any]]) -> Images:
