@@ -50,9 +50,8 @@ Pictures of which `gan verify` says that the generator made them, in percent. *O
 out, and none of them is among those that the threshold is measured on; *other* were drawn from a generator that learned
 from the same images with another seed. *Marks kept*: with mark and, as it was written, credential; own ones carry their
 own, real and other ones carry a false one, which says that they are own ones. *Marks lost*: pixels alone, so that a
-search decides, which is to take at most 1 % or 5 % of real images for own ones. JPEG files are held against held-out
-images that were compressed alike. PSNR: of a picture and the nearest image that the search found, median and, in
-brackets, the 5th and 95th percentile."""
+search decides, which is to take at most 1 % or 5 % of real images for own ones. PSNR: of a picture and the nearest
+image that the search found, median and, in brackets, the 5th and 95th percentile."""
 
 Changed = dict[str, Callable[[Image.Image], tuple[Image.Image, str]]]
 
