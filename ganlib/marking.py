@@ -1,4 +1,4 @@
-"""PNG files that say, machine-readably, by what and how they were made; equal images have equal files.
+"""Picture files that say, machine-readably, by what and how they were made; equal images have equal files.
 
 The XMP packet holds what IPTC's Photo Metadata Standard 2025.1 provides for generated images: DigitalSourceType,
 AISystemUsed and AISystemVersionUsed. Beside them stands what the generator was asked for: whoever has it can make the
@@ -8,7 +8,7 @@ image again.
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -44,8 +44,8 @@ class Origin:
     request: Mapping[str, Any]
 
 
-def marked_png(pixels: NDArray[np.uint8], origin: Origin, source_type: str = SOURCE_TYPE) -> bytes:
-    """A uint8 image [H, W, C] as a PNG file that tells its origin."""
+def xmp_packet(origin: Origin, source_type: str = SOURCE_TYPE) -> str:
+    """What a file holds that tells its origin."""
     request = json.dumps(dict(origin.request), sort_keys=True)
     fields = {
         "Iptc4xmpExt:DigitalSourceType": source_type,
@@ -55,24 +55,49 @@ def marked_png(pixels: NDArray[np.uint8], origin: Origin, source_type: str = SOU
     }
     spaces = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in _NAMESPACES.items())
     inside = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields.items())
-    packet = (
+    return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         f'<rdf:RDF {spaces}><rdf:Description rdf:about="">{inside}</rdf:Description></rdf:RDF></x:xmpmeta>'
         '<?xpacket end="r"?>'
     )
+
+
+def marked_png(pixels: NDArray[np.uint8], origin: Origin, source_type: str = SOURCE_TYPE) -> bytes:
+    """A uint8 image [H, W, C] as a PNG file that tells its origin."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(_XMP, packet)
+    info.add_itxt(_XMP, xmp_packet(origin, source_type))
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, format="PNG", pnginfo=info)
     return file.getvalue()
 
 
+def marked_webp(frames: Sequence[NDArray[np.uint8]], origin: Origin, *, frame_ms: int, exact: bool) -> bytes:
+    """Frames, uint8 [H, W, C] each, as an endless animation that tells its origin; not `exact` takes less room."""
+    first, *others = (Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames)
+    file = io.BytesIO()
+    first.save(
+        file,
+        format="WEBP",
+        save_all=True,
+        append_images=others,
+        duration=frame_ms,
+        loop=0,
+        lossless=exact,
+        xmp=xmp_packet(origin).encode(),
+    )
+    return file.getvalue()
+
+
+def packet_of(image: Image.Image) -> bytes:
+    """The XMP packet of an opened image, for the `xmp` of what is saved in its place; empty without one."""
+    packet = image.info.get(_XMP) or image.info.get("xmp") or b""
+    return packet.encode() if isinstance(packet, str) else bytes(packet)
+
+
 def read_origin(image: Image.Image) -> Origin | None:
-    """What an opened image tells of its origin; None where it tells nothing that `marked_png` would."""
-    packet = image.info.get(_XMP) or image.info.get("xmp")
-    if isinstance(packet, bytes):
-        packet = packet.decode("utf-8", "replace")
-    if not isinstance(packet, str) or len(packet) > _MOST_BYTES or "<!" in packet:
+    """What an opened image tells of its origin; None where it tells nothing that this module would."""
+    packet = packet_of(image).decode("utf-8", "replace")
+    if len(packet) > _MOST_BYTES or "<!" in packet:
         return None
     try:
         root = ElementTree.fromstring(packet[packet.index("<x:xmpmeta") : packet.rindex("</x:xmpmeta>") + 12])

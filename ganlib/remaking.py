@@ -5,7 +5,7 @@ A request has a `seed`, and may have a `label` (of all images; classes take turn
 Where samples were refused, `attempts` has the one at which each image was found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -59,21 +59,32 @@ def remake(generator: ImageGenerator, request: Mapping[str, Any]) -> Images:
     Raises:
         UserError: it is no request, or out of range.
     """
+    image: Images = _remake_all(generator, [request])[0]
+    return image
+
+
+def _remake_all(generator: ImageGenerator, requests: Sequence[Mapping[str, Any]]) -> Images:
+    """The images or grids of requests that differ in nothing but seeds, uint8 [N, H, W, C]."""
+    asked = [_asked(request) for request in requests]
+    first = asked[0]
+    if first.index is None:
+        assert first.count is not None
+        assert first.columns is not None
+        assert first.scale is not None
+        labels = _labels(generator, first.count, first.label)
+        drawn = [generator.draw(_latents(generator, each, first.count), labels) for each in asked]
+        return np.stack([image_grid(images, columns=first.columns, scale=first.scale) for images in drawn])
+    count = first.index + 1
+    latents = torch.stack([_latents(generator, each, count)[first.index] for each in asked])
+    labels = _labels(generator, count, first.label)
+    return generator.draw(latents, None if labels is None else labels[first.index].expand(len(asked)))
+
+
+def _asked(request: Mapping[str, Any]) -> Request:
     try:
-        asked = Request.model_validate(request)
+        return Request.model_validate(request)
     except ValidationError as error:
         raise UserError(f"request {dict(request)}: {error.errors()[0]['msg']}") from None
-    count = asked.count if asked.index is None else asked.index + 1
-    assert count is not None
-    rows = slice(None) if asked.index is None else slice(asked.index, None)
-    labels = _labels(generator, count, asked.label)
-    images = generator.draw(_latents(generator, asked, count)[rows], None if labels is None else labels[rows])
-    if asked.index is not None:
-        one: Images = images[0]
-        return one
-    assert asked.columns is not None
-    assert asked.scale is not None
-    return image_grid(images, columns=asked.columns, scale=asked.scale)
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def compare(pixels: NDArray[np.uint8], generator: ImageGenerator, request: Mappi
     image = remake(generator, request)
     if np.array_equal(image, pixels):
         return Remade(exact=True, psnr_db=float(HIGHEST_PSNR), threshold_db=float(HIGHEST_PSNR))
-    others = np.stack([remake(generator, _of_other_seeds(request, place)) for place in range(_OTHER_SEEDS)])
+    others = _remake_all(generator, [_of_other_seeds(request, place) for place in range(_OTHER_SEEDS)])
     nearest_db = psnr(others, np.broadcast_to(image, others.shape)).max()
     found_db = psnr(_as_image(pixels, image.shape)[None], image[None])[0]
     return Remade(

@@ -15,6 +15,7 @@ from ganlib.errors import UserError
 from ganlib.inversion.latents import SavedLatents
 from ganlib.inversion.projection import encoded, reconstruct
 from ganlib.latents import spherical
+from ganlib.marking import COMPOSITE_TYPE, Origin
 from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.reconstruction import psnr, ssim
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic, load_encoder
@@ -22,10 +23,11 @@ from ganlib.sampling import Images, balanced_labels, image_grid, seeded_latents
 from pipelines import paths
 from pipelines.console import plain_console
 from pipelines.image_files import ReadImage, read_images
+from pipelines.provenance.writing import write_generated, write_generated_animation
 from pipelines.registry.history import one_line
 from pipelines.stages.extraction import prepare_evaluation
 from pipelines.stages.looking import project_extractor
-from pipelines.stages.shell import LARGEST_EXACT_PX, write_animation, write_png
+from pipelines.stages.shell import LARGEST_EXACT_PX
 
 LATENTS_FILE = "latents.safetensors"
 PICTURE_SIDE_PX = 64
@@ -78,8 +80,19 @@ class Reconstructed:
             if difference.shape[2] == 4:
                 difference[..., 3] = 255  # else it could not be seen
             triple = np.stack([image.pixels, made, difference])
-            write_png(folder / _free_name(image.file.stem, names), image_grid(triple, columns=3, scale=scale))
+            write_generated(
+                folder / _free_name(image.file.stem, names),
+                image_grid(triple, columns=3, scale=scale),
+                self.origin("reconstruction"),
+                by="gan reconstruct",
+                source_type=COMPOSITE_TYPE,
+            )
         self.saved.save(folder / LATENTS_FILE)
+
+    def origin(self, picture: str) -> Origin:
+        """Of a picture of what was made; it was not drawn from a seed."""
+        assert self.saved.generator_sha256 is not None
+        return Origin(self.saved.generator_sha256, {"picture": picture})
 
     def _class_of(self, row: int) -> str:
         labels = self.saved.labels
@@ -168,10 +181,13 @@ def write_interpolation(found: Reconstructed, strip: Path) -> Path:
     per_row = frames.reshape(rows, FRAMES_ONE_WAY + 1, *frames.shape[1:])
     there_and_back = [*range(FRAMES_ONE_WAY + 1), *range(FRAMES_ONE_WAY - 1, 0, -1)]
     animation = strip.with_suffix(".webp")
-    write_png(strip, image_grid(images(torch.linspace(0, 1, STRIP_IMAGES)), columns=STRIP_IMAGES, scale=scale))
-    write_animation(
+    origin = found.origin("interpolation")
+    pixels = image_grid(images(torch.linspace(0, 1, STRIP_IMAGES)), columns=STRIP_IMAGES, scale=scale)
+    write_generated(strip, pixels, origin, by="gan interpolate")
+    write_generated_animation(
         animation,
         [image_grid(per_row[:, place], columns=rows, scale=scale) for place in there_and_back],
+        origin,
         exact=found.generator.image.size <= LARGEST_EXACT_PX,
     )
     return animation

@@ -48,7 +48,8 @@ class DoublingConv2d(Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', 2H, 2W]."""
-        kernel = F.avg_pool2d(self.weight.flip(2, 3), 2, stride=1, padding=1, divisor_override=1).transpose(0, 1)
+        # Sums of 2 x 2 weights. ONNX knows no other divisor than 4, by which a power of two divides without rounding.
+        kernel = 4 * F.avg_pool2d(self.weight.flip(2, 3), 2, stride=1, padding=1).transpose(0, 1)
         return convolve(input, kernel, self.bias, stride=2, padding=1, transposed=True)
 
 

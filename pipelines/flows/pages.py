@@ -14,6 +14,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ganlib.counting import told_time
+from ganlib.marking import packet_of
 from pipelines.progress import Reached
 
 # Prefect's server keeps an artifact's data in its database and shows an image by its address alone; an address that
@@ -65,8 +66,9 @@ def image_url(picture: Path) -> str:
     """An address that holds the picture itself, at most LARGEST_PICTURE_PX a side, so that it stays small."""
     content = io.BytesIO()
     with Image.open(picture) as image:
+        mark = packet_of(image)
         image.thumbnail((LARGEST_PICTURE_PX, LARGEST_PICTURE_PX))
-        image.save(content, format="WEBP", quality=PICTURE_QUALITY)
+        image.save(content, format="WEBP", quality=PICTURE_QUALITY, xmp=mark)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Signed C2PA credentials in PNG files, where c2pa-python is installed (`pip install 'ganlib[provenance]'`).
+"""Signed C2PA credentials in PNG and WebP files, where c2pa-python is installed (`pip install 'ganlib[provenance]'`).
 
 A signature holds random numbers: files of equal images differ, their pixels do not. The certificate is the one in
 the folder that `GANLIB_CREDENTIAL` names (`certificate.pem`, the whole chain, and `key.pem`), else one that is made at
@@ -22,7 +22,8 @@ from pipelines import paths
 VARIABLE = "GANLIB_CREDENTIAL"
 _CERTIFICATE, _KEY = "certificate.pem", "key.pem"
 _VALID_DAYS = 3650
-_MIME = "image/png"
+_PNG = "image/png"
+MIMES = {".png": _PNG, ".webp": "image/webp"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def available() -> bool:
     return importlib.util.find_spec("c2pa") is not None
 
 
-def sign(file: bytes, origin: Origin) -> bytes:
-    """A PNG file with a credential that says what made it.
+def sign(file: bytes, origin: Origin, *, source_type: str = SOURCE_TYPE, mime: str = _PNG) -> bytes:
+    """A file with a credential that says what made it.
 
     Raises:
         UserError: the certificate cannot be used.
@@ -57,11 +58,11 @@ def sign(file: bytes, origin: Origin) -> bytes:
     manifest = {
         "claim_generator_info": [{"name": "ganlib", "version": importlib.metadata.version("ganlib")}],
         "title": "Generated image",
-        "format": _MIME,
+        "format": mime,
         "assertions": [
             {
                 "label": "c2pa.actions.v2",
-                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}]},
+                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": source_type}]},
             },
             {
                 "label": "org.ganlib.origin",
@@ -77,18 +78,18 @@ def sign(file: bytes, origin: Origin) -> bytes:
             c2pa.Signer.from_info(information) as signer,
             c2pa.Builder(manifest, context) as builder,
         ):
-            builder.sign(signer, _MIME, io.BytesIO(file), signed)
+            builder.sign(signer, mime, io.BytesIO(file), signed)
     except (c2pa.C2paError, ValueError) as error:
         raise UserError(f"{_folder()}: cannot sign with this certificate ({error}); replace it") from None
     return signed.getvalue()
 
 
-def read(file: bytes) -> Credential | None:
-    """What the credential of a PNG file says; None where it has none."""
+def read(file: bytes, mime: str = _PNG) -> Credential | None:
+    """What the credential of a file says; None where it has none."""
     import c2pa
 
     try:
-        with c2pa.Reader(_MIME, io.BytesIO(file)) as reader:
+        with c2pa.Reader(mime, io.BytesIO(file)) as reader:
             found = json.loads(reader.json())
     except c2pa.C2paError as error:
         if "ManifestNotFound" in f"{type(error).__name__} {error}":

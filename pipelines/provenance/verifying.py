@@ -183,9 +183,10 @@ def _remade(pixels: NDArray[np.uint8], origin: Origin | None, generator: ImageGe
 
 
 def _credential(file: Path) -> Credential | None:
-    if not credential.available() or file.suffix.lower() != ".png":
+    mime = credential.MIMES.get(file.suffix.lower())
+    if not credential.available() or mime is None:
         return None
-    return credential.read(file.read_bytes())
+    return credential.read(file.read_bytes(), mime)
 
 
 def _read(file: Path, most_pixels: int) -> tuple[NDArray[np.uint8], Origin | None]:

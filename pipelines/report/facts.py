@@ -17,6 +17,7 @@ from ganlib.config import RunConfig, read_record
 from ganlib.datasets.packed.manifest import Manifest
 from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
+from ganlib.marking import packet_of
 from ganlib.packaging import Description, generator_sha256, read_description
 from pipelines import paths
 from pipelines.registry.versions import REQUIREMENTS
@@ -157,7 +158,7 @@ def read_picture(path: Path) -> Picture:
             kind = Image.MIME[str(opened.format)]
             if opened.format == "PNG" and len(content) > LARGEST_EXACT_BYTES:
                 smaller = io.BytesIO()
-                opened.save(smaller, "WEBP", quality=85)
+                opened.save(smaller, "WEBP", quality=85, xmp=packet_of(opened))
                 content, kind = smaller.getvalue(), Image.MIME["WEBP"]
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: damaged picture ({error}); run the evaluate stage again") from None

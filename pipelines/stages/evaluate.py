@@ -14,7 +14,7 @@ from ganlib.evaluation.protocol import evaluate
 from ganlib.evaluation.record import Evaluation
 from ganlib.evaluation.workload import workload_of
 from ganlib.events import Notice
-from ganlib.marking import COMPOSITE_TYPE, SOURCE_TYPE, Origin, marked_png
+from ganlib.marking import COMPOSITE_TYPE, SOURCE_TYPE, Origin, marked_png, marked_webp
 from ganlib.metrics.extractors import Extractor
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
@@ -25,11 +25,11 @@ from pipelines.report.rounding import estimate
 from pipelines.stages.extraction import prepare_evaluation, reference_by
 from pipelines.stages.looking import project_extractor
 from pipelines.stages.shell import (
+    FRAME_MS,
     LARGEST_EXACT_PX,
     ProgressDisplay,
     run_stage,
     say,
-    write_animation,
     write_bytes,
     write_json,
 )
@@ -65,7 +65,7 @@ def _evaluate(notify: Notify) -> None:
     for path, pixels in made.items():
         write_bytes(path, _marked(path, pixels, drawn, config.evaluate.seed))
     if generator.inputs is None:
-        _write_animation(generator, config.evaluate.seed)
+        write_bytes(paths.ANIMATION, _animation(drawn, config.evaluate.seed))
     write_json(paths.METRICS, result.figures())
     result.write(paths.EVALUATION)
     _print(result)
@@ -139,8 +139,8 @@ def _marked(path: Path, pixels: Images, drawn: Draw, seed: int) -> bytes:
     return marked_png(pixels, Origin(drawn.sha256, request), COMPOSITE_TYPE if shows_real else SOURCE_TYPE)
 
 
-def _write_animation(generator: ImageGenerator, seed: int) -> None:
-    layout = Layout.of(generator)
+def _animation(drawn: Draw, seed: int) -> bytes:
+    generator, layout = drawn.generator, Layout.of(drawn.generator)
     frames = pictures.interpolation_frames(
         generator,
         seed=seed,
@@ -149,7 +149,8 @@ def _write_animation(generator: ImageGenerator, seed: int) -> None:
         shown=layout.moving,
         scale=layout.scale,
     )
-    write_animation(paths.ANIMATION, frames, exact=generator.image.size <= LARGEST_EXACT_PX)
+    origin = Origin(drawn.sha256, {"picture": paths.ANIMATION.stem})
+    return marked_webp(frames, origin, frame_ms=FRAME_MS, exact=generator.image.size <= LARGEST_EXACT_PX)
 
 
 def _print(result: Evaluation) -> None:

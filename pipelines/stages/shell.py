@@ -142,15 +142,6 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     _write_aside(path, lambda partial: Image.fromarray(squeezed).save(partial, format="PNG"))
 
 
-def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]], *, exact: bool) -> None:
-    """Frames, uint8 [H, W, C] each, as an endless WebP; not `exact` takes less room."""
-    from PIL import Image
-
-    first, *others = (Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in frames)
-    options = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0, "lossless": exact}
-    _write_aside(path, lambda partial: first.save(partial, format="WEBP", **options))
-
-
 def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Rows of figures; the columns are those that occur in any row."""
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -31,6 +31,7 @@ from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
 from ganlib.events import Event, EventSink, Notice, Scalars, ignore
 from ganlib.inversion.encoder import train_encoder
+from ganlib.marking import COMPOSITE_TYPE, SOURCE_TYPE, Origin, marked_png
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.checks import check_real
 from ganlib.metrics.extractors import Extractor
@@ -65,9 +66,9 @@ from pipelines.stages.shell import (
     plain_errors,
     run_stage,
     say,
+    write_bytes,
     write_csv,
     write_json,
-    write_png,
 )
 from pipelines.stages.spent_time import spent_time
 from pipelines.tracking import runs, tables
@@ -210,6 +211,7 @@ def _train_and_tell(run: _Run) -> None:
         log.metrics({f"{TRAINED}/minutes": spent.seconds() / 60}, state.seen_images)
         best = _write_outputs(run)
         _add_encoder(run, sink)
+        write_bytes(paths.TRAINING_SAMPLES, _marked(best, config))
         assert state.best is not None
         digest = generator_sha256(paths.GENERATOR)
         log.describe(trained_note(described.name, commit, _told_best(config, state.best)))
@@ -333,7 +335,6 @@ def _write_outputs(run: _Run) -> Images:
     state.ema.load_state_dict(state.best.generator)
     state.partner.load_state_dict(state.best.partner)
     best, _ = show(state.ema, Recipe.of(config, data.image), _unasked(run))
-    write_png(paths.TRAINING_SAMPLES, best)
     start = config.train.init_from
     provenance = {
         "seen_images": state.best.seen_images,
@@ -347,6 +348,11 @@ def _write_outputs(run: _Run) -> Images:
         paths.GENERATOR, critic=critic, encoder=encoder
     )
     return best
+
+
+def _marked(samples: Images, config: RunConfig) -> bytes:
+    origin = Origin(generator_sha256(paths.GENERATOR), {"picture": paths.TRAINING_SAMPLES.stem})
+    return marked_png(samples, origin, SOURCE_TYPE if config.data.inputs is None else COMPOSITE_TYPE)
 
 
 def _add_encoder(run: _Run, sink: EventSink) -> None:

@@ -27,9 +27,16 @@ def make(network: str, *, conditional: bool = True) -> ImageGenerator:
     return ImageGenerator(built, config.network, image, {"seen_images": 1})
 
 
+# Between them: plain and transposed convolutions, and kernels that are averages of weights.
+USUAL = ("dcgan", "resnet")
+
+
 @pytest.mark.parametrize(
     "network",
-    ["dcgan", *(pytest.param(name, marks=pytest.mark.thorough) for name in NETWORKS if name not in TRANSLATORS)],
+    [
+        *USUAL,
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in NETWORKS if name not in {*TRANSLATORS, *USUAL}),
+    ],
 )
 def test_onnx_of_each_family(network: str, tmp_path: Path) -> None:
     import onnx

@@ -1,7 +1,9 @@
 """The real pipeline on a tiny configuration: `dvc repro` as users run it. Tests build on each other's runs."""
 
+import base64
 import io
 import json
+import re
 import shutil
 import signal
 import stat
@@ -17,6 +19,7 @@ from PIL import Image
 
 from ganlib.datasets.packed.reading import open_packed
 from ganlib.evaluation.record import Evaluation
+from ganlib.marking import COMPOSITE_TYPE, read_origin
 from pipelines import paths
 from pipelines.registry.verdict import Registration
 from tests.pipeline_project import STAGES, Project, make_finished_project, outcomes
@@ -26,14 +29,16 @@ pytestmark = pytest.mark.integration
 STAGES_AFTER_THE_EDIT = dict.fromkeys(STAGES[:3], "unchanged") | {"evaluate": "ran", "register": "ran"}
 
 
+PICTURES = (paths.SAMPLES, paths.REAL_AND_GENERATED, paths.NEAR_COPIES, paths.TRUNCATION, paths.INTERPOLATION)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return make_finished_project(tmp_path_factory.mktemp("pipeline") / "project")
 
 
 def test_a_first_run_leaves_everything_a_user_expects(project: Project) -> None:
-    pictures = (paths.SAMPLES, paths.REAL_AND_GENERATED, paths.NEAR_COPIES, paths.TRUNCATION, paths.INTERPOLATION)
-    for path in (*pictures, paths.ANIMATION, paths.TRAINING_SAMPLES, paths.CURVES, paths.SNAPSHOTS, paths.MODEL_CARD):
+    for path in (*PICTURES, paths.ANIMATION, paths.TRAINING_SAMPLES, paths.CURVES, paths.SNAPSHOTS, paths.MODEL_CARD):
         assert (project.root / path).stat().st_size > 0
     found = Evaluation.read(project.root / paths.EVALUATION)
     assert found.generator_sha256 == project.generator_hash()
@@ -50,6 +55,22 @@ def test_a_first_run_leaves_everything_a_user_expects(project: Project) -> None:
     assert "Promoted to champion" in page
     with Image.open(project.root / paths.ANIMATION) as animation:
         assert animation.n_frames > 10
+
+
+def test_every_picture_says_what_made_it(project: Project) -> None:
+    """All files of pictures, whatever they are called, and those that the report holds."""
+    files = [each for each in (project.root / paths.REPORTS).rglob("*") if each.suffix in {".png", ".webp", ".jpg"}]
+    assert len(files) >= 7
+    page = (project.root / paths.REPORT).read_text(encoding="utf-8")
+    held = [base64.b64decode(each) for each in re.findall(r"data:image/(?:png|webp|jpeg);base64,([^\"')]+)", page)]
+    assert len(held) >= 5
+    for content in (*(file.read_bytes() for file in files), *held):
+        with Image.open(io.BytesIO(content)) as opened:
+            origin = read_origin(opened)
+        assert origin is not None
+        assert origin.generator_sha256 == project.generator_hash()
+    real = {path: COMPOSITE_TYPE.encode() in (project.root / path).read_bytes() for path in PICTURES}
+    assert {path for path, shown in real.items() if shown} == {paths.REAL_AND_GENERATED, paths.NEAR_COPIES}
 
 
 def test_report_and_card_are_with_the_run_and_the_model(project: Project) -> None:

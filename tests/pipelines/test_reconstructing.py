@@ -13,10 +13,12 @@ import yaml
 from PIL import Image
 
 from ganlib.inversion.latents import SavedLatents
+from ganlib.marking import COMPOSITE_TYPE, SOURCE_TYPE, read_origin
 from ganlib.metrics.classifier import to_input
 from ganlib.networks import build_encoder, build_generator
-from ganlib.packaging import ImageGenerator
+from ganlib.packaging import ImageGenerator, generator_sha256
 from pipelines import cli, paths
+from pipelines.provenance import credential
 from pipelines.stages import extractor
 from tests.quiz_project import make_project
 
@@ -83,6 +85,20 @@ def shown(file: str | Path, place: int, row: int = 0, *, scale: int = SCALE) -> 
     return pixels[row * side : row * side + 16 * scale : scale, place * side : place * side + 16 * scale : scale]
 
 
+def assert_marked(*files: Path, source_type: str) -> None:
+    """Each says that this generator made it, and is signed."""
+    for file in files:
+        content = file.read_bytes()
+        with Image.open(file) as opened:
+            origin = read_origin(opened)
+        assert origin is not None
+        assert origin.generator_sha256 == generator_sha256(paths.GENERATOR)
+        assert f"<Iptc4xmpExt:DigitalSourceType>{source_type}<".encode() in content
+        signed = credential.read(content, credential.MIMES[file.suffix])
+        assert signed is not None
+        assert signed.intact
+
+
 def one_error(said: Said) -> str:
     assert said.code == 2
     (line,) = (line for line in said.err.splitlines() if line.startswith("error: "))
@@ -106,6 +122,7 @@ def test_images_come_back_as_latents_which_make_the_same_pictures_again(gan: Com
         original, made, difference = (shown(Path("found", name), column) for column in range(3))
         np.testing.assert_array_equal(made, shown("samples.png", place, scale=2))
         np.testing.assert_array_equal(difference, np.abs(original.astype(int) - made))
+    assert_marked(*(Path("found", name) for name in names), source_type=COMPOSITE_TYPE)
     with Image.open("one.png") as one:
         np.testing.assert_array_equal(shown("found/one.png", 0), np.asarray(one))
 
@@ -178,6 +195,7 @@ def test_between_two_images_lies_a_strip_and_an_animation_there_and_back(gan: Co
     assert (shown("way.png", 4) != shown("way.png", 0)).any()
     with Image.open("way.webp") as animation:
         assert (animation.n_frames, animation.format) == (48, "WEBP")
+    assert_marked(Path("way.png"), Path("way.webp"), source_type=SOURCE_TYPE)
     assert one_error(gan("interpolate", *files, "-o", "way.gif")).startswith("error: --output way.gif: a PNG file")
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from ganlib.errors import UserError
 from pipelines.serving.serving import serve_model
-from tests.browser import CONTRAST, LOADED, PHONE, needs_browser, open_page, scrolls_sideways
+from tests.browser import CONTRAST, DESKTOP, GROUND, LOADED, PHONE, needs_browser, open_page, scrolls_sideways
 from tests.mlflow_server import wait_until
 from tests.serving import LIMITS, serving
 
@@ -70,12 +70,14 @@ def test_what_cannot_be_served_is_one_line() -> None:
 @pytest.mark.browser
 @pytest.mark.thorough
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize(("size", "dark"), [((1280, 800), False), (PHONE, True)])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desk", "phone"])
 def test_the_gallery(browser: "Browser", size: tuple[int, int], dark: bool) -> None:
     with serving(LIMITS) as served, open_page(browser, f"{served.address}/", size=size, dark=dark) as page:
         wait_until(lambda: page.locator("#samples img").count() == 20 and page.evaluate(LOADED), "images are shown")
         assert not scrolls_sideways(page)
         assert page.evaluate(CONTRAST) >= 4.5
+        assert (max(map(int, re.findall(r"\d+", page.evaluate(GROUND))[:3])) < 128) == dark
         first = page.locator("#samples a").first
         assert first.inner_text() == "zero, seed 0"
         assert page.locator("#truncation").get_attribute("max") == "0.9"
