@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from ganlib.metrics.estimates import Interval
+from ganlib.metrics.estimates import Interval, quantile
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Trend:
         """Where a further training of this size lies, with confidence `level` if the trend goes on."""
         row = np.array([1.0, np.log(pictures), np.log(length)])
         middle = float(row @ self.coefficients)
-        half = _quantile(self.freedom, level) * sqrt(self.variance * (1 + float(row @ self.inverse @ row)))
+        half = quantile(level, degrees=self.freedom) * sqrt(self.variance * (1 + float(row @ self.inverse @ row)))
         return Interval(middle, middle - half, middle + half, level)
 
     def is_told(self, name: str, level: float) -> bool:
         """Whether the figure rises or falls with `pictures` or `length` beyond what chance does."""
         place = {"pictures": 1, "length": 2}[name]
         error = sqrt(self.variance * self.inverse[place, place])
-        return abs(float(self.coefficients[place])) > _quantile(self.freedom, level) * error
+        return abs(float(self.coefficients[place])) > quantile(level, degrees=self.freedom) * error
 
 
 def most_helped(falls: Mapping[str, Sequence[float]], level: float) -> str | None:
@@ -77,8 +77,3 @@ def most_helped(falls: Mapping[str, Sequence[float]], level: float) -> str | Non
     least = float(stdtrit(freedom, 1 - (1 - level) / classes)) * error
     told = means[best] > 0 and means[best] - means.mean() > least
     return list(falls)[best] if told else None
-
-
-def _quantile(freedom: int, level: float) -> float:
-    """Of Student's t, on both sides."""
-    return float(stdtrit(freedom, (1 + level) / 2))

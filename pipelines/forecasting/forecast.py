@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.table import Table
 from scipy.special import expit, logit
 
@@ -12,9 +13,10 @@ from ganlib.config import RunConfig, check_data_fits, load_config
 from ganlib.counting import told_time
 from ganlib.datasets.packed.reading import PackedData, open_packed
 from ganlib.errors import UserError
+from ganlib.evaluation import record
 from ganlib.evaluation.drawing import split_features
 from ganlib.metrics.chance import chance_alarm
-from ganlib.metrics.estimates import Interval
+from ganlib.metrics.estimates import Interval, quantile
 from ganlib.training.precision import prepare_device
 from pipelines import paths
 from pipelines.advice.machine import this_machine
@@ -22,13 +24,24 @@ from pipelines.advice.planning import Costs
 from pipelines.advice.trial import TRIAL_PICTURES, measure_costs
 from pipelines.console import plain_console
 from pipelines.forecasting.fit import Trend, most_helped
-from pipelines.forecasting.trials import CELLS, SEEDS, WHOLE_TRAININGS, Judge, Measured, Trial, run_trial, trials_of
+from pipelines.forecasting.trials import (
+    CELLS,
+    SEEDS,
+    WHOLE_TRAININGS,
+    Judge,
+    Measured,
+    Trial,
+    run_trial,
+    samples_of,
+    trials_of,
+)
 from pipelines.report.rounding import number, percent, percent_span, span
 from pipelines.stages.device_slot import device_slot
 from pipelines.stages.heartbeat import Heartbeat
 from pipelines.stages.looking import project_extractor
 
 Say = Callable[[str], None]
+Floats = NDArray[np.float64]
 FACTORS = (2, 5)
 FEWEST_STEPS = 20
 _WIDTH = 110
@@ -49,9 +62,9 @@ def forecast_photos(minutes: float, *, say: Say) -> None:
         extractor = project_extractor(config.train.extractor, config, device)
         test, train = (split_features(extractor, split, paths.FEATURES, say) for split in (data.test, data.train))
         _check_judge(config, data, test.logits)
-        with Heartbeat(say, "trial: some seconds of real steps"):
+        with Heartbeat(say, "trial") as beat:
             some = data.train.take(np.linspace(0, len(data.train) - 1, TRIAL_PICTURES).astype(np.int64))
-            costs = measure_costs(config, some, data.image.classes, this_machine())
+            costs = measure_costs(config, some, data.image.classes, this_machine(), note=beat.note)
         options = config.train.model_copy(update={"threads": costs.threads})
         config = config.model_copy(update={"train": options})
         trials = tuple(trials_of(data.train, _images(config, costs, minutes), config.train.batch_size))
@@ -93,7 +106,7 @@ def _images(config: RunConfig, costs: Costs, minutes: float) -> int:
 
 
 def _measuring_s(config: RunConfig, costs: Costs) -> float:
-    return len(SEEDS) * len(CELLS) * config.train.measure_samples * (costs.generate + costs.watch)
+    return len(SEEDS) * len(CELLS) * samples_of(config) * (costs.generate + costs.watch)
 
 
 def _announced(config: RunConfig, trials: Sequence[Trial], costs: Costs) -> str:
@@ -141,13 +154,13 @@ def tell(found: Sequence[Measured], config: RunConfig, *, say: Say) -> None:
 def _figures(found: Sequence[Measured], config: RunConfig, pictures: int, images: int) -> Iterator[_Figure]:
     shares, lengths = [each.trial.pictures / pictures for each in found], [each.trial.images / images for each in found]
     name = f"distance ({config.train.extractor}/fid)"
-    yield _Figure(name, Trend.of(shares, lengths, np.log([each.distance for each in found])), _distance)
-    count = config.train.measure_samples
+    yield _Figure(name, Trend.of(shares, lengths, np.log([each.distance for each in found]).tolist()), _distance)
+    count = samples_of(config)
     inside = np.clip([each.coverage for each in found], 0.5 / count, 1 - 0.5 / count)
-    yield _Figure("coverage", Trend.of(shares, lengths, logit(inside)), _share)
+    yield _Figure("coverage", Trend.of(shares, lengths, logit(inside).tolist()), _share)
     copies = [each.copies for each in found if each.copies is not None]
     if len(copies) == len(found):
-        chance = float(np.mean([((each.high - each.low) / 4) ** 2 for each in copies]))
+        chance = float(np.mean([((each.high - each.low) / 2 / quantile(each.level)) ** 2 for each in copies]))
         trend = Trend.of(shares, lengths, [each.estimate for each in copies], least_variance=chance)
         yield _Figure("near copies", trend, _copies)
 
@@ -159,15 +172,21 @@ def _cell(figure: _Figure, name: str, factor: int, level: float) -> str:
 
 
 def _distance(at: Interval) -> str:
-    return span(Interval(*np.exp([at.estimate, at.low, at.high]).tolist(), at.level))
+    return span(_through(np.exp, at))
 
 
 def _share(at: Interval) -> str:
-    return percent_span(Interval(*expit([at.estimate, at.low, at.high]).tolist(), at.level))
+    return percent_span(_through(expit, at))
 
 
 def _copies(at: Interval) -> str:
-    return percent_span(Interval(*np.clip([at.estimate, at.low, at.high], 0, 1).tolist(), at.level))
+    return percent_span(_through(lambda ends: ends.clip(0, 1), at))
+
+
+def _through(scale: Callable[[Floats], Floats], at: Interval) -> record.Interval:
+    """The interval of a figure from that of what was fitted."""
+    estimate, low, high = scale(np.array([at.estimate, at.low, at.high])).tolist()
+    return record.Interval(estimate=estimate, low=low, high=high, level=at.level)
 
 
 def remarks(found: Sequence[Measured], config: RunConfig) -> Iterator[str]:
@@ -184,7 +203,13 @@ def remarks(found: Sequence[Measured], config: RunConfig) -> Iterator[str]:
             f"{paths.PARAMS} trains {longer:.0f} times as long, where pictures matter more: of that the table tells "
             "nothing; gan plan --photos --minutes N with a larger N comes nearer."
         )
+    if not config.network.conditional:
+        return
     if not found[0].classes:
+        yield (
+            "In which class more pictures would help the most cannot be told: that takes more held-out pictures of "
+            "each class, and more evaluate.samples."
+        )
         return
     helped = most_helped(_falls(found), config.evaluate.confidence)
     if helped is None:

@@ -30,6 +30,7 @@ from pipelines.advice.planning import HALF_LIFE_SHARE
 SEEDS = (0, 1)
 # Shares of the pictures and of the length that are tried: one is changed while the other is whole.
 CELLS = ((0.25, 1.0), (0.5, 1.0), (1.0, 1.0), (1.0, 0.25), (1.0, 0.5))
+MOST_SAMPLES = 2000
 WHOLE_TRAININGS = len(SEEDS) * sum(length for _, length in CELLS)
 
 
@@ -78,6 +79,11 @@ def trials_of(train: Split, images: int, batch: int) -> Iterator[Trial]:
             yield Trial(len(rows_of(train, share)), max(1, round(images * length / batch)) * batch, seed)
 
 
+def samples_of(config: RunConfig) -> int:
+    """How many images of each generator are measured."""
+    return min(config.evaluate.samples, MOST_SAMPLES)
+
+
 def rows_of(train: Split, share: float) -> NDArray[np.int64]:
     """A part of each class, int64 [n], sorted; the part of a smaller share lies in that of a larger one."""
     labels = np.zeros(len(train), np.int64) if train.labels is None else train.labels
@@ -98,7 +104,7 @@ def run_trial(config: RunConfig, data: PackedData, judge: Judge, trial: Trial) -
     """
     rows = next(found for share, _ in CELLS if len(found := rows_of(data.train, share)) == trial.pictures)
     state = _trained(config, data, data.train.part(rows), trial)
-    count, real = config.train.measure_samples, data.test
+    count, real = samples_of(config), data.test
     labels = None
     if config.network.conditional:
         assert real.labels is not None

@@ -53,6 +53,7 @@ def project(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(made)
     for name in ("STEPS_S", "OTHERS_S"):
         monkeypatch.setattr(f"pipelines.advice.trial.{name}", 0.01)
+    monkeypatch.setattr("pipelines.advice.trial.STAGE", "json")  # which starts at once
     return made
 
 
@@ -94,7 +95,7 @@ def test_a_forecast_of_a_real_project_says_what_it_does_and_what_came(
     size = len(open_packed(paths.PROCESSED).train)
     assert announced.startswith("10 short trainings, about ")
     assert f"{size} pictures with " in announced
-    assert sum(" of 10: " in line for line in heard) == len(CELLS) * len(SEEDS)
+    assert sum(" of 10: " in line and "distance" in line for line in heard) == len(CELLS) * len(SEEDS)
     table = capsys.readouterr().out
     assert f"Trainings on {size} pictures" in table
     assert all(row in table for row in ("distance", "coverage", "near copies", "5 × pictures", "5 × time"))
