@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ganlib.config import RunConfig
+from ganlib.config import NEIGHBOURHOOD_IMAGES, RunConfig
 from ganlib.counting import told_time
+from ganlib.evaluation.copying import LARGEST_SIDE
 from ganlib.evaluation.workload import workload_of
 from pipelines.advice.choosing import Choice
 from pipelines.advice.pictures import Pictures
@@ -17,17 +18,20 @@ HALF_LIFE_SHARE = 0.07
 _SAMPLES = (10_000, 5_000, 2_000, 1_000, 500)
 _SNAPSHOT_SAMPLES = (5_000, 2_000, 1_000, 500, 250)
 _MOST_CLASSIFIER_IMAGES, _EPOCHS = 150_000, 30
+# Of the largest of the pretrained networks but DINOv2.
+_PRETRAINED_FEATURES = 2048
 # With fewer the classifier knows its classes no better than chance, and nothing that it measures means anything.
 _LEAST_CLASSIFIER_IMAGES, _LEAST_EPOCHS = 20_000, 10
-# Python, libraries and tracking, of each stage.
-START_S = 10.0
-# The root of a covariance of 2,048 features; the figures of an evaluation, their intervals, pictures and records.
-ROOT_S, FIGURES_S = 8.0, 20.0
+# What takes as long whatever is trained, in starts of Python with a stage's libraries, for a slow or busy machine takes
+# longer for them: around each stage (its own start, DVC, tracking, records), the figures of an evaluation with their
+# intervals and pictures, the root of a covariance of 2,048 features.
+AROUND = {"preprocess": 1.6, "extractor": 1.8, "train": 3.0, "evaluate": 1.7, "register": 3.0}
+FIGURES, ROOT = 1.5, 1.2
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured on this machine, in seconds an image.
+    """What was measured on this machine, in seconds, where nothing else is said for each image.
 
     Attributes:
         threads: with which the training was the quickest.
@@ -36,6 +40,8 @@ class Costs:
         watch: of the extractor that picks the snapshot.
         evaluate: of the extractor that evaluates.
         classify: of training the domain classifier; 0 where there is none.
+        compare: of one pair of images, in each of their features.
+        start: of starting Python with a stage's libraries, once.
         memory_gib: at most, so far.
     """
 
@@ -45,6 +51,8 @@ class Costs:
     watch: float
     evaluate: float
     classify: float
+    compare: float
+    start: float
     memory_gib: float
 
 
@@ -116,10 +124,10 @@ def _measurements(costs: Costs, budget_s: float) -> tuple[int, int]:
 
 def _evaluation(config: RunConfig, pictures: Pictures, costs: Costs, training_s: float) -> Iterator[Choice]:
     least, _ = config.images_for_the_gate
+    affordable_s = max(EVALUATION_SHARE * training_s, 120, 1.5 * _with_samples(config, _SAMPLES[-1], pictures, costs))
     for samples in _SAMPLES:
-        options = config.evaluate.model_copy(update={"samples": samples})
-        seconds = evaluation_s(config.model_copy(update={"evaluate": options}), pictures, costs)
-        if seconds <= max(EVALUATION_SHARE * training_s, 120) or samples == _SAMPLES[-1] or samples / 2 < least:
+        seconds = _with_samples(config, samples, pictures, costs)
+        if seconds <= affordable_s or samples / 2 < least:
             break
     yield Choice("evaluate.samples", samples, f"so many are generated and looked at in about {told_time(seconds)}")
 
@@ -128,32 +136,49 @@ def forecast(config: RunConfig, pictures: Pictures, costs: Costs) -> Forecast:
     """How long each stage will take with these parameters, at the rates that were measured."""
     train = config.train
     measures = -(-train.total_images // train.measure_every_images)
-    stages = {
-        "preprocess": START_S + pictures.files / 4000,
-        "extractor": START_S + config.extractor.total_images * costs.classify,
-        "train": START_S
-        + train.total_images * costs.train
+    work = {
+        "preprocess": pictures.files / 4000,
+        "extractor": config.extractor.total_images * costs.classify,
+        "train": train.total_images * costs.train
         + measures * train.measure_samples * (costs.generate + costs.watch)
         + pictures.train * costs.watch
-        + (0 if train.extractor == "domain" else ROOT_S),
-        "evaluate": START_S + FIGURES_S + evaluation_s(config, pictures, costs),
-        "register": START_S,
+        + (0 if train.extractor == "domain" else ROOT * costs.start),
+        "evaluate": FIGURES * costs.start + evaluation_s(config, pictures, costs),
+        "register": 0.0,
     }
+    stages = {name: seconds + AROUND[name] * costs.start for name, seconds in work.items()}
     features = 8e-9 * 2048 if config.evaluate.extractor != "domain" else 8e-9 * config.extractor.feature_dim
     return Forecast(stages, costs.memory_gib + 3 * features * (pictures.count + config.evaluate.samples))
 
 
 def too_slow(config: RunConfig, pictures: Pictures, costs: Costs, minutes: float) -> bool:
     """Whether the smallest evaluation would take longer than the training."""
-    options = config.evaluate.model_copy(update={"samples": _SAMPLES[-1]})
-    return evaluation_s(config.model_copy(update={"evaluate": options}), pictures, costs) > 60 * minutes
+    return _with_samples(config, _SAMPLES[-1], pictures, costs) > 60 * minutes
+
+
+def _with_samples(config: RunConfig, samples: int, pictures: Pictures, costs: Costs) -> float:
+    options = config.evaluate.model_copy(update={"samples": samples})
+    return evaluation_s(config.model_copy(update={"evaluate": options}), pictures, costs)
 
 
 def evaluation_s(config: RunConfig, pictures: Pictures, costs: Costs) -> float:
     """Seconds that the evaluation takes."""
     known = pictures.train if config.train.extractor == config.evaluate.extractor else 0
     work = workload_of(config.evaluate, train=pictures.train, test=pictures.test)
-    return (work.looked_at - known) * costs.evaluate + work.generated * costs.generate
+    looking_s = (work.looked_at - known) * costs.evaluate + work.generated * costs.generate
+    return looking_s + _compared(config, pictures) * costs.compare
+
+
+def _compared(config: RunConfig, pictures: Pictures) -> float:
+    """Pairs of images whose distance the evaluation takes, times their features: near copies and neighbourhoods."""
+    samples, side = config.evaluate.samples, min(config.data.image_size, LARGEST_SIDE)
+    features = config.extractor.feature_dim if config.evaluate.extractor == "domain" else _PRETRAINED_FEATURES
+    copies = 0
+    if pictures.test >= NEIGHBOURHOOD_IMAGES:
+        seen = pictures.train + samples + pictures.test
+        copies = pictures.train * seen * (features + side * side * config.data.channels)
+    draws = len(config.evaluate.latent.truncations) + 1
+    return copies + draws * (samples + pictures.test) ** 2 * features
 
 
 def _whole(images: float, batch: int) -> int:

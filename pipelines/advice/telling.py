@@ -17,7 +17,7 @@ _FEWEST_STEPS = 300
 def expectations(config: RunConfig, pictures: Pictures, expected: Forecast, machine: Machine) -> Iterator[str]:
     """Time, memory, and what so many pictures can give."""
     stages = ", ".join(f"{name} {told_time(seconds)}" for name, seconds in expected.stages.items())
-    yield f"gan repro takes about {told_time(expected.total)}: {stages}; a busy machine takes longer"
+    yield f"gan repro takes about {told_time(expected.total)}: {stages}, if the machine stays as busy as it is now"
     short = (
         "" if expected.memory_gib < machine.free_gib else f", more than the {machine.free_gib:.1f} GiB that are free"
     )
@@ -54,7 +54,8 @@ def recommendations(config: RunConfig, pictures: Pictures, machine: Machine) -> 
 
 
 def _quality(count: int, shown: int) -> str:
-    epochs = f"each picture is shown {shown / count:.0f} times"
+    times = shown / count
+    epochs = f"each picture is shown {times:.0f} times" if times >= 2 else f"{shown} pictures are shown in all"
     if count < FEW_PICTURES:
         return f"{count} pictures give variations of what is there, not much that is new; {epochs}"
     if count < _MANY_PICTURES:

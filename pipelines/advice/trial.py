@@ -1,6 +1,7 @@
 """What a training costs on this machine: some seconds of real steps on the real pictures."""
 
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ganlib.config import ExtractorName, ImageSpec, RunConfig
 from ganlib.datasets.packed.reading import Split
 from ganlib.metrics.classifier import Classifier, train_classifier
+from ganlib.metrics.distances import nearest
 from ganlib.metrics.extractors import DomainExtractor, Extractor, load_extractor
 from ganlib.networks.base import Generator
 from ganlib.sampling import Images, balanced_labels, render, seeded_latents
@@ -30,9 +32,13 @@ STEPS_S, OTHERS_S = 5.0, 1.0
 WARM_UP_ITERATIONS = 2
 MOST_THREADS = 16
 _RENDERED = 250
+_COMPARED = (1024, 512)
+STAGE = "pipelines.stages.evaluate"
 
 
-def measure_costs(config: RunConfig, pictures: Images, classes: tuple[str, ...], machine: Machine) -> Costs:
+def measure_costs(
+    config: RunConfig, pictures: Images, classes: tuple[str, ...], machine: Machine, *, note: Callable[[str], None]
+) -> Costs:
     """Train for some seconds with each number of threads, then time what else there is to do.
 
     Args:
@@ -40,12 +46,17 @@ def measure_costs(config: RunConfig, pictures: Images, classes: tuple[str, ...],
         pictures: uint8 [N, H, W, C]; some hundreds.
         classes: their names; their shares do not matter here.
         machine: whose cores are tried; on a GPU one thread feeds it.
+        note: hears what is timed from now on.
     """
     image = ImageSpec(size=config.data.image_size, channels=config.data.channels, classes=classes)
     labels = np.arange(len(pictures)) % len(classes) if classes else None
     split = Split("train", "", labels, [pictures], np.array([0, len(pictures)]))
-    tried = {threads: _iterate(config, image, split, threads) for threads in _thread_counts(machine)}
+    tried = {}
+    for threads in _thread_counts(machine):
+        note(f"trial: steps of the training with {threads} thread{'' if threads == 1 else 's'}")
+        tried[threads] = _iterate(config, image, split, threads)
     threads, (train_s, generator) = min(tried.items(), key=lambda each: each[1][0])
+    note("trial: making and looking at images")
     device = torch.device("cuda" if machine.gpu else "cpu")
     torch.set_num_threads(threads)
     asked = balanced_labels(_RENDERED, len(classes)) if config.network.conditional else None
@@ -55,13 +66,20 @@ def measure_costs(config: RunConfig, pictures: Images, classes: tuple[str, ...],
         name: _look_s(name, config, image, pictures, device)
         for name in {config.train.extractor, config.evaluate.extractor}
     }
+    classify_s, compare_s = 0.0, _seconds(_compare)
+    if len(classes) > 1:
+        note("trial: steps of the classifier")
+        classify_s = _classify_s(config, image, split, device)
+    note("trial: starting a stage")
     return Costs(
         threads=threads,
         train=train_s,
         generate=generate_s,
         watch=looks[config.train.extractor],
         evaluate=looks[config.evaluate.extractor],
-        classify=_classify_s(config, image, split, device) if len(classes) > 1 else 0.0,
+        classify=classify_s,
+        compare=compare_s,
+        start=_start_s(),
         memory_gib=_peak_gib(),
     )
 
@@ -118,6 +136,20 @@ def _classify_s(config: RunConfig, image: ImageSpec, split: Split, device: torch
         return options.total_images
 
     return _seconds(run)
+
+
+def _compare() -> int:
+    """Distances between some random vectors; how many pairs and features there were."""
+    vectors = torch.rand(*_COMPARED, generator=torch.Generator().manual_seed(0))
+    nearest(vectors, vectors, 1, own=True)
+    return len(vectors) * vectors.numel()
+
+
+def _start_s() -> float:
+    """Seconds that Python takes to start with the libraries of a stage."""
+    began_s = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {STAGE}"], check=True, capture_output=True)
+    return time.perf_counter() - began_s
 
 
 def _seconds(run: Callable[[], int], *, least_s: float = OTHERS_S) -> float:

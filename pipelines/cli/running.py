@@ -59,9 +59,26 @@ def doctor() -> None:
 
 
 @app.command()
-def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --force` would run.")] = False) -> None:
-    """Tell which stages a run would run, why, and how long they took last time; runs nothing."""
+def plan(
+    force: Annotated[bool, typer.Option("--force", help="As `gan repro --force` would run.")] = False,
+    photos: Annotated[
+        bool,
+        typer.Option("--photos", help="Forecast what more pictures and more time would bring, by short trainings."),
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="With --photos: that these trainings may take; without it, 10.")
+    ] = None,
+) -> None:
+    """Tell which stages a run would run, why, and how long they took last time; runs nothing without --photos."""
     from pipelines.graph import dag
+
+    if photos:
+        if force:
+            raise UserError("--force: is for the plan of the stages; leave out --photos or --force")
+        _forecast(10.0 if minutes is None else minutes)
+        return
+    if minutes is not None:
+        raise UserError("--minutes: is for short trainings; add --photos")
     from pipelines.graph.plan import plan as planned
     from pipelines.preflight import check_project
     from pipelines.summary import show_plan
@@ -101,6 +118,22 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
     except KeyboardInterrupt:
         raise typer.Exit(fail("interrupted; run again to continue from the last checkpoint", 130)) from None
     show(project, outcomes)
+
+
+def _forecast(minutes: float) -> None:
+    """What `gan plan --photos` does: the stages before the training, as `gan repro` runs them, then short trainings."""
+    from pipelines.forecasting.forecast import check_can_be_tried, forecast_photos
+    from pipelines.graph import dag
+    from pipelines.preflight import check_project
+
+    project = Path.cwd()
+    check_can_be_tried(check_project(project), minutes)
+    try:
+        dag.run_graph(project, on_line=typer.echo, last="extractor")
+    except dag.StageFailed as error:
+        code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
+        raise typer.Exit(fail(str(error), code)) from None
+    forecast_photos(minutes, say=typer.echo)
 
 
 @app.command()

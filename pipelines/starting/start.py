@@ -152,8 +152,8 @@ class _Starter:
         )
         choices += [Choice("register.model_name", self.name, ""), Choice("tracking.experiment", self.name, "")]
         trial = self._config(preset, choices)
-        with Heartbeat(self.say, "trial: some seconds of real steps"):
-            costs = measure_costs(trial, some, tuple(pictures.classes), self.machine)
+        with Heartbeat(self.say, "trial") as beat:
+            costs = measure_costs(trial, some, tuple(pictures.classes), self.machine, note=beat.note)
         if evaluator != trial.train.extractor and too_slow(trial, pictures, costs, self.minutes):
             why_evaluator = f"{evaluator} would take longer to evaluate than the training: this looks quickly"
             choices += evaluator_choices(pictures, trial.train.extractor, why_evaluator)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ganlib.config import DataCounts, RunConfig, misfits, parse_config
+from ganlib.config import DataCounts, ExtractorName, RunConfig, misfits, parse_config
 from pipelines.advice.choosing import (
     Choice,
     classes_are_used,
@@ -27,7 +27,10 @@ from tests.configs import ROOT
 
 CPU, GPU = Machine(None, 2, 8.0), Machine("A card", 16, 60.0)
 LOOK = Look("data/raw/mine", "auto", None, False, 300, 0, (), (100,) * 300, 0, 0, 0)
-COSTS = Costs(threads=2, train=0.01, generate=0.001, watch=0.004, evaluate=0.03, classify=0.001, memory_gib=1.0)
+COSTS = Costs(
+    threads=2, train=0.01, generate=0.001, watch=0.004, evaluate=0.03, classify=0.001, compare=1e-10, start=8.0,
+    memory_gib=1.0,
+)  # fmt: skip
 PRESETS = known_presets(ROOT)
 
 
@@ -50,7 +53,7 @@ def chosen(
         pictures = replace(pictures, classes={})
     choices += cleaning_choices(pictures, load_parameters(file).data.cleaning)
     choices += network_choices(preset, size, load_parameters(file).network.model_dump(), labelled=labelled)
-    evaluator = "domain" if labelled else "random"
+    evaluator: ExtractorName = "domain" if labelled else "random"
     choices += recipe_choices(pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
     trial = parse_config(written(file, choices, []), file)
     choices += length_choices(trial, pictures, COSTS, minutes, 0.1)
@@ -91,6 +94,29 @@ def test_lengths_keep_to_the_time_and_the_budget() -> None:
         snapshots = config.train.total_images // config.train.measure_every_images
         measuring_s = snapshots * config.train.measure_samples * (COSTS.generate + COSTS.watch)
         assert measuring_s <= 0.1 * 60 * minutes
+
+
+def test_a_machine_ten_times_as_slow_takes_ten_times_as_long() -> None:
+    _, config, pictures, _ = chosen(3000, 3, 32, CPU)
+    names = ("train", "generate", "watch", "evaluate", "classify", "compare", "start")
+    slow = replace(COSTS, **{name: 10 * getattr(COSTS, name) for name in names})
+    quick, slowly = (forecast(config, pictures, costs).stages for costs in (COSTS, slow))
+    for stage in ("extractor", "train", "evaluate", "register"):
+        assert slowly[stage] == pytest.approx(10 * quick[stage])
+
+
+def test_near_copies_among_many_pictures_take_long() -> None:
+    _, config, pictures, _ = chosen(50_000, 3, 32, CPU)
+    alike, apart = (forecast(config, pictures, replace(COSTS, compare=each)).stages["evaluate"] for each in (0, 1e-10))
+    # Each training picture beside all others, in pixels.
+    assert apart - alike > 1e-10 * pictures.train**2 * 32 * 32 * 3
+
+
+def test_what_is_shown_in_a_very_short_training_is_told() -> None:
+    _, config, pictures, _ = chosen(3000, 1, 32, CPU, minutes=0.1)
+    told = list(expectations(config, pictures, forecast(config, pictures, COSTS), CPU))
+    assert not any("shown 0 times" in line for line in told)
+    assert any(f"{config.train.total_images} pictures are shown in all" in line for line in told)
 
 
 def test_an_evaluation_longer_than_the_training_is_too_slow() -> None:

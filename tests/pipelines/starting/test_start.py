@@ -34,6 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(root)
     for name in ("STEPS_S", "OTHERS_S"):
         monkeypatch.setattr(f"pipelines.advice.trial.{name}", 0.01)
+    monkeypatch.setattr("pipelines.advice.trial.STAGE", "json")  # which starts at once
     return root
 
 
