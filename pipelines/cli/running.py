@@ -68,8 +68,7 @@ def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --fo
 
     project = Path.cwd()
     config = check_project(project)
-    graph = dag.read_graph(project)
-    changed = dag.changed_stages(project, on_wait=typer.echo, timeout_s=max(config.flow.timeout_s.values()))
+    graph, changed = dag.read_status(project, on_wait=typer.echo, timeout_s=max(config.flow.timeout_s.values()))
     show_plan(planned(project, graph, changed, force=force))
 
 

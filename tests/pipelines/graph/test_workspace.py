@@ -77,7 +77,7 @@ def test_a_run_takes_uncommitted_changes_leaves_the_checkout_and_is_adopted(proj
     told: list[str] = []
     adopt(project.root, name, say=told.append)
     assert (project.root / "train.txt").read_text() == "editedpreprocesseditedpreprocessextractortrain"
-    assert not dag.changed_stages(project.root, on_wait=print, timeout_s=10)
+    assert not dag.read_status(project.root, on_wait=print, timeout_s=10)[1]
     assert "other code" not in told[-1]
 
 
@@ -94,7 +94,7 @@ def test_what_failed_is_kept_and_goes_on_and_the_same_again_finds_all_done(proje
     assert not place.root.exists()
     tip = git(project, "rev-parse", place.branch)
     with isolated(project.root, request, say=print) as again:
-        assert not dag.changed_stages(again.project, on_wait=print, timeout_s=10)
+        assert not dag.read_status(again.project, on_wait=print, timeout_s=10)[1]
     assert git(project, "rev-parse", place.branch) == tip
 
 
