@@ -25,7 +25,7 @@ def start(
         bool, typer.Option("--force", help="Replace data of the same name, and a params.yaml that you have changed.")
     ] = False,
 ) -> None:
-    """Add your pictures and write the parameters that suit them and this machine; gan repro comes next."""
+    """Add your pictures and write parameters that suit them. They suit this machine, too; gan repro comes next."""
     from pipelines.starting.start import Wanted, start
 
     wanted = Wanted(name=name, size=size, minutes=minutes, measure_share=measure_share)
@@ -38,7 +38,7 @@ def check(
         list[Path] | None, typer.Argument(help="Parameter files or presets; without any, params.yaml.")
     ] = None,
 ) -> None:
-    """Validate parameters without running anything; for params.yaml, also check that data and stages fit."""
+    """Validate parameters without running anything. For params.yaml, also check that data and stages fit."""
     from ganlib.schedules import cut_short
     from pipelines.preflight import check_project
     from pipelines.presets import load_parameters
@@ -52,7 +52,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Check all that a run needs, and tell what to do where something is wrong; changes nothing."""
+    """Check all that a run needs. Tell what to do where something is wrong; changes nothing."""
     from pipelines.doctor.examine import examine
 
     raise typer.Exit(examine(Path()))
@@ -60,7 +60,7 @@ def doctor() -> None:
 
 @app.command()
 def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --force` would run.")] = False) -> None:
-    """Tell which stages a run would run, why, and how long they took last time; runs nothing."""
+    """Tell which stages a run would run, and why. Also how long they took last time; runs nothing."""
     from pipelines.graph import dag
     from pipelines.graph.plan import plan as planned
     from pipelines.preflight import check_project
@@ -74,7 +74,7 @@ def plan(force: Annotated[bool, typer.Option("--force", help="As `gan repro --fo
 
 @app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
-    """Run the stages whose inputs have changed (`dvc repro`), then summarise."""
+    """Run the stages whose inputs have changed (`dvc repro`). Then summarise."""
     from pipelines.graph import dag
     from pipelines.notifying import notifications
     from pipelines.preflight import check_project
@@ -121,7 +121,7 @@ def run(
     ] = None,
     name: Annotated[str | None, typer.Option(help="With --isolated: what to call the run.")] = None,
 ) -> None:
-    """Run the same stages as a Prefect flow, on the server in PREFECT_API_URL or on one of its own."""
+    """Run the same stages as a Prefect flow. On the server in PREFECT_API_URL or on one of its own."""
     from pipelines.graph.workspace import Request
     from pipelines.preflight import check_project
 
@@ -138,7 +138,7 @@ def run(
 
 @app.command()
 def adopt(name: Annotated[str, typer.Argument(help="Of an isolated run: branch runs/NAME.")]) -> None:
-    """Bring the outcome of an isolated run into this folder: dvc.lock, params.yaml, reports, models."""
+    """Bring the outcome of an isolated run into this folder. That is dvc.lock, params.yaml, reports, models."""
     from pipelines.graph.workspace import adopt as adopt_run
 
     adopt_run(Path.cwd(), name, say=typer.echo)
@@ -153,7 +153,7 @@ def schedule(
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
-    """Run the flow at fixed times, by a deployment on a running Prefect server."""
+    """Run the flow at fixed times. By a deployment on a running Prefect server."""
     from pipelines.flows.schedule import remove_schedule, schedule_pipeline
 
     if remove:
@@ -177,7 +177,7 @@ def watch(
         ),
     ] = None,
 ) -> None:
-    """Start a run when the data have changed: the scheduled one on a Prefect server, or an isolated one here."""
+    """Start a run when the data have changed. The scheduled one on a Prefect server, or an isolated one here."""
     from pipelines.watching.watch import Options
     from pipelines.watching.watch import watch as watch_data
 
