@@ -15,6 +15,7 @@ from pipelines import paths
 from pipelines.git import act
 from pipelines.graph import dag, snapshot
 from pipelines.graph.workspace import Request, Workspace, adopt, default_name, finished_with, give_up, isolated
+from tests.full_disk import full_disk
 from tests.toy_project import STAGES, ToyProject, commit_all, make_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -111,6 +112,22 @@ def test_old_failures_go_and_a_mistake_leaves_nothing(project: ToyProject) -> No
     assert left == set(names[-3:])
     branches = git(project, "branch", "--list", "runs/*", "--format=%(refname:short)").splitlines()
     assert branches == [f"runs/{name}" for name in names[-3:]]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(project: ToyProject) -> None:
+    request = Request(ref="HEAD")
+    with (
+        full_disk(limit_bytes=20_000),  # enough for git's files, and not for DVC's database of them
+        pytest.raises(UserError, match=r"its worktree cannot be made \(.+\); [0-9.]+ MiB are free on") as caught,
+        isolated(project.root, request, say=print),
+    ):
+        raise AssertionError("not reached")
+    assert "\n" not in str(caught.value)
+    assert not [each for each in (project.root / paths.RUNS).iterdir() if each.is_dir()]
+    assert git(project, "branch", "--list", "runs/*") == ""
+    assert git(project, "worktree", "list").count("\n") == 0
+    with isolated(project.root, request, say=print) as place:
+        assert (place.project / "dvc.yaml").exists()
 
 
 @pytest.mark.parametrize(
