@@ -77,7 +77,7 @@ def restore(home: Path, project: Path, *, say: Callable[[str], None]) -> None:
     """
     from dvc.exceptions import DvcException
 
-    inputs = dict(_local_inputs(yaml.safe_load((project / paths.PARAMS).read_text(encoding="utf-8"))))
+    inputs = dict(local_inputs(yaml.safe_load((project / paths.PARAMS).read_text(encoding="utf-8"))))
     with _told_with_room(home, doing=str(project)), repository(project) as repo:
         checkout(repo)
         for parameter, path in inputs.items():
@@ -120,7 +120,7 @@ def _share_cache(home: Path, project: Path) -> None:
         local.update(settings)
 
 
-def _local_inputs(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def local_inputs(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Those that name files of this machine, with their paths."""
     source = str(parameters["data"]["source"])
     if not is_url(source):

@@ -149,13 +149,16 @@ def test_mistakes_are_one_line_and_leave_nothing(project: ToyProject, request_: 
 def test_data_outside_git_and_dvc_are_read_where_they_lie(project: ToyProject) -> None:
     (project.root / "data/raw/mine").mkdir()
     (project.root / "data/raw/mine/a.txt").write_text("a")
-    (project.root / ".git/info/exclude").write_text("mine\n")
+    (project.root / "notes.txt").write_text("not in the run")
     request = Request(overrides=("data.source=data/raw/mine",))
     said: list[str] = []
     with isolated(project.root, request, say=said.append) as place:
         assert (place.project / "data/raw/mine/a.txt").read_text() == "a"
         assert act("status", "--porcelain", "--untracked-files=no", project=place.project, doing="test") == ""
     assert any("data.source=data/raw/mine is in neither git nor DVC" in line for line in said)
+    assert said[0].endswith("without the files that git does not know: notes.txt"), "the data are in the run"
+    known = snapshot.take(project.root, ref=None, overrides=("data.source=data/raw",)).told
+    assert known.endswith("data/raw/mine/a.txt, notes.txt"), "git keeps this folder, and a run has what git has of it"
     assert (project.root / "data/raw/mine/a.txt").exists()
 
 
