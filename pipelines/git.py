@@ -43,15 +43,17 @@ def act(*arguments: str, project: Path, doing: str, env: Mapping[str, str] | Non
         env: added to git's environment.
 
     Raises:
-        UserError: it cannot, in git's last words.
+        UserError: it cannot, in git's words.
     """
     done = _run(arguments, project, env or {})
     if done is None:
         raise UserError(f"{doing}: git is not installed")
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith(("fatal: ", "error: "))]
-        why = (said or done.stderr.splitlines() or ["no message"])[-1].partition(": ")[2] or done.stderr.strip()
-        raise UserError(f"{doing}: git {arguments[0]} failed ({why})")
+        # The cause comes first; what git could not do because of it comes last.
+        why = "".join(said[:1]).partition(": ")[2] or done.stderr.strip() or f"exit code {done.returncode}"
+        command = next(each for each in arguments if not each.startswith("-") and "=" not in each)
+        raise UserError(f"{doing}: git {command} failed ({why})")
     return done.stdout.strip()
 
 

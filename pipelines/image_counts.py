@@ -29,7 +29,7 @@ def known_counts(project: Path, options: DataOptions) -> DataCounts:
 def _packed(project: Path, options: DataOptions) -> DataCounts | None:
     """The counts of `data/processed`, if it was made with these parameters of a source of the same size."""
     try:
-        lock = yaml.safe_load((project / paths.DVC_LOCK).read_text(encoding="utf-8"))
+        lock = yaml.load((project / paths.DVC_LOCK).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         stage = lock["stages"]["preprocess"]
         packed = stage["params"][str(paths.PARAMS)]["data"]
         (source,) = (dep for dep in stage["deps"] if dep["path"] == options.source)

@@ -192,7 +192,7 @@ def _overlap(one: Path, other: Path) -> bool:
 def _stage_names(project: Path) -> list[str]:
     """The names in dvc.yaml, without the second that DVC itself would take."""
     try:
-        content = yaml.safe_load((project / paths.DVC_FILE).read_text(encoding="utf-8"))
+        content = yaml.load((project / paths.DVC_FILE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{paths.DVC_FILE}: not valid YAML: {' '.join(str(error).split())}") from None
     match content:

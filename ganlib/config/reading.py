@@ -48,7 +48,7 @@ def parse_config(text: str, path: Path) -> RunConfig:
         raise UserError("\n".join(f"{path}: {line}" for line in _describe(error))) from None
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(yaml.CSafeLoader):
     """A safe loader that refuses a key written twice instead of keeping the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

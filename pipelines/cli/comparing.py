@@ -24,7 +24,7 @@ def compare(
     last: Annotated[int | None, typer.Option(min=2, max=8, help="Compare the newest runs, as many as this.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = paths.COMPARISON,
 ) -> None:
-    """Tell which run is better, whether the difference is sure, and what differs between them."""
+    """Tell which run is better, and whether that is sure. Also tell what differs between them."""
     from pipelines.comparing.compare import compare_runs
 
     compare_runs(runs or [], last=last, output=output)
@@ -49,7 +49,7 @@ def reproduce(
     ] = None,
     key: Annotated[Path | None, typer.Option(metavar="PEM", help="Public key of whoever has signed.")] = None,
 ) -> None:
-    """Make a registered version again from its own commit, parameters and data, and compare the two.
+    """Make a registered version again, and compare the two. It takes the version's own commit, parameters and data.
 
     Exit codes: 0 identical; 3 equivalent, as the gate compares; 4 different.
     """

@@ -25,7 +25,7 @@ def start(
         bool, typer.Option("--force", help="Replace data of the same name, and a params.yaml that you have changed.")
     ] = False,
 ) -> None:
-    """Add your pictures and write the parameters that suit them and this machine; gan repro comes next."""
+    """Add your pictures and write parameters that suit them. They suit this machine, too; gan repro comes next."""
     from pipelines.starting.start import Wanted, start
 
     wanted = Wanted(name=name, size=size, minutes=minutes, measure_share=measure_share)
@@ -38,7 +38,7 @@ def check(
         list[Path] | None, typer.Argument(help="Parameter files or presets; without any, params.yaml.")
     ] = None,
 ) -> None:
-    """Validate parameters without running anything; for params.yaml, also check that data and stages fit."""
+    """Validate parameters without running anything. For params.yaml, also check that data and stages fit."""
     from ganlib.schedules import cut_short
     from pipelines.preflight import check_project
     from pipelines.presets import load_parameters
@@ -52,7 +52,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Check all that a run needs, and tell what to do where something is wrong; changes nothing."""
+    """Check all that a run needs. Tell what to do where something is wrong; changes nothing."""
     from pipelines.doctor.examine import examine
 
     raise typer.Exit(examine(Path()))
@@ -69,7 +69,10 @@ def plan(
         float | None, typer.Option(help="With --photos: that these trainings may take; without it, 10.")
     ] = None,
 ) -> None:
-    """Tell which stages a run would run, why, and how long they took last time; runs nothing without --photos."""
+    """Tell which stages a run would run, and why. It runs nothing, unless --photos asks for short trainings.
+
+    It also tells how long each stage took last time.
+    """
     from pipelines.graph import dag
 
     if photos:
@@ -85,14 +88,13 @@ def plan(
 
     project = Path.cwd()
     config = check_project(project)
-    graph = dag.read_graph(project)
-    changed = dag.changed_stages(project, on_wait=typer.echo, timeout_s=max(config.flow.timeout_s.values()))
+    graph, changed = dag.read_status(project, on_wait=typer.echo, timeout_s=max(config.flow.timeout_s.values()))
     show_plan(planned(project, graph, changed, force=force))
 
 
 @app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
-    """Run the stages whose inputs have changed (`dvc repro`), then summarise."""
+    """Run the stages whose inputs have changed (`dvc repro`). Then summarise."""
     from pipelines.graph import dag
     from pipelines.notifying import notifications
     from pipelines.preflight import check_project
@@ -155,7 +157,7 @@ def run(
     ] = None,
     name: Annotated[str | None, typer.Option(help="With --isolated: what to call the run.")] = None,
 ) -> None:
-    """Run the same stages as a Prefect flow, on the server in PREFECT_API_URL or on one of its own."""
+    """Run the same stages as a Prefect flow. On the server in PREFECT_API_URL or on one of its own."""
     from pipelines.graph.workspace import Request
     from pipelines.preflight import check_project
 
@@ -172,7 +174,7 @@ def run(
 
 @app.command()
 def adopt(name: Annotated[str, typer.Argument(help="Of an isolated run: branch runs/NAME.")]) -> None:
-    """Bring the outcome of an isolated run into this folder: dvc.lock, params.yaml, reports, models."""
+    """Bring the outcome of an isolated run into this folder. That is dvc.lock, params.yaml, reports, models."""
     from pipelines.graph.workspace import adopt as adopt_run
 
     adopt_run(Path.cwd(), name, say=typer.echo)
@@ -187,7 +189,7 @@ def schedule(
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
-    """Run the flow at fixed times, by a deployment on a running Prefect server."""
+    """Run the flow at fixed times. By a deployment on a running Prefect server."""
     from pipelines.flows.schedule import remove_schedule, schedule_pipeline
 
     if remove:
@@ -211,7 +213,7 @@ def watch(
         ),
     ] = None,
 ) -> None:
-    """Start a run when the data have changed: the scheduled one on a Prefect server, or an isolated one here."""
+    """Start a run when the data have changed. The scheduled one on a Prefect server, or an isolated one here."""
     from pipelines.watching.watch import Options
     from pipelines.watching.watch import watch as watch_data
 

@@ -26,7 +26,7 @@ def repeat(
     parallel: Parallel = 1,
     output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = paths.REPETITION,
 ) -> None:
-    """Train recipes with several seeds each, isolated, and tell whether they differ by more than the seed does."""
+    """Compare recipes over several seeds each. Train isolated, and tell whether they differ by more than seeds do."""
     from pipelines.repeating.page import show
     from pipelines.repeating.repeat import repeat as train_all
 
@@ -62,7 +62,7 @@ def sweep(
         typer.Option(metavar="ADDRESS|local", help="Run trials on a Dask cluster, or on one of its own here."),
     ] = None,
 ) -> None:
-    """Search parameters with isolated trainings; the same command goes on with a sweep that was broken off."""
+    """Search parameters with isolated trainings. The same command goes on with a sweep that was broken off."""
     from pipelines.sweeping.study import check_installed
 
     check_installed()

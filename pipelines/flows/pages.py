@@ -4,14 +4,16 @@ import base64
 import contextlib
 import io
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 from PIL import Image
 from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
+from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import PrefectException
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 
 from ganlib.counting import told_time
 from ganlib.marking import packet_of
@@ -53,13 +55,18 @@ class ProgressPage:
             else:
                 update_progress_artifact(self._artifact, percent, description)
 
-        _unless_away(send)
+        _unless_away(send, self._settings)
+
+    @cached_property
+    def _settings(self) -> Settings:
+        """Kept, as to make them takes several times as long as to send a word."""
+        return _of_one_try()
 
 
 def show_picture(key: str, picture: Path, description: str) -> None:
     """A picture as an image artifact, if there is one."""
     if picture.exists():
-        _unless_away(lambda: create_image_artifact(image_url(picture), key=key, description=description))
+        _unless_away(lambda: create_image_artifact(image_url(picture), key=key, description=description), _of_one_try())
 
 
 def image_url(picture: Path) -> str:
@@ -78,10 +85,14 @@ def _described(reached: Reached) -> str:
     return f"{reached.stage}: {reached.seen_images} of {reached.total_images} images{left}{figures}"
 
 
-def _unless_away(send: Callable[[], object]) -> None:
+def _of_one_try() -> Settings:
+    return get_settings_context().settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+
+
+def _unless_away(send: Callable[[], object], settings: Settings) -> None:
     """The page is for people who look; the work does not wait for it."""
     with (
         contextlib.suppress(httpx.HTTPError, PrefectException),
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        SettingsContext(profile=get_settings_context().profile, settings=settings),
     ):
         send()

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
-from ganlib.config import FlowOptions, load_config
+from ganlib.config import FlowOptions, RunConfig, load_config
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import other_code
@@ -88,19 +88,19 @@ def pipeline(
             )
         if isolated:
             request = Request(ref=None if uncommitted else "HEAD")
-            work = held.enter_context(isolated_run(project, request, say=_say)).project
-            lock = held.enter_context(hold_pipeline(work, on_wait=_say))
-            return _bring_up_to_date(work, lock, people, force=force)
-        return _bring_up_to_date(project, lock, people, force=force)
+            work = held.enter_context(isolated_run(project, request, say=_say))
+            lock = held.enter_context(hold_pipeline(work.project, on_wait=_say))
+            return _bring_up_to_date(work.project, work.config, lock, people, force=force)
+        return _bring_up_to_date(project, check_project(project), lock, people, force=force)
 
 
-def _bring_up_to_date(project: Path, lock: Lock, people: Notifications, *, force: bool) -> State[Any]:
+def _bring_up_to_date(
+    project: Path, config: RunConfig, lock: Lock, people: Notifications, *, force: bool
+) -> State[Any]:
     """The outcomes of all stages, as a final state whose message is what people want to know first."""
-    config = check_project(project)
     options = config.flow
-    graph = dag.read_graph(project)
     check_registry(project, config.tracking.experiment, say=_say)
-    changed = dag.changed_stages(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
+    graph, changed = dag.read_status(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
     create_table_artifact(
         key="plan",
         table=_plan(plan(project, graph, changed, force=force), options),
@@ -113,6 +113,8 @@ def _bring_up_to_date(project: Path, lock: Lock, people: Notifications, *, force
         stage_task = _stage_task(project, stage, options, lock, people, settled=settled, force=force)
         states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
         outcomes[stage.name] = states[stage.name].result()
+        if _idle(outcomes[stage.name]):
+            continue
         if str(paths.DATA_REPORT) in stage.outs:
             rows, summary = data_quality(project / paths.DATA_REPORT)
             create_table_artifact(key="data-quality", table=rows, description=summary)

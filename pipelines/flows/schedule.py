@@ -29,6 +29,8 @@ WORK_POOL = "ganlib"
 DEPLOYMENT = "scheduled"
 NAME = f"{pipeline.name}/{DEPLOYMENT}"
 ENTRYPOINT = "pipelines.flows.pipeline.pipeline"
+# By itself a process worker starts Prefect twice for a run: for the pull steps, and for the flow.
+COMMAND = "python -m prefect.engine"
 PULL_STEP = "prefect.deployments.steps.set_working_directory"
 
 
@@ -68,7 +70,7 @@ def schedule_pipeline(project: Path, *, cron: str, timezone: str = "UTC", isolat
             schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
             paused=False,
             work_pool_name=WORK_POOL,
-            job_variables={"env": _job_environment()},
+            job_variables={"command": COMMAND, "env": _job_environment()},
         )
     _print(f"{project} runs at '{cron}' ({timezone}) as the deployment {NAME}.")
     if isolated:

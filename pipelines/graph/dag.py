@@ -125,34 +125,14 @@ def read_graph(project: Path) -> tuple[Stage, ...]:
     Raises:
         UserError: no DVC project, or DVC cannot read dvc.yaml or params.yaml.
     """
-    import networkx as nx
-    from dvc.dependency.param import ParamsDependency
-
     with repository(project) as repo:
-        graph = repo.index.graph.reverse()
-        names = _names(repo)
-        place = [stage.addressing for stage in repo.index.stages]
-        ordered = nx.lexicographical_topological_sort(graph, key=lambda stage: place.index(stage.addressing))
-        return tuple(
-            Stage(
-                name=names[stage.addressing],
-                description=stage.desc or "",
-                command=stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd),
-                deps=tuple(
-                    _relative(dep, repo.root_dir) for dep in stage.deps if not isinstance(dep, ParamsDependency)
-                ),
-                outs=tuple(_relative(out, repo.root_dir) for out in stage.outs),
-                upstream=tuple(
-                    names[other.addressing] for other in graph.predecessors(stage) if other.addressing in names
-                ),
-            )
-            for stage in ordered
-            if stage.addressing in names
-        )
+        return _graph(repo)
 
 
-def changed_stages(project: Path, *, on_wait: OnWait, timeout_s: float) -> Mapping[str, tuple[str, ...]]:
-    """The stages whose own inputs or outputs differ from dvc.lock, as DVC sees them, and what differs.
+def read_status(
+    project: Path, *, on_wait: OnWait, timeout_s: float
+) -> tuple[tuple[Stage, ...], Mapping[str, tuple[str, ...]]]:
+    """The graph, and what differs from dvc.lock of the stages whose own inputs or outputs do, as DVC sees them.
 
     Waits for other DVC processes that hold the repository or its files; `on_wait` hears whom for.
 
@@ -161,20 +141,22 @@ def changed_stages(project: Path, *, on_wait: OnWait, timeout_s: float) -> Mappi
         StageHeldUp: another process held them for longer than `timeout_s` seconds.
     """
     from dvc.lock import LockError
+    from dvc.repo import lock_repo
 
     deadline = time.monotonic() + timeout_s
     with repository(project) as repo, _held_up("pipeline"):
-        names = _names(repo)
         while True:
             wait_for_repository(repo, on_wait=on_wait, deadline=deadline)
             try:
-                # A data file that is tracked for itself (`dvc add`) has a status, too, but nothing to run.
-                changed = repo.status()
-                return {
-                    names[stage.addressing]: why_stale(stage)
-                    for stage in repo.index.stages
-                    if stage.addressing in names and stage.addressing in changed
-                }
+                with lock_repo(repo):  # DVC reads its files anew for each command that locks by itself
+                    names = _names(repo)
+                    # A data file that is tracked for itself (`dvc add`) has a status, too, but nothing to run.
+                    changed = repo.status()
+                    return _graph(repo), {
+                        names[stage.addressing]: why_stale(stage)
+                        for stage in repo.index.stages
+                        if stage.addressing in names and stage.addressing in changed
+                    }
             except LockError as error:
                 if found := blocker(str(error).splitlines()):
                     wait_for_process(*found, on_wait=on_wait, deadline=deadline)
@@ -351,6 +333,28 @@ def repository(project: Path) -> "Iterator[Repo]":
         raise  # no mistake of anybody's; those who need the lock wait
     except DvcException as error:
         raise UserError(f"{project / paths.DVC_FILE}: {' '.join(str(error).split())}") from None
+
+
+def _graph(repo: "Repo") -> tuple[Stage, ...]:
+    import networkx as nx
+    from dvc.dependency.param import ParamsDependency
+
+    graph = repo.index.graph.reverse()
+    names = _names(repo)
+    place = [stage.addressing for stage in repo.index.stages]
+    ordered = nx.lexicographical_topological_sort(graph, key=lambda stage: place.index(stage.addressing))
+    return tuple(
+        Stage(
+            name=names[stage.addressing],
+            description=stage.desc or "",
+            command=stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd),
+            deps=tuple(_relative(dep, repo.root_dir) for dep in stage.deps if not isinstance(dep, ParamsDependency)),
+            outs=tuple(_relative(out, repo.root_dir) for out in stage.outs),
+            upstream=tuple(names[other.addressing] for other in graph.predecessors(stage) if other.addressing in names),
+        )
+        for stage in ordered
+        if stage.addressing in names
+    )
 
 
 def _names(repo: "Repo") -> dict[str, str]:

@@ -36,7 +36,7 @@ def plan(
     Args:
         project: its folder.
         graph: its stages, each after those it depends on.
-        changed: what `dag.changed_stages` found.
+        changed: what `dag.read_status` found.
         force: every stage runs.
     """
     return tuple(_planned(graph, changed, last_seconds(project), force=force))

@@ -13,6 +13,7 @@ from ganlib.config import RunConfig, parse_config
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.git import act, git
+from pipelines.graph.worktree import local_inputs
 
 SHORT = 8
 _TOLD = 4
@@ -87,7 +88,8 @@ def take(home: Path, *, ref: str | None, overrides: Sequence[str], parameters: s
         changes = [*overrides, *([] if parameters is None else ["other parameters"])]
         subject = f"Isolated run: {', '.join(changes) or 'uncommitted changes'}"
         commit = commit_tree(home, tree, base, subject)
-    return Snapshot(commit, tree, folder, config, _told(home, base, ref, overrides))
+    told = _told(home, base, ref, overrides, _read_in_place(home, tree, config))
+    return Snapshot(commit, tree, folder, config, told)
 
 
 def commit_tree(project: Path, tree: str, parent: str, message: str) -> str:
@@ -133,9 +135,19 @@ def _overridden(text: str, overrides: Sequence[str]) -> str:
     return text
 
 
-def _told(home: Path, base: str, ref: str | None, overrides: Sequence[str]) -> str:
+def _read_in_place(home: Path, tree: str, config: RunConfig) -> list[Path]:
+    """The inputs of which the commit has nothing, so that a run reads them where they lie."""
+    inputs = (home / path for _, path in local_inputs(config.model_dump()))
+    return [path for path in inputs if not git("ls-tree", "--name-only", tree, "--", str(path), project=home)]
+
+
+def _told(home: Path, base: str, ref: str | None, overrides: Sequence[str], in_place: Sequence[Path]) -> str:
     changed = _names(git("diff", "--name-only", "HEAD", project=home))
-    unknown = _names(git("ls-files", "--others", "--exclude-standard", project=home))
+    unknown = [
+        name
+        for name in _names(git("ls-files", "--others", "--exclude-standard", project=home))
+        if not any((home / name).is_relative_to(path) for path in in_place)
+    ]
     parts = [f"commit {base[:SHORT]}"]
     if ref is None and changed:
         parts.append(f"with the uncommitted changes of {_listed(changed)}")

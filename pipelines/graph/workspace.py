@@ -193,7 +193,7 @@ def _prepare(workspace: Workspace, commit: str) -> bool:
         place = ("--", str(root), branch) if exists else ("-b", branch, "--", str(root), commit)
         try:
             worktree.add(home, root, workspace.project, place, doing=doing)
-        except (UserError, OSError):
+        except UserError:
             _discard(home, root)
             raise
     return True

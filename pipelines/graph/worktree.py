@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,12 +41,15 @@ def add(home: Path, root: Path, project: Path, what: Sequence[str], *, doing: st
         doing: what this is for, to begin an error with.
 
     Raises:
-        UserError: git cannot.
+        UserError: git cannot, or the disk is full.
     """
-    remove(home, root)
-    # No hooks: DVC's own would check out all data as copies.
-    act("-c", "core.hooksPath=/dev/null", "worktree", "add", *what, project=home, doing=doing)
-    _share_cache(home, project)
+    with _told_with_room(home, doing=doing):
+        remove(home, root)
+        try:  # no hooks: DVC's own would check out all data as copies
+            act("-c", "core.hooksPath=/dev/null", "worktree", "add", *what, project=home, doing=doing)
+        except UserError as error:
+            raise UserError(f"{error}; {_room(home)}") from None
+        _share_cache(home, project)
 
 
 def is_whole(project: Path) -> bool:
@@ -68,12 +72,13 @@ def restore(home: Path, project: Path, *, say: Callable[[str], None]) -> None:
         say: hears what takes time, and what is read outside the worktree.
 
     Raises:
-        UserError: the remote does not answer or lacks the data, or a relative path leads out of the project.
+        UserError: the remote does not answer or lacks the data, a relative path leads out of the project, or the disk
+            is full.
     """
     from dvc.exceptions import DvcException
 
-    inputs = dict(_local_inputs(yaml.safe_load((project / paths.PARAMS).read_text(encoding="utf-8"))))
-    with repository(project) as repo:
+    inputs = dict(local_inputs(yaml.safe_load((project / paths.PARAMS).read_text(encoding="utf-8"))))
+    with _told_with_room(home, doing=str(project)), repository(project) as repo:
         checkout(repo)
         for parameter, path in inputs.items():
             record = record_of(project, path)
@@ -115,7 +120,7 @@ def _share_cache(home: Path, project: Path) -> None:
         local.update(settings)
 
 
-def _local_inputs(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def local_inputs(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Those that name files of this machine, with their paths."""
     source = str(parameters["data"]["source"])
     if not is_url(source):
@@ -143,3 +148,17 @@ def record_of(project: Path, path: Path) -> Path | None:
     """DVC's record of a file or of a folder around it."""
     found = (each.with_name(f"{each.name}.dvc") for each in (path, *path.parents) if each.name)
     return next((each for each in map(project.joinpath, found) if each.is_file()), None)
+
+
+@contextmanager
+def _told_with_room(home: Path, *, doing: str) -> Iterator[None]:
+    """A disk that is full, or fails otherwise, as one line for the user, with the room that is left."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:  # written by ourselves, or by a database of DVC's
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{doing}: its worktree cannot be made ({why}); {_room(home)}") from None
+
+
+def _room(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free / 2**20:.1f} MiB are free on the disk of {folder}"

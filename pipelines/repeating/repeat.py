@@ -14,6 +14,7 @@ from ganlib.evaluation.record import Evaluation
 from pipelines import paths
 from pipelines.flows.trial import Trial, TrialFailed, finished, run_trial
 from pipelines.graph import snapshot
+from pipelines.graph.differences import flat
 from pipelines.graph.supervisor import signals_unwind
 from pipelines.graph.workspace import Say
 from pipelines.presets import find_preset, known_presets, preset_text
@@ -27,8 +28,8 @@ from pipelines.tracking.runs import GROUP_KIND, RunLog, training_run
 KIND = "repeat"
 ARTIFACTS = "repetition"
 OWN = paths.PARAMS.name  # what the project's own recipe is called
-# What decides no figure, of the sections that recipes must share to be compared.
-_BESIDE = {"device", "threads", "batch_size"}
+# What decides no figure that both have, of the sections that recipes must share to be compared.
+_BESIDE = {"device", "threads", "batch_size", "kept_share"}
 _DIGITS = 16
 
 
@@ -110,12 +111,16 @@ def _plans(home: Path, seeds: int, presets: Sequence[str], overrides: Sequence[s
         texts = {name: preset_text(find_preset(name, known).path) for name in presets}
     base = snapshot.take(home, ref=None, overrides=())  # once: what is edited meanwhile plays no part
     plans = []
+    experiment = ""
     for name, text in texts.items():
-        first = snapshot.take(home, ref=base.commit, overrides=overrides, parameters=text).config.train.seed
+        config = snapshot.take(home, ref=base.commit, overrides=overrides, parameters=text).config
+        experiment = experiment or config.tracking.experiment
+        together = () if config.tracking.experiment == experiment else (f'tracking.experiment="{experiment}"',)
+        first = config.train.seed
         trials = {}
         for seed in range(first, first + seeds):
             label = f"seed {seed}" if len(texts) == 1 else f"{name}, seed {seed}"
-            changes = (*overrides, f"train.seed={seed}")
+            changes = (*overrides, *together, f"train.seed={seed}")
             taken = snapshot.take(home, ref=base.commit, overrides=changes, parameters=text)
             trials[seed] = Trial.of(label, taken)
         plans.append(_Plan(name, trials))
@@ -128,13 +133,16 @@ def _check_alike(plans: Sequence[_Plan]) -> None:
     first, *others = (next(iter(plan.trials.values())).config for plan in plans)
     for plan, other in zip(plans[1:], others, strict=True):
         for section in ("data", "extractor", "evaluate", "tracking"):
-            mine, theirs = (dict(getattr(each, section)) for each in (first, other))
-            apart = [name for name in mine if mine[name] != theirs[name] and name not in _BESIDE]
+            mine, theirs = (flat(getattr(each, section).model_dump(), f"{section}.") for each in (first, other))
+            apart = [
+                name
+                for name in dict.fromkeys([*mine, *theirs])
+                if mine.get(name) != theirs.get(name) and name.rpartition(".")[2] not in _BESIDE
+            ]
             if apart:
-                names = ", ".join(f"{section}.{name}" for name in apart)
                 raise UserError(
-                    f"--presets: {plans[0].recipe} and {plan.recipe} differ in {names}, so their figures do not "
-                    "compare; set it for both with -S, or choose others"
+                    f"--presets: {plans[0].recipe} and {plan.recipe} differ in {', '.join(apart)}, so their figures do "
+                    "not compare; set it for both with -S, or choose others"
                 )
         if first.register_.metric != other.register_.metric:
             raise UserError(

@@ -18,7 +18,7 @@ from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import quiet_environment
 from pipelines.flows.pipeline import pipeline
-from pipelines.flows.schedule import ENTRYPOINT, PULL_STEP, WORK_POOL, schedule_pipeline
+from pipelines.flows.schedule import COMMAND, ENTRYPOINT, PULL_STEP, WORK_POOL, schedule_pipeline
 from tests.toy_project import STAGES, ToyProject, commit_all, make_project, run_in, wait_until
 
 # The cron schedule of another test comes round while these run.
@@ -63,7 +63,7 @@ def deploy(client: SyncPrefectClient, project: ToyProject) -> UUID:
         pull_steps=[{PULL_STEP: {"directory": str(project.root)}}],
         parameters={"isolated": True},
         work_pool_name=WORK_POOL,
-        job_variables={"env": quiet_environment()},
+        job_variables={"command": COMMAND, "env": quiet_environment()},
     )
 
 

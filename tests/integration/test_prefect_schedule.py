@@ -113,6 +113,7 @@ def test_prefect_yaml_deploys_the_same(
     for field in ("entrypoint", "work_pool_name", "global_concurrency_limit", "description", "parameters"):
         assert getattr(theirs, field) == getattr(ours, field)
     assert theirs.job_variables["env"].keys() == ours.job_variables["env"].keys()
+    assert theirs.job_variables["command"] == ours.job_variables["command"]
 
 
 def test_another_project_does_not_take_the_schedule_over(

@@ -1,11 +1,13 @@
 """The `gan` command in this process: what it says and how it ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 import yaml
 
 from ganlib.config import DcganOptions, ImageSpec
@@ -181,3 +183,18 @@ def test_commands_start_without_libraries_that_they_do_not_need(module: str, hea
     code = f"import sys, {module}; print([name for name in '{heavy}'.split() if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_help_needs_no_heavy_library_and_tells_each_command_in_a_whole_line() -> None:
+    heavy = "torch scipy mlflow prefect dvc numpy pydantic yaml PIL rich.console rich.markdown"
+    code = (
+        "import atexit, sys; from pipelines.cli import main; sys.argv = ['gan', '--help']\n"
+        f"atexit.register(lambda: print([name for name in '{heavy}'.split() if name in sys.modules]))\nmain()"
+    )
+    narrow = os.environ | {"COLUMNS": "80"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=narrow)
+    *shown, loaded = found.stdout.splitlines()
+    assert loaded == "[]"
+    commands = shown[shown.index("Commands:") + 1 :]
+    assert len(commands) == len(vars(typer.main.get_command(cli.app))["commands"])
+    assert all(line.endswith(".") and not line.endswith("..") for line in commands)

@@ -41,7 +41,7 @@ def run_graph(project: ToyProject, *, force: bool = False) -> dict[str, str]:
 
 
 def why_changed(project: ToyProject) -> Mapping[str, tuple[str, ...]]:
-    return dag.changed_stages(project.root, on_wait=lambda _line: None, timeout_s=60)
+    return dag.read_status(project.root, on_wait=lambda _line: None, timeout_s=60)[1]
 
 
 def changed_stages(project: ToyProject) -> set[str]:
@@ -68,6 +68,18 @@ def test_the_projects_own_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     written = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     assert [stage.name for stage in graph] == list(written)
     assert [stage.command for stage in graph] == [entry["cmd"] for entry in written.values()]
+
+
+def test_dvc_reads_its_files_once(project: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes most of the time of a run with nothing to do."""
+    from dvc.dvcfile import ProjectFile
+
+    read: list[str] = []
+    load = ProjectFile._load
+    monkeypatch.setattr(ProjectFile, "_load", lambda self: (read.append(self.path), load(self))[1])
+    graph, changed = dag.read_status(project.root, on_wait=print, timeout_s=60)
+    assert set(changed) == {stage.name for stage in graph} == set(STAGES)
+    assert [Path(file).name for file in read] == ["dvc.yaml"]
 
 
 def test_the_folder_in_which_we_are_does_not_matter(project: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,17 +221,20 @@ def dvc(project: ToyProject, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def test_a_dvc_started_by_hand_is_waited_for(project: ToyProject) -> None:
-    project.behave("preprocess", "time.sleep(4 if not pathlib.Path('begun').exists() else 0); "
-                   "pathlib.Path('begun').touch()")  # fmt: skip
+    project.behave("preprocess", "while not pathlib.Path('waited').exists(): time.sleep(0.1)")
     by_hand = dvc(project, "repro", "preprocess")
-    lines: list[str] = []
     try:
         wait_until(lambda: len(project.processes()) >= 2, timeout_s=120, what="the other stage starts")
         threading.Thread(target=by_hand.wait).start()  # as a shell does; DVC takes a dead child for alive until then
-        outcomes = dag.run_graph(project.root, on_line=lines.append)
+
+        def hear(line: str) -> None:
+            if line.startswith(f"waiting for process {by_hand.pid} ("):
+                (project.root / "waited").touch()
+
+        outcomes = dag.run_graph(project.root, on_line=hear)
     finally:
+        (project.root / "waited").touch()
         by_hand.wait(timeout=240)
-    assert any(line.startswith(f"waiting for process {by_hand.pid} (") for line in lines)
     assert [outcome.name for outcome in outcomes] == [stage.name for stage in dag.read_graph(project.root)]
 
 
@@ -240,7 +255,7 @@ def test_what_a_killed_dvc_held_is_held_no_more(project: ToyProject) -> None:
     record = project.root / ".dvc/tmp/rwlock"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps({"write": {"/a": dead, "/b": alive}, "read": {"/c": [dead], "/d": [dead, alive]}}))
-    dag.changed_stages(project.root, on_wait=print, timeout_s=60)
+    dag.read_status(project.root, on_wait=print, timeout_s=60)
     assert json.loads(record.read_text()) == {"write": {"/b": alive}, "read": {"/d": [alive]}}
 
 
@@ -256,7 +271,7 @@ def test_a_command_that_holds_dvcs_lock_is_waited_for(project: ToyProject) -> No
             run_stage(project, "preprocess", timeout_s=1)
         assert not caught.value.user_error
         threading.Timer(8, holder.unlock).start()
-        assert set(dag.changed_stages(project.root, on_wait=lines.append, timeout_s=60)) == set(STAGES)
+        assert set(dag.read_status(project.root, on_wait=lines.append, timeout_s=60)[1]) == set(STAGES)
         assert any(f"waiting for process {os.getpid()} (" in line for line in lines)
         holder.lock()
     project.behave("preprocess", "pathlib.Path('at_work').touch(); time.sleep(2)")

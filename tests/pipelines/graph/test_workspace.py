@@ -15,6 +15,7 @@ from pipelines import paths
 from pipelines.git import act
 from pipelines.graph import dag, snapshot
 from pipelines.graph.workspace import Request, Workspace, adopt, default_name, finished_with, give_up, isolated
+from tests.full_disk import full_disk
 from tests.toy_project import STAGES, ToyProject, commit_all, make_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -77,7 +78,7 @@ def test_a_run_takes_uncommitted_changes_leaves_the_checkout_and_is_adopted(proj
     told: list[str] = []
     adopt(project.root, name, say=told.append)
     assert (project.root / "train.txt").read_text() == "editedpreprocesseditedpreprocessextractortrain"
-    assert not dag.changed_stages(project.root, on_wait=print, timeout_s=10)
+    assert not dag.read_status(project.root, on_wait=print, timeout_s=10)[1]
     assert "other code" not in told[-1]
 
 
@@ -94,7 +95,7 @@ def test_what_failed_is_kept_and_goes_on_and_the_same_again_finds_all_done(proje
     assert not place.root.exists()
     tip = git(project, "rev-parse", place.branch)
     with isolated(project.root, request, say=print) as again:
-        assert not dag.changed_stages(again.project, on_wait=print, timeout_s=10)
+        assert not dag.read_status(again.project, on_wait=print, timeout_s=10)[1]
     assert git(project, "rev-parse", place.branch) == tip
 
 
@@ -111,6 +112,22 @@ def test_old_failures_go_and_a_mistake_leaves_nothing(project: ToyProject) -> No
     assert left == set(names[-3:])
     branches = git(project, "branch", "--list", "runs/*", "--format=%(refname:short)").splitlines()
     assert branches == [f"runs/{name}" for name in names[-3:]]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(project: ToyProject) -> None:
+    request = Request(ref="HEAD")
+    with (
+        full_disk(limit_bytes=20_000),  # enough for git's files, and not for DVC's database of them
+        pytest.raises(UserError, match=r"its worktree cannot be made \(.+\); [0-9.]+ MiB are free on") as caught,
+        isolated(project.root, request, say=print),
+    ):
+        raise AssertionError("not reached")
+    assert "\n" not in str(caught.value)
+    assert not [each for each in (project.root / paths.RUNS).iterdir() if each.is_dir()]
+    assert git(project, "branch", "--list", "runs/*") == ""
+    assert git(project, "worktree", "list").count("\n") == 0
+    with isolated(project.root, request, say=print) as place:
+        assert (place.project / "dvc.yaml").exists()
 
 
 @pytest.mark.parametrize(
@@ -132,13 +149,16 @@ def test_mistakes_are_one_line_and_leave_nothing(project: ToyProject, request_: 
 def test_data_outside_git_and_dvc_are_read_where_they_lie(project: ToyProject) -> None:
     (project.root / "data/raw/mine").mkdir()
     (project.root / "data/raw/mine/a.txt").write_text("a")
-    (project.root / ".git/info/exclude").write_text("mine\n")
+    (project.root / "notes.txt").write_text("not in the run")
     request = Request(overrides=("data.source=data/raw/mine",))
     said: list[str] = []
     with isolated(project.root, request, say=said.append) as place:
         assert (place.project / "data/raw/mine/a.txt").read_text() == "a"
         assert act("status", "--porcelain", "--untracked-files=no", project=place.project, doing="test") == ""
     assert any("data.source=data/raw/mine is in neither git nor DVC" in line for line in said)
+    assert said[0].endswith("without the files that git does not know: notes.txt"), "the data are in the run"
+    known = snapshot.take(project.root, ref=None, overrides=("data.source=data/raw",)).told
+    assert known.endswith("data/raw/mine/a.txt, notes.txt"), "git keeps this folder, and a run has what git has of it"
     assert (project.root / "data/raw/mine/a.txt").exists()
 
 

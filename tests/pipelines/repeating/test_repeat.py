@@ -44,6 +44,29 @@ def test_mistakes_are_one_line_and_leave_nothing(project: ToyProject, changes: d
     assert not (project.root / ".ganlib").exists()
 
 
+class Planned(Exception):
+    """The trainings would begin now."""
+
+
+def test_recipes_of_other_networks_and_objectives_are_measured_alike(project: ToyProject) -> None:
+    """Also where only one has a critic, whose choice among samples is then measured of that one alone."""
+
+    def say(line: str) -> None:
+        assert line == "4 trainings, 0 of them made before; 1 at a time"
+        raise Planned
+
+    with pytest.raises(Planned):
+        repeat(
+            project.root,
+            seeds=2,
+            presets=["digits", "digits-vae"],
+            overrides=[],
+            parallel=1,
+            output=Path("repetition.md"),
+            say=say,
+        )
+
+
 def test_without_git_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_project(tmp_path / "project")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
