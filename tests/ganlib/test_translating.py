@@ -51,7 +51,7 @@ def test_exif_data_that_cannot_be_read_are_ignored() -> None:
     np.testing.assert_array_equal(shown(encode(pixels, exif=b"Exif\0\0no TIFF header"), 1)[..., 0], pixels)
 
 
-def translator(**inputs) -> ImageGenerator:
+def translator(**inputs: Any) -> ImageGenerator:
     return ImageGenerator(
         generator(),
         options(),
