@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,6 +61,23 @@ def translate_image(
                 tile = padded[:, :, rows.seen, columns.seen].to(weight)
                 made[rows.kept, columns.kept] = _middle(network(latents, tile), rows, columns)
     return made[:height, :width]
+
+
+def pixels_of(opened: Image.Image, channels: int) -> Images:
+    """What an image file shows, upright as its Exif orientation says: uint8 [H, W, C], grey, RGB or RGBA.
+
+    Raises:
+        Exception: whatever Pillow stumbles on in pixels that cannot be read.
+    """
+    opened.load()
+    try:
+        upright = ImageOps.exif_transpose(opened)
+    except Exception:  # foreign Exif data fail with whatever their parsing stumbles on; the pixels are sound
+        upright = opened
+    if upright.mode.startswith("I;16"):  # Pillow would cut off what is above 255
+        upright = Image.fromarray(((np.asarray(upright, dtype=np.uint32) + 128) // 257).astype(np.uint8))
+    pixels = np.asarray(upright.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def way_to(translator: ImageGenerator, kind: str | None) -> int:

@@ -3,16 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ganlib.config import RunConfig, load_config
 from ganlib.errors import UserError
 from ganlib.marking import Origin
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.sampling import Images
-from ganlib.translating import translate_image, way_to
+from ganlib.translating import pixels_of, translate_image, way_to
 from pipelines import paths
-from pipelines.image_modes import MODES
 from pipelines.opening import opened_image
 from pipelines.provenance.writing import write_generated
 
@@ -67,5 +64,4 @@ def _read(file: Path, config: RunConfig, channels: int) -> Images:
     """
     limit = config.data.limits.max_pixels
     with opened_image(file, name=str(file), most_pixels=limit, limit="data.limits.max_pixels") as opened:
-        pixels = np.asarray(opened.convert(MODES[channels]))
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+        return pixels_of(opened, channels)

@@ -46,7 +46,7 @@ from ganlib.config.losses import (
     UnpairedOptions,
     VaeOptions,
 )
-from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, misfits
+from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, measure_misfits, misfits
 from ganlib.config.networks import (
     BigganOptions,
     CycleganOptions,
@@ -199,6 +199,7 @@ __all__ = [
     "kinds_of",
     "least_images",
     "load_config",
+    "measure_misfits",
     "misfits",
     "parse_config",
     "read_record",

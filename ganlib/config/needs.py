@@ -59,7 +59,11 @@ def misfits(config: RunConfig, counts: DataCounts) -> list[str]:
         made, *given = (counts.test_per_class[name] for name in kinds.values())
         counts = replace(counts, test=min(made, sum(given)))
     if counts.train is not None:
-        lines += _batch(config, counts.train, counts._found)
+        learned = counts.train
+        if config.data.inputs is not None and not kinds:  # of classes, only the images themselves tell
+            lines += measure_misfits(config.train.measure_samples, counts.train, counts._found)
+            learned -= min(config.train.measure_samples, counts.train // 2)
+        lines += _batch(config, learned, counts._found)
     if counts.test is not None:
         lines += evaluate_misfits(config.evaluate, counts.test, counts._found)
         lines += _gate(config, counts)
@@ -79,6 +83,16 @@ def evaluate_misfits(options: EvaluateOptions, held_out: int, found: str = "foun
                 f"evaluate.{name}={getattr(options, name)}: needs at least {least} held-out images, {found} "
                 f"{held_out}; {lower}provide more images"
             )
+
+
+def measure_misfits(samples: int, images: int, found: str = "found") -> Iterator[str]:
+    """Whether a translator would be scored on more images than its training can spare."""
+    if samples > images // 2:
+        lower = f"lower it to {images // 2} or " if images >= 4 else ""
+        yield (
+            f"train.measure_samples={samples}: a translator is scored on training images that it does not learn from, "
+            f"at most half of those that it could be given, {found} {images}; {lower}provide more images"
+        )
 
 
 def _labels(config: RunConfig, classes: int) -> Iterator[str]:

@@ -79,7 +79,9 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
     groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], ["is"], NAMES)
     for figures in groups:
         _note(findings, drawn.sample, real, figures, conditions, options)
-    _note(findings, drawn.part(drawn.even_rows), real, ["diversity"], conditions, options)
+    translates = drawn.generator.inputs is not None  # its images are of the classes that their inputs are of
+    if not translates:
+        _note(findings, drawn.part(drawn.even_rows), real, ["diversity"], conditions, options)
     with findings.skipping(f"{extractor.name}/fid_infinity"):
         findings.metrics[f"{extractor.name}/fid_infinity"] = Figure(
             value=_at_infinity(drawn, real, options, extractor.device),
@@ -92,6 +94,8 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
     _note(findings, train, real, ["fid"], floor, options, names={"fid": "fid_floor"})
     if name in findings.skipped:
         findings.skipped[name] = f"training images in the place of generated ones: {findings.skipped[name]}"
+    if translates:
+        return
     if reference.classifier is None or drawn.labels is None:
         findings.skipped["domain/label_fidelity"] = f"label_fidelity: {UNLABELLED}"
         return

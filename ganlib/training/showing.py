@@ -27,10 +27,10 @@ RENDER_BATCH_SIZE = 250
 
 @dataclass(frozen=True)
 class Examples:
-    """Training images that a translator is shown and scored by.
+    """Images that a translator is shown and scored by.
 
     Attributes:
-        given: on the CPU, [N, C, H, W].
+        given: it does not learn from these; on the CPU, [N, C, H, W].
         wanted: uint8 [M, H, W, C]; of the same places where there are pairs.
     """
 

@@ -222,7 +222,7 @@ class Translator(PythonModel):
 
     def _translate(self, request: TranslateRequest) -> Translations:
         seed, channels = request.seed or 0, self.generator.image.channels
-        images = [_pixels(image, channels) for image in request.images]
+        images = [self._pixels(image, channels) for image in request.images]
         try:
             way = self.translating.way_to(self.generator, request.to)
         except self.refusal as error:
@@ -232,15 +232,14 @@ class Translator(PythonModel):
         files = [self._marking.marked_png(image, origin) for image in made]
         return Translations(seed=seed, images=[base64.b64encode(file).decode("ascii") for file in files])
 
-
-def _pixels(text: str, channels: int) -> NDArray[np.uint8]:
-    """A file in base64 as a uint8 image [H, W, C]."""
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as opened:
-            pixels = np.asarray(opened.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _refused(f"images: expected image files in base64 ({error})") from None
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    def _pixels(self, text: str, channels: int) -> NDArray[np.uint8]:
+        """A file in base64 as a uint8 image [H, W, C]."""
+        try:
+            with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as opened:
+                pixels: NDArray[np.uint8] = self.translating.pixels_of(opened, channels)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise _refused(f"images: expected image files in base64 ({error})") from None
+        return pixels
 
 
 def _refused(message: str) -> MlflowException:

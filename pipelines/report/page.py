@@ -237,7 +237,9 @@ def commands(facts: Facts, registration: Registration) -> list[tuple[str, str]]:
     model = shlex.quote(registration.model_name)
     found = [
         *reproduction(facts.lineage.get("git_commit")),
-        ("a grid of samples", "gan sample --seed 0 --output samples.png"),
+        ("a grid of samples", "gan sample --seed 0 --output samples.png")
+        if facts.generator.inputs is None
+        else ("translations of image files", "gan translate IMAGE… --output translated"),
         ("who was champion when, and why", f"gan history --model {model}"),
     ]
     if "champion" in registration.aliases:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import ganlib.arithmetic
 import ganlib.augmentation
@@ -23,9 +22,9 @@ import ganlib.packaging
 import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
-from ganlib.config import RunConfig, check_data_fits, load_config
+from ganlib.config import InputsOptions, RunConfig, check_data_fits, classes_of, load_config
 from ganlib.counting import counted
-from ganlib.datasets.packed.kinds import given_part, made_part
+from ganlib.datasets.packed.kinds import held_back, made_part
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.degradations import inputs_of
 from ganlib.errors import UserError
@@ -230,7 +229,7 @@ def _told_best(config: RunConfig, best: Snapshot) -> str:
 
 def _train(run: _Run, sink: EventSink) -> None:
     recipe = Recipe.of(run.config, run.data.image)
-    feed = SplitFeed(run.data.train, recipe, run.ranks, run.device)
+    feed = SplitFeed(_learned(run), recipe, run.ranks, run.device)
     measure = _measure(run, sink) if run.ranks.is_first else _unasked(run)
     train(
         run.state,
@@ -282,21 +281,27 @@ def _unasked(run: _Run) -> Measure:
 
 
 def _examples(run: _Run) -> Examples | None:
-    """Training images by which a translator is shown and scored, from all parts of the split."""
-    inputs, options = run.config.data.inputs, run.config.train
+    """What a translator is shown and scored by."""
+    inputs = run.config.data.inputs
     if inputs is None:
         return None
+    learned, scored = _parts(run, inputs)
+    given = np.arange(len(scored))
+    # Of classes, no image that is given is one of those that are wanted.
+    wanted = made_part(learned, run.data.image, inputs) if classes_of(inputs) else scored
+    rows = np.linspace(0, len(wanted) - 1, min(len(given), len(wanted))).astype(np.int64)
+    return Examples(inputs_of(scored, given, inputs, seed=run.config.train.seed), wanted.take(rows))
 
-    wanted, given = (part(run.data.train, run.data.image, inputs) for part in (made_part, given_part))
-    return Examples(
-        inputs_of(given, _some(given, options.measure_samples), inputs, seed=options.seed),
-        wanted.take(_some(wanted, options.measure_samples)),
-    )
+
+def _learned(run: _Run) -> Split:
+    """The images that the networks are shown."""
+    inputs = run.config.data.inputs
+    return run.data.train if inputs is None else _parts(run, inputs)[0]
 
 
-def _some(split: Split, most: int) -> NDArray[np.int64]:
-    """Rows from all parts of a split."""
-    return np.linspace(0, len(split) - 1, min(most, len(split))).astype(np.int64)
+def _parts(run: _Run, inputs: InputsOptions) -> tuple[Split, Split]:
+    """Of the training split, what a translator learns from, and what its snapshots are scored on."""
+    return held_back(run.data.train, run.data.image, inputs, run.config.train.measure_samples)
 
 
 def _compared(run: _Run) -> Split:

@@ -9,7 +9,7 @@ import pytest
 from ganlib.config import DataCounts, RunConfig, check_data_fits, misfits
 from ganlib.errors import UserError
 from pipelines.presets import load_parameters
-from tests.configs import ROOT, UNPAIRED, tiny_config
+from tests.configs import PAIRED, ROOT, UNPAIRED, tiny_config
 
 PHOTOS = ROOT / "presets" / "photos-256.yaml"
 
@@ -119,3 +119,12 @@ def test_two_classes_that_are_translated_are_looked_for_and_counted() -> None:
     for fewer in ({"horse": 900, "zebra": 30}, {"horse": 30, "zebra": 900}):
         lines = misfits(config, replace(absent, test=930, test_per_class=fewer))
         assert lines[0].startswith("evaluate.kid_subset_size=50: needs at least 50 held-out images, found 30")
+
+
+def test_a_translator_learns_from_what_it_is_not_scored_on() -> None:
+    config = tiny_config({**PAIRED, "train.measure_samples": 40, "train.batch_size": 48})
+    lines = misfits(config, DataCounts(train=72, test=60, classes=3))
+    assert named(lines) == ["train.measure_samples", "train.batch_size"]
+    assert "found 72; lower it to 36 or provide more images" in lines[0]
+    config = tiny_config({**PAIRED, "train.measure_samples": 24, "train.batch_size": 48})
+    assert misfits(config, DataCounts(train=72, test=60, classes=3)) == []

@@ -45,11 +45,15 @@ def gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 def test_images_of_all_sorts_come_out_twice_as_large(gan: Command, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save("photo.jpg")
+    lying = Image.Exif()
+    lying[0x0112] = 6  # to be turned by a quarter
+    Image.fromarray(pixels).save("photo.jpg", exif=lying)
     Image.fromarray(pixels[:, :, 0]).save("scan.tiff")
     code, out, _ = gan("translate", "photo.jpg", "scan.tiff", "-o", "made")
     assert code == 0
     assert out.splitlines() == ["photo.jpg -> made/photo.png", "scan.tiff -> made/scan.png"]
+    with Image.open("made/photo.png") as upright:
+        assert upright.size == (42, 68)
     with Image.open("made/scan.png") as made, Image.open("scan.tiff") as scan:
         assert (made.size, made.mode) == ((68, 42), "L")
         # A new translator adds nothing: what comes out is the bicubic enlargement.

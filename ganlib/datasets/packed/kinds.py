@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.config import ImageSpec, InputsOptions, classes_of, kinds_of
+from ganlib.config import ImageSpec, InputsOptions, classes_of, kinds_of, measure_misfits
 from ganlib.datasets.packed.reading import Split
 from ganlib.errors import UserError
 
@@ -26,8 +26,21 @@ def given_part(split: Split, image: ImageSpec, inputs: InputsOptions) -> Split:
     Raises:
         UserError: the split has no such images.
     """
-    rows = list(_rows_of_classes(split, image, inputs))
-    return split.part(np.sort(np.concatenate(rows[1:]))) if rows else split
+    return split.part(_given_rows(split, image, inputs)) if classes_of(inputs) else split
+
+
+def held_back(split: Split, image: ImageSpec, inputs: InputsOptions, count: int) -> tuple[Split, Split]:
+    """What a translator learns from, and `count` of the images that it could be given, from all parts, to score it on.
+
+    Raises:
+        UserError: that would be more than half of the images that it could be given.
+    """
+    given = _given_rows(split, image, inputs)
+    lines = list(measure_misfits(count, len(given)))
+    if lines:
+        raise UserError(lines[0])
+    chosen = given[np.linspace(0, len(given) - 1, count).astype(np.int64)]
+    return split.part(np.setdiff1d(np.arange(len(split)), chosen)), split.part(chosen)
 
 
 def apart(split: Split, image: ImageSpec, inputs: InputsOptions) -> Sequence[NDArray[np.int64]]:
@@ -46,6 +59,11 @@ def apart(split: Split, image: ImageSpec, inputs: InputsOptions) -> Sequence[NDA
             f"data.inputs: found {len(split)} {split.name} images, expected {kinds} at least, one of each kind"
         )
     return [np.arange(kind, len(split), kinds) for kind in range(kinds)]
+
+
+def _given_rows(split: Split, image: ImageSpec, inputs: InputsOptions) -> NDArray[np.int64]:
+    rows = list(_rows_of_classes(split, image, inputs))
+    return np.sort(np.concatenate(rows[1:])) if rows else np.arange(len(split))
 
 
 def _rows_of_classes(split: Split, image: ImageSpec, inputs: InputsOptions) -> Iterator[NDArray[np.int64]]:

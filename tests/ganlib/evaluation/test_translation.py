@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganlib.evaluation.drawing import Reference, draw
+from ganlib.evaluation.drawing import Draw, Reference, draw
+from ganlib.evaluation.measuring import Findings, measure_figures
 from ganlib.evaluation.record import Translation
 from ganlib.evaluation.translation import measure_translation
 from ganlib.networks.base import Generator
@@ -43,7 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return reference(tmp_path_factory.mktemp("features"), real(120, 1), real(60, 2))
 
 
-def measured(made: Callable[[Tensor, Tensor], Tensor], world: Reference, name: str) -> Translation:
+def drawn(made: Callable[[Tensor, Tensor], Tensor], world: Reference, name: str) -> Draw:
     translator = ImageGenerator(
         Known(made),
         unet(latent_dim=LATENTS),
@@ -51,7 +52,11 @@ def measured(made: Callable[[Tensor, Tensor], Tensor], world: Reference, name: s
         {"seen_images": 1},
         inputs({"kind": "denoise", "std": 0.1}),
     )
-    return measure_translation(draw(translator, name * 64, world, OPTIONS), world, OPTIONS)
+    return draw(translator, name * 64, world, OPTIONS)
+
+
+def measured(made: Callable[[Tensor, Tensor], Tensor], world: Reference, name: str) -> Translation:
+    return measure_translation(drawn(made, world, name), world, OPTIONS)
 
 
 def test_inputs_passed_on_gain_nothing(world: Reference) -> None:
@@ -62,6 +67,13 @@ def test_inputs_passed_on_gain_nothing(world: Reference) -> None:
         assert [gain.difference.low, gain.difference.high] == pytest.approx([0, 0], abs=1e-9)
     assert found.diversity.estimate == 0
     assert found.gains["psnr"].given.estimate == pytest.approx(20 * math.log10(2 / 0.1), abs=0.3)
+
+
+def test_what_asks_for_classes_is_no_figure_of_a_translator_and_none_that_is_missed(world: Reference) -> None:
+    findings = Findings()
+    measure_figures(drawn(lambda _latents, given: given, world, "d"), world, OPTIONS, findings)
+    assert "domain/kid" in findings.metrics
+    assert not {"domain/diversity", "domain/label_fidelity"} & {*findings.metrics, *findings.skipped}
 
 
 def test_means_over_four_equal_pixels_gain_six_decibels(world: Reference) -> None:

@@ -21,9 +21,10 @@ with quiet_pyfunc():
     from pipelines.registry.model_code import TranslateRequest, Translator, import_package
 
 
-def encoded(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
+def encoded(pixels: np.ndarray, orientation: int = 1) -> str:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(file, format="PNG", exif=exif)
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
@@ -48,6 +49,9 @@ def test_images_in_images_out_the_same_whatever_stands_beside(folder: Path, mode
     expected = translate_image(ImageGenerator.load(folder), pixels[0][:, :, None], seed=7)
     with Image.open(io.BytesIO(base64.b64decode(alone["images"][0]))) as made:
         assert np.array_equal(np.asarray(made), expected[:, :, 0])
+    turned = model.predict([TranslateRequest(images=[encoded(pixels[0], orientation=6)], seed=7)])[0]
+    with Image.open(io.BytesIO(base64.b64decode(turned["images"][0]))) as made:
+        assert made.size == (9, 20)
     again = model.predict([TranslateRequest(images=[one], seed=8)])[0]
     assert again["images"] != alone["images"]
 

@@ -319,6 +319,8 @@ def test_a_translator_has_a_chapter_of_its_own_and_none_that_is_empty(unlabelled
     assert table(root, "Translations beside their inputs")[1] == [
         "PSNR (dB), higher is nearer", "23.0 (22.0 to 24.0)", "15.0 (14.0 to 16.0)", "8.0 (7.0 to 9.0)",
     ]  # fmt: skip
+    assert "gan translate IMAGE… --output translated" in root.text
+    assert "gan sample" not in root.text
     targets = {each.attributes["href"][1:] for each in root.all("a") if each.attributes.get("href", "").startswith("#")}
     assert targets <= {each.attributes.get("id") for each in root.walk()}
     write_card(facts, "7", tmp_path / "card.md")
