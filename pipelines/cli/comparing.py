@@ -24,7 +24,7 @@ def compare(
     last: Annotated[int | None, typer.Option(min=2, max=8, help="Compare the newest runs, as many as this.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = paths.COMPARISON,
 ) -> None:
-    """Tell which run is better, and whether that is sure. Also tell what differs between them."""
+    """Tell which run is better, and whether that is sure. It also tells what differs between them."""
     from pipelines.comparing.compare import compare_runs
 
     compare_runs(runs or [], last=last, output=output)

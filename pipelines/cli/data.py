@@ -26,7 +26,7 @@ def add(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace data of the same name.")] = False,
 ) -> None:
-    """Bring data into data/raw and put them under DVC. Also set data.source in params.yaml."""
+    """Bring data into data/raw and put them under DVC. It also sets data.source in params.yaml."""
     from pipelines.data.add import add
 
     add(Path.cwd(), what, name=name, given=given, force=force, say=typer.echo)
@@ -34,7 +34,7 @@ def add(
 
 @app.command()
 def check() -> None:
-    """Read and clean all images without writing any. Fail if the stage preprocess would fail."""
+    """Read and clean all images without writing any. It fails if the stage preprocess would fail."""
     from pipelines.data.check import check_data
 
     check_data(Path.cwd())
@@ -44,7 +44,7 @@ def check() -> None:
 def show(
     output: Annotated[Path, typer.Option(help="Folder to write; its content is replaced.")] = paths.DATA_SHEETS,
 ) -> None:
-    """Draw a contact sheet of each class. Also print sizes, modes and channel statistics."""
+    """Draw a contact sheet of each class. It also prints sizes, modes and channel statistics."""
     from pipelines.data.show import show_data
 
     show_data(Path.cwd(), output)

@@ -77,7 +77,7 @@ def reconstruct(
     fast: Annotated[bool, typer.Option("--fast", help="Ask the encoder only: quicker, less like the image.")] = False,
     folder: Folder = paths.GENERATOR,
 ) -> None:
-    """Find the latents of images. Write original, reconstruction and difference as PNG, and the latents as a file."""
+    """Find the latents of images. It writes original, reconstruction and difference as PNG, and the latents."""
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output}: found a file, expected a folder or a name that is free")
     from pipelines.reconstructing import LATENTS_FILE, reconstruct_files
@@ -122,7 +122,7 @@ def translate(
     tile_px: Annotated[int, typer.Option(min=32, help="Side of what is made at a time; bounds memory.")] = 512,
     folder: Annotated[Path, typer.Option(help="Generator folder.")] = paths.GENERATOR,
 ) -> None:
-    """Translate images with a trained translator. Sharper, larger, in colour: as `data.inputs` says."""
+    """Translate images with a trained translator. What they become is what `data.inputs` said in its training."""
     from pipelines.translating import translate_files
 
     for source, target in translate_files(images, output, folder=folder, seed=seed, to=to, tile_px=tile_px):
@@ -150,7 +150,7 @@ def export(
     ] = None,
     folder: Folder = paths.GENERATOR,
 ) -> None:
-    """Write a generator as one file that runs without ganlib. See that it gives the same images."""
+    """Write a generator as one file that runs without ganlib. It checks that the file gives the same images."""
     from pipelines.exporting import export_generator
 
     target = output or Path("generator.onnx" if kind is ExportFormat.ONNX else "generator.pt2")
@@ -169,7 +169,7 @@ def verify(
     ] = False,
     folder: Folder = paths.GENERATOR,
 ) -> None:
-    """Tell whether this generator made images. By marks, the log, making them again, and searching its images."""
+    """Tell whether this generator made images. It reads marks and the log, makes images again, and searches."""
     from pipelines.provenance.verifying import listing, show, verify_files
 
     rate = None if marks_only else false_positives
@@ -191,7 +191,7 @@ def judge(
         Path | None, typer.Option(help="PNG file to write: each image beside its nearest training images.")
     ] = None,
 ) -> None:
-    """Tell how real images look to the critic and the features. Also tell how near they are to training images."""
+    """Tell how real images look to the critic and the features. It also tells how near they are to training images."""
     if picture is not None:
         _check_png("--picture", picture)
     from pipelines.judging import judge_files
@@ -219,7 +219,7 @@ def quiz(
         int | None, typer.Option(min=0, help="Seed of the choice of images; without it, a new one.")
     ] = None,
 ) -> None:
-    """Ask people which images are real. On a page on 127.0.0.1; how often they are wrong is logged."""
+    """Ask people which images are real. They answer on a page on 127.0.0.1; how often they are wrong is logged."""
     from pipelines.quiz.serving import serve_quiz
 
     serve_quiz(port=port, count=count, exposure_ms=exposure_ms, seed=seed)

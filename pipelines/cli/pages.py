@@ -11,7 +11,7 @@ app = typer.Typer()
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
-    """Serve MLflow's pages of this project's runs. Print the addresses that answer the usual questions."""
+    """Serve MLflow's pages of this project's runs. It prints the addresses that answer the usual questions."""
     from pipelines.ui import serve_ui
 
     raise typer.Exit(serve_ui(port))
@@ -50,7 +50,7 @@ def serve(
         float, typer.Option(min=0.1, help="Seconds between looks whether the alias has moved.")
     ] = 10.0,
 ) -> None:
-    """Serve a registered generator or translator. A page, images as PNG, MLflow's /invocations, and metrics."""
+    """Serve a registered generator or translator. It has a page, images as PNG, MLflow's /invocations, and metrics."""
     from ganlib.config import load_config
     from pipelines.serving.limits import Limits
     from pipelines.serving.serving import serve_model

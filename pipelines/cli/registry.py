@@ -20,7 +20,7 @@ def promote(
     ] = "challenger",
     model: _Model = None,
 ) -> None:
-    """Make a registered version the champion. Whatever the gate's verdict is."""
+    """Make a registered version the champion. The gate's verdict plays no part."""
     from pipelines.registry import promotion
 
     typer.echo(promotion.promote(_model_name(model), version, reason, say=typer.echo))
@@ -36,7 +36,7 @@ def rollback(reason: _Reason, model: _Model = None) -> None:
 
 @app.command()
 def history(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, model: _Model = None) -> None:
-    """List which version became the champion, when and why. Also by whom; newest first."""
+    """List the champions, newest first. It tells when each became one, by whom and why."""
     from pipelines.registry import promotion
 
     name = _model_name(model)

@@ -25,7 +25,7 @@ def start(
         bool, typer.Option("--force", help="Replace data of the same name, and a params.yaml that you have changed.")
     ] = False,
 ) -> None:
-    """Add your pictures and write parameters that suit them. They suit this machine, too; gan repro comes next."""
+    """Add your pictures and write parameters that suit them. They suit this machine, too. After it, use gan repro."""
     from pipelines.starting.start import Wanted, start
 
     wanted = Wanted(name=name, size=size, minutes=minutes, measure_share=measure_share)
@@ -52,7 +52,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Check all that a run needs. Tell what to do where something is wrong; changes nothing."""
+    """Check all that a run needs. It tells what to do where something is wrong, and changes nothing."""
     from pipelines.doctor.examine import examine
 
     raise typer.Exit(examine(Path()))
@@ -94,7 +94,7 @@ def plan(
 
 @app.command()
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
-    """Run the stages whose inputs have changed (`dvc repro`). Then summarise."""
+    """Run the stages whose inputs have changed (`dvc repro`). It ends with a summary."""
     from pipelines.graph import dag
     from pipelines.notifying import notifications
     from pipelines.preflight import check_project
@@ -157,7 +157,7 @@ def run(
     ] = None,
     name: Annotated[str | None, typer.Option(help="With --isolated: what to call the run.")] = None,
 ) -> None:
-    """Run the same stages as a Prefect flow. On the server in PREFECT_API_URL or on one of its own."""
+    """Run the same stages as a Prefect flow. It uses the server in PREFECT_API_URL, or one of its own."""
     from pipelines.graph.workspace import Request
     from pipelines.preflight import check_project
 
@@ -174,7 +174,7 @@ def run(
 
 @app.command()
 def adopt(name: Annotated[str, typer.Argument(help="Of an isolated run: branch runs/NAME.")]) -> None:
-    """Bring the outcome of an isolated run into this folder. That is dvc.lock, params.yaml, reports, models."""
+    """Bring the outcome of an isolated run into this folder. These are dvc.lock, params.yaml, reports and models."""
     from pipelines.graph.workspace import adopt as adopt_run
 
     adopt_run(Path.cwd(), name, say=typer.echo)
@@ -189,7 +189,7 @@ def schedule(
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
-    """Run the flow at fixed times. By a deployment on a running Prefect server."""
+    """Run the flow at fixed times. It makes a deployment on a running Prefect server."""
     from pipelines.flows.schedule import remove_schedule, schedule_pipeline
 
     if remove:
@@ -213,7 +213,7 @@ def watch(
         ),
     ] = None,
 ) -> None:
-    """Start a run when the data have changed. The scheduled one on a Prefect server, or an isolated one here."""
+    """Start a run when the data have changed. It is the scheduled one on a Prefect server, or an isolated one here."""
     from pipelines.watching.watch import Options
     from pipelines.watching.watch import watch as watch_data
 

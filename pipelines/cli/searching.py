@@ -26,7 +26,7 @@ def repeat(
     parallel: Parallel = 1,
     output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")] = paths.REPETITION,
 ) -> None:
-    """Compare recipes over several seeds each. Train isolated, and tell whether they differ by more than seeds do."""
+    """Compare recipes over several seeds each. It tells whether recipes differ by more than seeds do."""
     from pipelines.repeating.page import show
     from pipelines.repeating.repeat import repeat as train_all
 
