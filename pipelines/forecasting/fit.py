@@ -58,21 +58,21 @@ class Trend:
 def most_helped(falls: Mapping[str, Sequence[float]], level: float) -> str | None:
     """The class whose distance fell most as pictures doubled; None where that may be chance.
 
-    Classes are told apart by what differs between seeds beyond what the seed does to all of them; as the largest of
-    K falls is looked at, the level is Bonferroni's.
+    Classes are told apart by what differs between repetitions beyond what differs for all classes alike; as the
+    largest of K falls is looked at, the level is Bonferroni's.
 
     Args:
-        falls: of each class, one for each seed, the same number for all.
+        falls: of each class, one for each repetition, the same number for all.
         level: of confidence.
     """
     table = np.array(list(falls.values()))
     if len(table) < 2 or table.shape[1] < 2:
         return None
-    classes, seeds = table.shape
+    classes, repeats = table.shape
     means = table.mean(axis=1)
     left = table - means[:, None] - table.mean(axis=0) + table.mean()
-    freedom = (classes - 1) * (seeds - 1)
-    error = sqrt(float(np.square(left).sum()) / freedom / seeds * (1 - 1 / classes))
+    freedom = (classes - 1) * (repeats - 1)
+    error = sqrt(float(np.square(left).sum()) / freedom / repeats * (1 - 1 / classes))
     best = int(means.argmax())
     least = float(stdtrit(freedom, 1 - (1 - level) / classes)) * error
     told = means[best] > 0 and means[best] - means.mean() > least

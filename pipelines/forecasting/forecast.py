@@ -26,7 +26,7 @@ from pipelines.console import plain_console
 from pipelines.forecasting.fit import Trend, most_helped
 from pipelines.forecasting.trials import (
     CELLS,
-    SEEDS,
+    REPEATS,
     WHOLE_TRAININGS,
     Judge,
     Measured,
@@ -106,7 +106,7 @@ def _images(config: RunConfig, costs: Costs, minutes: float) -> int:
 
 
 def _measuring_s(config: RunConfig, costs: Costs) -> float:
-    return len(SEEDS) * len(CELLS) * samples_of(config) * (costs.generate + costs.watch)
+    return REPEATS * len(CELLS) * samples_of(config) * (costs.generate + costs.watch)
 
 
 def _announced(config: RunConfig, trials: Sequence[Trial], costs: Costs) -> str:
@@ -116,7 +116,7 @@ def _announced(config: RunConfig, trials: Sequence[Trial], costs: Costs) -> str:
     parts, shorter = (", ".join(f"{each:,}" for each in some) for some in (sizes, lengths[:-1]))
     return (
         f"{len(trials)} short trainings, about {told_time(seconds)}: on {parts} pictures with {lengths[-1]:,} images "
-        f"shown, on all with {shorter}, each with {len(SEEDS)} seeds"
+        f"shown, on all with {shorter}, each {REPEATS} times with other seeds"
     )
 
 
@@ -219,10 +219,8 @@ def remarks(found: Sequence[Measured], config: RunConfig) -> Iterator[str]:
 
 
 def _falls(found: Sequence[Measured]) -> dict[str, list[float]]:
-    """By how much each class's distance fell from half of the pictures to all, for each seed."""
+    """By how much each class's distance fell from half of the pictures to all, in each repetition."""
     images, sizes = max(each.trial.images for each in found), sorted({each.trial.pictures for each in found})
-    longest = {(each.trial.pictures, each.trial.seed): each for each in found if each.trial.images == images}
-    return {
-        name: [longest[sizes[-2], seed].classes[name] - longest[sizes[-1], seed].classes[name] for seed in SEEDS]
-        for name in found[0].classes
-    }
+    longest = [each for each in found if each.trial.images == images]
+    half, whole = ([each.classes for each in longest if each.trial.pictures == size] for size in sizes[-2:])
+    return {name: [few[name] - all_[name] for few, all_ in zip(half, whole, strict=True)] for name in found[0].classes}

@@ -137,6 +137,7 @@ def test_images_come_back_as_latents_which_make_the_same_pictures_again(gan: Com
 def test_colours_come_back_as_colours(gan: Command) -> None:
     params = yaml.safe_load(paths.PARAMS.read_text())
     params["data"]["channels"] = 3
+    params["evaluate"]["reconstruction"] |= {"candidates": 512, "starts": 1, "steps": 60}
     params["evaluate"]["extractor"], params["register"]["metric"] = "random", "random/kid"
     paths.PARAMS.write_text(yaml.safe_dump(params))
     loaded = ImageGenerator.load(paths.GENERATOR)
@@ -158,7 +159,6 @@ def test_colours_come_back_as_colours(gan: Command) -> None:
     np.testing.assert_array_equal(difference, np.abs(original - made))
     apart = np.square(made - original).mean(axis=(0, 1))
     assert (apart < np.square(original - original.mean(axis=(0, 1))).mean(axis=(0, 1)) / 2).all()  # in each colour
-    assert gan("interpolate", "colours.png", "colours.png", "-o", "way.png").code == 0
 
 
 def test_latents_can_be_calculated_with(gan: Command) -> None:

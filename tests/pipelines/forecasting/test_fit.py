@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pipelines.forecasting.fit import Trend, most_helped
-from pipelines.forecasting.trials import CELLS, SEEDS
+from pipelines.forecasting.trials import CELLS, REPEATS
 
 LEVEL = 0.95
-PICTURES, LENGTH = (np.tile([cell[side] for cell in CELLS], len(SEEDS)) for side in (0, 1))
+PICTURES, LENGTH = (np.tile([cell[side] for cell in CELLS], REPEATS) for side in (0, 1))
 
 
 def of(a: float, b: float, c: float, noise: float, draw: np.random.Generator) -> Trend:

@@ -15,7 +15,7 @@ from ganlib.errors import UserError
 from ganlib.metrics.estimates import Interval
 from pipelines import cli, paths
 from pipelines.forecasting.forecast import check_can_be_tried, forecast_photos, tell
-from pipelines.forecasting.trials import CELLS, SEEDS, Judge, Measured, Trial, rows_of, run_trial, trials_of
+from pipelines.forecasting.trials import CELLS, REPEATS, Judge, Measured, Trial, rows_of, run_trial, trials_of
 from pipelines.stages import extractor
 from pipelines.stages.extraction import prepare_evaluation
 from pipelines.stages.looking import project_extractor
@@ -65,7 +65,7 @@ def test_pictures_of_a_smaller_part_are_in_a_larger_one_and_all_classes_are_in_e
     assert np.bincount(labels[quarter]).tolist() == [100, 20, 1]
     assert np.bincount(labels[half]).tolist() == [200, 40, 2]
     trials = list(trials_of(split, 1000, 64))
-    assert len(trials) == len(CELLS) * len(SEEDS)
+    assert [trial.seed for trial in trials] == list(range(REPEATS * len(CELLS)))
     assert {trial.images for trial in trials} == {256, 512, 1024}
     assert {trial.images for trial in trials if trial.pictures < 483} == {1024}
 
@@ -95,7 +95,7 @@ def test_a_forecast_of_a_real_project_says_what_it_does_and_what_came(
     size = len(open_packed(paths.PROCESSED).train)
     assert announced.startswith("10 short trainings, about ")
     assert f"{size} pictures with " in announced
-    assert sum(" of 10: " in line and "distance" in line for line in heard) == len(CELLS) * len(SEEDS)
+    assert sum(" of 10: " in line and "distance" in line for line in heard) == len(CELLS) * REPEATS
     table = capsys.readouterr().out
     assert f"Trainings on {size} pictures" in table
     assert all(row in table for row in ("distance", "coverage", "near copies", "5 × pictures", "5 × time"))
@@ -104,19 +104,18 @@ def test_a_forecast_of_a_real_project_says_what_it_does_and_what_came(
 def measured(pictures_matter: bool) -> list[Measured]:
     """What a law without much noise gives."""
     draw, found = np.random.default_rng(0), []
-    for seed in SEEDS:
-        for share, length in CELLS:
-            lift = (1 if pictures_matter else 0) * np.log(share)
-            classes = {f"c{k}": 100 - (10 + 40 * (k == 2)) * lift + draw.normal() for k in range(4)}
-            found.append(
-                Measured(
-                    Trial(round(4000 * share), round(6400 * length), seed),
-                    float(np.exp(4 - 0.3 * lift - 0.5 * np.log(length) + 0.01 * draw.normal())),
-                    float(1 / (1 + np.exp(-lift - 0.02 * draw.normal()))),
-                    Interval(0.0, -0.001, 0.001, 0.95),
-                    classes,
-                )
+    for seed, (share, length) in enumerate(REPEATS * CELLS):
+        lift = (1 if pictures_matter else 0) * np.log(share)
+        classes = {f"c{k}": 100 - (10 + 40 * (k == 2)) * lift + draw.normal() for k in range(4)}
+        found.append(
+            Measured(
+                Trial(round(4000 * share), round(6400 * length), seed),
+                float(np.exp(4 - 0.3 * lift - 0.5 * np.log(length) + 0.01 * draw.normal())),
+                float(1 / (1 + np.exp(-lift - 0.02 * draw.normal()))),
+                Interval(0.0, -0.001, 0.001, 0.95),
+                classes,
             )
+        )
     return found
 
 
