@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RESULT = ROOT / "benchmarks" / "results" / "orchestration.md"
 AIM_SHARE, AIM_NOTHING_TO_DO_S, AIM_HELP_S = 0.03, 8.0, 0.4
 LONG_TRAINING_S = 180.0
-SHORT_IMAGES = (1280, 6400)  # of two flows; the difference of their trainings tells the rate
+SHORT_IMAGES = (1280, 25_600)  # of two flows; the difference of their trainings tells the rate
 STEP_IMAGES = 640
 FIRINGS, HELPS = 3, 10
 AHEAD_S = 15.0  # of a firing it is made: a worker looks every 10 s, and takes what is due in the next 10 s
@@ -55,7 +55,7 @@ exit $code
 EXPLANATION = """\
 A stage's own time is that of its process, `python -m pipelines.stages.NAME`, imports included. All the rest of the
 command is overhead: Prefect, DVC, git, the checks before and the summary after. Short trainings are those of 1,280 and
-6,400 images; what is added does not depend on the length. The server runs already. A scheduled run that finds nothing
+25,600 images; what is added does not depend on the length. The server runs already. A scheduled run that finds nothing
 to do works in a worktree at the commit, by a worker that looks for runs every 10 s, which is Prefect's default; the
 time is from the moment that it was due to its final state."""
 
