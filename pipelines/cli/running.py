@@ -96,6 +96,7 @@ def plan(
 def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the stages whose inputs have changed (`dvc repro`). It ends with a summary."""
     from pipelines.graph import dag
+    from pipelines.graph.repro import run_graph
     from pipelines.notifying import notifications
     from pipelines.preflight import check_project
     from pipelines.registry.presence import check_registry
@@ -112,7 +113,7 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
                 typer.echo(line)
                 people.hear(line)
 
-            outcomes = dag.run_graph(project, on_line=hear, force=force)
+            outcomes = run_graph(project, on_line=hear, force=force)
             people.finished(project, outcomes)
     except dag.StageFailed as error:
         code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
@@ -125,14 +126,15 @@ def repro(force: Annotated[bool, typer.Option("--force", help="Run every stage, 
 def _forecast(minutes: float) -> None:
     """What `gan plan --photos` does: the stages before the training, as `gan repro` runs them, then short trainings."""
     from pipelines.forecasting.forecast import check_can_be_tried, forecast_photos
-    from pipelines.graph import dag
+    from pipelines.graph.dag import StageFailed
+    from pipelines.graph.repro import run_graph
     from pipelines.preflight import check_project
 
     project = Path.cwd()
     check_can_be_tried(check_project(project), minutes)
     try:
-        dag.run_graph(project, on_line=typer.echo, last="extractor")
-    except dag.StageFailed as error:
+        run_graph(project, on_line=typer.echo, last="extractor")
+    except StageFailed as error:
         code = USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE
         raise typer.Exit(fail(str(error), code)) from None
     forecast_photos(minutes, say=typer.echo)
@@ -158,17 +160,14 @@ def run(
     name: Annotated[str | None, typer.Option(help="With --isolated: what to call the run.")] = None,
 ) -> None:
     """Run the same stages as a Prefect flow. It uses the server in PREFECT_API_URL, or one of its own."""
+    from pipelines.flows.run import run_pipeline
     from pipelines.graph.workspace import Request
-    from pipelines.preflight import check_project
 
     isolation = Request(ref, tuple(set_param or ()), name) if isolated else None
     if isolation is None:
         for option, value in (("--ref", ref), ("--set-param", set_param), ("--name", name)):
             if value:
                 raise UserError(f"{option}: is for runs in a worktree of their own; add --isolated")
-        check_project(Path.cwd())  # before the seconds that Prefect takes to start
-    from pipelines.flows.run import run_pipeline
-
     raise typer.Exit(run_pipeline(Path.cwd(), force=force, isolation=isolation))
 
 

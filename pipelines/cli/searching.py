@@ -66,8 +66,8 @@ def sweep(
     from pipelines.sweeping.study import check_installed
 
     check_installed()
-    from pipelines.flows.embedded import ServerFailed
-    from pipelines.flows.run import show_only_what_people_want
+    from pipelines.flows.failures import ServerFailed
+    from pipelines.flows.terminal import show_only_what_people_want
     from pipelines.sweeping.found import show
     from pipelines.sweeping.sweep import sweep as search
 

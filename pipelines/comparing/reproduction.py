@@ -24,8 +24,9 @@ from pipelines import paths
 from pipelines.comparing.attestation import PREDICATE, STATEMENT, PrivateKey, key_id, sign, signing_key
 from pipelines.comparing.figures import is_sure
 from pipelines.git import act, git
-from pipelines.graph import dag, worktree
+from pipelines.graph import worktree
 from pipelines.graph.locking import hold
+from pipelines.graph.repro import make_anew
 from pipelines.registry.choosing import Chosen, choose
 from pipelines.registry.gate import NotComparable, Opponent, decide
 from pipelines.registry.starting_point import is_registered, starting_point
@@ -175,7 +176,7 @@ def _make_again(home: Path, project: Path, *, say: Say) -> None:
         (home / place).mkdir(parents=True, exist_ok=True)
         (project / paths.OWN_SCRATCH / place.name).symlink_to(home / place)
     worktree.restore(home, project, say=say)
-    dag.make_anew(project, LAST_STAGE, on_line=say, env={"MLFLOW_TRACKING_URI": "", "DVC_ROOT": str(project)})
+    make_anew(project, LAST_STAGE, on_line=say, env={"MLFLOW_TRACKING_URI": "", "DVC_ROOT": str(project)})
 
 
 def _compare(chosen: Chosen, what: str, project: Path, notes: tuple[str, ...], say: Say) -> Reproduction:

@@ -27,6 +27,7 @@ from prefect.settings import (
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import LOOPBACK, quiet_environment
+from pipelines.flows.failures import ServerFailed
 from pipelines.graph import supervisor
 from pipelines.graph.locking import hold
 
@@ -37,10 +38,6 @@ DRAIN_TIMEOUT_S = 20
 # Nobody starts a server of our own again; Prefect's usual five tries take a minute for each request.
 OWN_SERVER_RETRIES = 2
 HOST = "127.0.0.1"
-
-
-class ServerFailed(Exception):
-    """The server of our own ended early or stayed silent; the message is one line and names its log."""
 
 
 @contextlib.contextmanager

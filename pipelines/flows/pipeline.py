@@ -23,20 +23,20 @@ from pipelines.environment import other_code
 from pipelines.flows.isolated import isolated_run
 from pipelines.flows.pages import ProgressPage, show_picture
 from pipelines.flows.report import data_quality, result_markdown
+from pipelines.flows.terminal import FOR_PEOPLE
 from pipelines.graph import dag
 from pipelines.graph.differences import few
 from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
 from pipelines.graph.plan import PlannedStage, plan
+from pipelines.graph.repro import StageByStage
 from pipelines.graph.workspace import Request
 from pipelines.notifying import Notifications, notifications
 from pipelines.preflight import check_project
-from pipelines.registry.presence import check_registry
+from pipelines.registry.presence import registry_check
 from pipelines.summary import headline
 from pipelines.tracking.runs import commit_of
 
 FLOW_RUN_VARIABLE = "GANLIB_FLOW_RUN_ID"
-# Marks the lines that people want to read among Prefect's own.
-FOR_PEOPLE = {"ganlib": True}
 
 
 def _run_name() -> str:
@@ -90,54 +90,67 @@ def pipeline(
             request = Request(ref=None if uncommitted else "HEAD")
             work = held.enter_context(isolated_run(project, request, say=_say))
             lock = held.enter_context(hold_pipeline(work.project, on_wait=_say))
-            return _bring_up_to_date(work.project, work.config, lock, people, force=force)
-        return _bring_up_to_date(project, check_project(project), lock, people, force=force)
+            project, config = work.project, work.config
+        else:
+            config = check_project(project)
+        # `gan run` has asked the registry before.
+        graph, changed = _read_status(project, config, ask_registry=is_deployed)
+        planned = plan(project, graph, changed, force=force)
+        return _bring_up_to_date(project, config.flow, planned, lock, people, force=force)
+
+
+def _read_status(project: Path, config: RunConfig, *, ask_registry: bool) -> dag.GraphStatus:
+    """The graph and what has changed; the registry is asked meanwhile, as both take seconds."""
+
+    def read() -> dag.GraphStatus:
+        return dag.read_status(project, on_wait=_say, timeout_s=max(config.flow.timeout_s.values()))
+
+    if not ask_registry:
+        return read()
+    with registry_check(project, config.tracking.experiment, say=_say) as is_forgotten:
+        found = read()
+        return read() if is_forgotten() else found
 
 
 def _bring_up_to_date(
-    project: Path, config: RunConfig, lock: Lock, people: Notifications, *, force: bool
+    project: Path,
+    options: FlowOptions,
+    planned: Sequence[PlannedStage],
+    lock: Lock,
+    people: Notifications,
+    *,
+    force: bool,
 ) -> State[Any]:
     """The outcomes of all stages, as a final state whose message is what people want to know first."""
-    options = config.flow
-    check_registry(project, config.tracking.experiment, say=_say)
-    graph, changed = dag.read_status(project, on_wait=_say, timeout_s=max(options.timeout_s.values()))
-    create_table_artifact(
-        key="plan",
-        table=_plan(plan(project, graph, changed, force=force), options),
-        description="What this run will do",
-    )
+    create_table_artifact(key="plan", table=_plan(planned, options), description="What this run will do")
+    due = [each.stage.name for each in planned if each.intent != "unchanged"]
+    env = {FLOW_RUN_VARIABLE: str(runtime.flow_run.id)}
     states: dict[str, State[dag.StageOutcome]] = {}
-    outcomes: dict[str, dag.StageOutcome] = {}
-    for stage in graph:
-        settled = not force and stage.name not in changed and all(_idle(outcomes[name]) for name in stage.upstream)
-        stage_task = _stage_task(project, stage, options, lock, people, settled=settled, force=force)
-        states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
-        outcomes[stage.name] = states[stage.name].result()
-        if _idle(outcomes[stage.name]):
-            continue
-        if str(paths.DATA_REPORT) in stage.outs:
-            rows, summary = data_quality(project / paths.DATA_REPORT)
-            create_table_artifact(key="data-quality", table=rows, description=summary)
-        if str(paths.TRAINING_SAMPLES) in stage.outs:
-            show_picture("samples", project / paths.TRAINING_SAMPLES, "Samples of the generator")
-    finished = tuple(outcomes.values())
+    with StageByStage(project, due, lock=lock, force=force, env=env) as stages:
+        for stage in (each.stage for each in planned):
+            stage_task = _stage_task(stage, options, stages if stage.name in due else None, people)
+            states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])
+            if states[stage.name].result().status != "unchanged":
+                _show_outputs(project, stage)
+    finished = tuple(state.result() for state in states.values())
     people.finished(project, finished)
     told = headline(project, finished)
     create_markdown_artifact(key="result", markdown=result_markdown(project, finished), description="What came of it")
     return Completed(message=told, data=finished)
 
 
+def _show_outputs(project: Path, stage: dag.Stage) -> None:
+    if str(paths.DATA_REPORT) in stage.outs:
+        rows, summary = data_quality(project / paths.DATA_REPORT)
+        create_table_artifact(key="data-quality", table=rows, description=summary)
+    if str(paths.TRAINING_SAMPLES) in stage.outs:
+        show_picture("samples", project / paths.TRAINING_SAMPLES, "Samples of the generator")
+
+
 def _stage_task(
-    project: Path,
-    stage: dag.Stage,
-    options: FlowOptions,
-    lock: Lock,
-    people: Notifications,
-    *,
-    settled: bool,
-    force: bool,
+    stage: dag.Stage, options: FlowOptions, stages: StageByStage | None, people: Notifications
 ) -> Task[[], dag.StageOutcome]:
-    """The task that brings a stage up to date; a `settled` one is known to DVC as unchanged."""
+    """The task that brings a stage up to date; None for `stages` where DVC knows that nothing of it has changed."""
 
     @task(
         name=stage.name,
@@ -149,7 +162,7 @@ def _stage_task(
         cache_policy=NO_CACHE,
     )
     def bring_up_to_date() -> dag.StageOutcome:
-        if settled:
+        if stages is None:
             _say("up to date")
             return dag.StageOutcome(stage.name, "unchanged", 0.0)
         page = ProgressPage()
@@ -160,15 +173,7 @@ def _stage_task(
             people.hear(line)
 
         try:
-            outcome = dag.run_stage(
-                project,
-                stage.name,
-                lock=lock,
-                on_line=hear,
-                timeout_s=_timeout_s(stage, options),
-                force=force,
-                env={FLOW_RUN_VARIABLE: str(runtime.flow_run.id)},
-            )
+            outcome = stages.wait_for(stage.name, on_line=hear, timeout_s=_timeout_s(stage, options))
         except dag.StageFailed as error:
             attempt, attempts = runtime.task_run.run_count, 1 if error.user_error else options.retries + 1
             again = f"; again in {options.retry_delay_s} s" if attempt < attempts else ""
@@ -184,10 +189,6 @@ def _stage_task(
 
 def _worth_another_try(_task: object, _run: TaskRun, state: State[object]) -> bool:
     return not (isinstance(state.data, dag.StageFailed) and state.data.user_error)
-
-
-def _idle(outcome: dag.StageOutcome) -> bool:
-    return outcome.status == "unchanged"
 
 
 def _timeout_s(stage: dag.Stage, options: FlowOptions) -> int:

@@ -1,20 +1,20 @@
 """`gan run`: the flow in this process, with a Prefect server or without one."""
 
 import contextlib
-import logging
 import signal
-import sys
 from pathlib import Path
 
 from ganlib.errors import UserError
 from pipelines import summary
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
-from pipelines.flows.embedded import ServerFailed, prefect_api
+from pipelines.flows.failures import ServerFailed
 from pipelines.flows.isolated import isolated_run
-from pipelines.flows.pipeline import FOR_PEOPLE, pipeline
+from pipelines.flows.terminal import show, show_only_what_people_want
 from pipelines.graph import dag
 from pipelines.graph.supervisor import signals_unwind
 from pipelines.graph.workspace import Request
+from pipelines.preflight import check_project
+from pipelines.registry.presence import registry_check
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -34,11 +34,19 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
     show_only_what_people_want()
     try:
         with signals_unwind(), contextlib.ExitStack() as place:
-            work = project
-            if isolation is not None:
-                work = place.enter_context(isolated_run(project, isolation, say=_print)).project
-            with prefect_api(work, say=_print):
-                outcomes = pipeline(project=work, force=force)
+            if isolation is None:
+                work, config = project, check_project(project)
+            else:
+                workspace = place.enter_context(isolated_run(project, isolation, say=show))
+                work, config = workspace.project, workspace.config
+            with registry_check(work, config.tracking.experiment, say=show) as checked:
+                # Prefect takes seconds to be imported, in which the registry is asked.
+                from pipelines.flows.embedded import prefect_api
+                from pipelines.flows.pipeline import pipeline
+
+                with prefect_api(work, say=show):
+                    checked()
+                    outcomes = pipeline(project=work, force=force)
             assert isinstance(outcomes, tuple), "only runs of a deployment end as covered"
             summary.show(work, outcomes, here=isolation is None)
     except UserError as error:
@@ -50,40 +58,3 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
     except KeyboardInterrupt:
         return fail("interrupted; run again to continue from the last checkpoint", INTERRUPTED)
     return 0
-
-
-def show_only_what_people_want() -> None:
-    """The stages' output as plain lines; of Prefect itself only warnings, each once.
-
-    What Prefect reports about runs is said by the flow itself or by the exit, and so is the loss of a server: Prefect
-    would print each log and event that the server did not receive.
-    """
-    logging.raiseExceptions = False
-    logging.getLogger("prefect._internal.concurrency").addFilter(lambda _record: False)
-    prefect = logging.getLogger("prefect")
-    prefect.propagate = False
-    if not any(isinstance(handler, _Terminal) for handler in prefect.handlers):
-        prefect.addHandler(_Terminal())
-
-
-class _Terminal(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self._warnings: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a line that was meant for people, or a new warning from elsewhere."""
-        message = record.getMessage()
-        if FOR_PEOPLE.items() <= vars(record).items():
-            stage = vars(record).get("task_run_name")
-            _print(f"{stage} | {message}" if stage else message)
-            return
-        about_runs = record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
-        if record.levelno >= logging.WARNING and not about_runs and message not in self._warnings:
-            self._warnings.add(message)
-            _print(message)
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

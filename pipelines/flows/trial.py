@@ -17,7 +17,9 @@ from ganlib.errors import UserError
 from ganlib.evaluation.record import Evaluation
 from pipelines import environment, paths
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
-from pipelines.graph import dag, snapshot, streaming, workspace
+from pipelines.graph import snapshot, streaming, workspace
+from pipelines.graph.dag import StageFailed
+from pipelines.graph.repro import run_graph
 from pipelines.graph.supervisor import signals_unwind
 from pipelines.graph.workspace import Request, Say
 from pipelines.preflight import check_project
@@ -118,10 +120,10 @@ def main(commit: str, name: str) -> int:
     try:
         with signals_unwind(), workspace.isolated(Path.cwd(), Request(ref=commit, name=name), say=_print) as place:
             check_project(place.project)
-            dag.run_graph(place.project, on_line=_print, last=LAST_STAGE)
+            run_graph(place.project, on_line=_print, last=LAST_STAGE)
     except UserError as error:
         return fail(str(error), USER_ERROR_EXIT_CODE)
-    except dag.StageFailed as error:
+    except StageFailed as error:
         return fail(str(error), USER_ERROR_EXIT_CODE if error.user_error else FAILURE_EXIT_CODE)
     return 0
 

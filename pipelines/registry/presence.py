@@ -1,7 +1,10 @@
 """One question to the store before the first stage: can it take a run, and does it hold what the last report names?"""
 
+import contextlib
+import os
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from ganlib.errors import UserError
 from pipelines import environment, paths
+from pipelines.exit_codes import USER_ERROR_EXIT_CODE, fail
+from pipelines.graph import streaming
 from pipelines.registry.verdict import Registration
 from pipelines.tracking.delivery import GENERATOR_SHA256
 from pipelines.tracking.store import (
@@ -27,6 +32,33 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SERVERS = {"http", "https"}
+_ERROR = "error: "
+
+
+@contextlib.contextmanager
+def registry_check(project: Path, experiment: str, *, say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """`check_registry` by a process of its own while the caller does other things, as MLflow takes seconds to start.
+
+    What it yields waits for the answer: whether the register stage has to run again. It raises what check_registry
+    raises.
+    """
+    report = project / paths.REGISTRATION
+    is_there = report.exists()
+    command = [sys.executable, "-P", "-m", __name__, str(project), experiment]
+    with contextlib.closing(streaming.Command(command, cwd=Path.cwd(), env=os.environ)) as at_work:
+
+        def wait() -> bool:
+            lines = list(at_work)
+            mistakes = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+            if at_work.exit_code == USER_ERROR_EXIT_CODE:
+                raise UserError("\n".join(mistakes))
+            for line in lines:
+                say(line)
+            if at_work.exit_code != 0:
+                raise RuntimeError(f"{__name__} ended with exit code {at_work.exit_code}")
+            return is_there and not report.exists()
+
+        yield wait
 
 
 def check_registry(project: Path, experiment: str, *, say: Callable[[str], None]) -> None:
@@ -123,3 +155,16 @@ def _serves_artifacts(uri: str) -> bool:
     address = "/api/2.0/mlflow-artifacts/artifacts"
     answer = http_request(credentials, address, "GET", raise_on_status=False)
     return bool(answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def main(project: str, experiment: str) -> int:
+    """`check_registry` as a command; the exit code."""
+    try:
+        check_registry(Path(project), experiment, say=lambda line: print(line, flush=True))  # noqa: T201
+    except UserError as error:
+        return fail(str(error), USER_ERROR_EXIT_CODE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ganlib.errors import UserError
-from pipelines.graph import dag, locking
+from pipelines.graph import dag, locking, repro
 from pipelines.graph.plan import plan
 from tests.toy_project import INPUTS, REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
 
@@ -29,14 +29,14 @@ def run_stage(
 ) -> tuple[dag.StageOutcome, list[str]]:
     lines: list[str] = []
     with locking.hold_pipeline(project.root, on_wait=lines.append) as lock:
-        outcome = dag.run_stage(
-            project.root, name, lock=lock, on_line=lines.append, timeout_s=timeout_s, force=force, env={"EXTRA": "yes"}
-        )
+        env = {"EXTRA": "yes"}
+        with repro.StageByStage(project.root, [name], lock=lock, force=force, env=env) as stages:
+            outcome = stages.wait_for(name, on_line=lines.append, timeout_s=timeout_s)
     return outcome, lines
 
 
 def run_graph(project: ToyProject, *, force: bool = False) -> dict[str, str]:
-    outcomes = dag.run_graph(project.root, on_line=lambda _line: None, force=force)
+    outcomes = repro.run_graph(project.root, on_line=lambda _line: None, force=force)
     return {outcome.name: outcome.status for outcome in outcomes}
 
 
@@ -194,7 +194,7 @@ def test_a_failure_in_the_graph_names_its_stage(project: ToyProject) -> None:
     project.behave("train", "sys.exit(7)")
     heard: list[dag.StageOutcome] = []
     with pytest.raises(dag.StageFailed) as caught:
-        dag.run_graph(project.root, on_line=lambda _line: None, on_outcome=heard.append)
+        repro.run_graph(project.root, on_line=lambda _line: None, on_outcome=heard.append)
     assert (caught.value.name, caught.value.exit_code) == ("train", 7)
     assert [outcome.name for outcome in heard] == ["preprocess", "extractor"]
 
@@ -202,7 +202,7 @@ def test_a_failure_in_the_graph_names_its_stage(project: ToyProject) -> None:
 def test_a_second_driver_waits_and_says_for_whom(project: ToyProject) -> None:
     lines: list[str] = []
     with locking.hold_pipeline(project.root, on_wait=lines.append):
-        second = threading.Thread(target=dag.run_graph, args=(project.root,), kwargs={"on_line": lines.append})
+        second = threading.Thread(target=repro.run_graph, args=(project.root,), kwargs={"on_line": lines.append})
         second.start()
         wait_until(lambda: lines, timeout_s=60, what="the second driver says that it waits")
         assert lines[0].startswith(f"waiting for process {os.getpid()} ")
@@ -231,7 +231,7 @@ def test_a_dvc_started_by_hand_is_waited_for(project: ToyProject) -> None:
             if line.startswith(f"waiting for process {by_hand.pid} ("):
                 (project.root / "waited").touch()
 
-        outcomes = dag.run_graph(project.root, on_line=hear)
+        outcomes = repro.run_graph(project.root, on_line=hear)
     finally:
         (project.root / "waited").touch()
         by_hand.wait(timeout=240)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sys
 import time
@@ -10,10 +11,12 @@ from tests.toy_project import processes_in
 
 
 def run(folder: Path, code: str, timeout_s: float | None = None) -> tuple[int, list[str]]:
-    lines: list[str] = []
     command = [sys.executable, "-u", "-c", code]
-    exit_code = streaming.run(command, cwd=folder, env=os.environ, on_line=lines.append, timeout_s=timeout_s)
-    return exit_code, lines
+    with contextlib.closing(streaming.Command(command, cwd=folder, env=os.environ)) as at_work:
+        if timeout_s is not None:
+            at_work.deadline = time.monotonic() + timeout_s
+        lines = list(at_work)
+        return at_work.exit_code, lines
 
 
 def test_lines_arrive_while_the_command_runs(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.graph import dag, locking
+from pipelines.graph.repro import StageByStage
+from tests.toy_project import STAGES, ToyProject, make_project, wait_until
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ToyProject:
+    return make_project(tmp_path / "project")
+
+
+def test_one_process_runs_the_stages_and_begins_again_at_the_one_that_failed(project: ToyProject) -> None:
+    note = "import os; print('parent', os.getppid())"
+    for name in ("preprocess", "extractor", "train", "evaluate"):
+        project.behave(name, note)
+    project.behave("extractor", f"{note}; print(pathlib.Path('mended').exists() or sys.exit('broken'))")
+    lines: dict[str, list[str]] = {name: [] for name in STAGES}
+
+    def wait_for(name: str) -> dag.StageOutcome:
+        return stages.wait_for(name, on_line=lines[name].append, timeout_s=60)
+
+    with (
+        locking.hold_pipeline(project.root, on_wait=print) as lock,
+        StageByStage(project.root, STAGES, lock=lock, force=False) as stages,
+    ):
+        assert wait_for("preprocess").status == "ran"
+        with pytest.raises(dag.StageFailed, match="stage extractor failed with exit code 1: broken"):
+            wait_for("extractor")
+        assert not project.processes()
+        (project.root / "mended").touch()
+        # DVC goes on while nobody listens.
+        assert wait_for("extractor").status == "ran"
+        wait_until((project.root / "register.txt").exists, timeout_s=60, what="the last stage has run")
+        assert [wait_for(name).status for name in ("train", "evaluate", "register")] == ["ran"] * 3
+    # Each stage's lines are its own, and one DVC ran all that came after the failure.
+    assert [line for line in lines["preprocess"] if "works" in line] == ["preprocess works"]
+    parents = {
+        name: next(line for line in reversed(said) if "parent" in line)
+        for name, said in lines.items()
+        if any("parent" in line for line in said)
+    }
+    assert parents["extractor"] == parents["train"] == parents["evaluate"] != parents["preprocess"]
+    assert [line for line in lines["train"] if line.endswith(" works")] == ["train works"]
+
+
+def test_each_stage_has_its_own_time(project: ToyProject) -> None:
+    project.behave("preprocess", "time.sleep(1)")
+    project.behave("extractor", "time.sleep(60)")
+    with (
+        locking.hold_pipeline(project.root, on_wait=print) as lock,
+        StageByStage(project.root, STAGES, lock=lock, force=False) as stages,
+    ):
+        assert stages.wait_for("preprocess", on_line=print, timeout_s=60).status == "ran"
+        begun = time.monotonic()
+        with pytest.raises(dag.StageTimedOut, match=r"longer than 1 s \(flow\.timeout_s\.extractor\)"):
+            stages.wait_for("extractor", on_line=print, timeout_s=1)
+        assert time.monotonic() - begun < 30
+        assert not project.processes()
+
+
+def test_nothing_outlives_the_context(project: ToyProject) -> None:
+    project.behave("extractor", "pathlib.Path('at_work').touch(); time.sleep(60)")
+    with (
+        locking.hold_pipeline(project.root, on_wait=print) as lock,
+        StageByStage(project.root, STAGES, lock=lock, force=False) as stages,
+    ):
+        stages.wait_for("preprocess", on_line=print, timeout_s=60)
+        wait_until((project.root / "at_work").exists, timeout_s=60, what="the next stage is at work")
+    assert not project.processes()
