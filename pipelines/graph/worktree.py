@@ -31,7 +31,7 @@ def one_at_a_time(home: Path) -> Iterator[None]:
 
 
 def add(home: Path, root: Path, project: Path, what: Sequence[str], *, doing: str) -> None:
-    """Make a worktree, in the place of what was left of one.
+    """Make a worktree whole, in the place of what was left of one, or leave nothing.
 
     Args:
         home: the project's folder.
@@ -43,13 +43,17 @@ def add(home: Path, root: Path, project: Path, what: Sequence[str], *, doing: st
     Raises:
         UserError: git cannot, or the disk is full.
     """
-    with _told_with_room(home, doing=doing):
+    remove(home, root)
+    try:
+        with _told_with_room(home, doing=doing):
+            try:  # no hooks: DVC's own would check out all data as copies
+                act("-c", "core.hooksPath=/dev/null", "worktree", "add", *what, project=home, doing=doing)
+            except UserError as error:
+                raise UserError(f"{error}; {_room(home)}") from None
+            _share_cache(home, project)
+    except UserError:
         remove(home, root)
-        try:  # no hooks: DVC's own would check out all data as copies
-            act("-c", "core.hooksPath=/dev/null", "worktree", "add", *what, project=home, doing=doing)
-        except UserError as error:
-            raise UserError(f"{error}; {_room(home)}") from None
-        _share_cache(home, project)
+        raise
 
 
 def is_whole(project: Path) -> bool:

@@ -13,7 +13,7 @@ import yaml
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.git import act
-from pipelines.graph import dag, snapshot
+from pipelines.graph import dag, snapshot, worktree
 from pipelines.graph.workspace import Request, Workspace, adopt, default_name, finished_with, give_up, isolated
 from tests.full_disk import full_disk
 from tests.toy_project import STAGES, ToyProject, commit_all, make_project
@@ -126,6 +126,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(project: ToyProject) -> None
     assert not [each for each in (project.root / paths.RUNS).iterdir() if each.is_dir()]
     assert git(project, "branch", "--list", "runs/*") == ""
     assert git(project, "worktree", "list").count("\n") == 0
+    # As `gan reproduce` makes it.
+    root = project.root / paths.OWN_SCRATCH / "reproductions/digits-1"
+    with full_disk(limit_bytes=20_000), pytest.raises(UserError, match=r"^digits, version 1: its worktree cannot"):
+        worktree.add(project.root, root, root, ("--detach", "--", str(root), "HEAD"), doing="digits, version 1")
+    assert not root.exists()
     with isolated(project.root, request, say=print) as place:
         assert (place.project / "dvc.yaml").exists()
 
