@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, ValidationError, model_validator
 
-from ganlib.config.base import Options
+from ganlib.config.base import MODES, Options
 from ganlib.errors import UserError
 from ganlib.metrics.reconstruction import HIGHEST_PSNR, psnr
 from ganlib.packaging import ImageGenerator
@@ -136,7 +136,7 @@ def _of_other_seeds(request: Mapping[str, Any], place: int) -> dict[str, Any]:
 def _as_image(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Images:
     height, width, channels = shape
     picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-    picture = picture.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
+    picture = picture.convert(MODES[channels])
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(picture).reshape(shape)

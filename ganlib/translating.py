@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganlib.config import SuperresolveOptions, kinds_of
+from ganlib.datasets.cleaning.colours import in_srgb, read_profile, shown_grey, suits
+from ganlib.datasets.cleaning.fitting import in_channels
 from ganlib.degradations import enlarged
 from ganlib.errors import UserError
 from ganlib.networks import ManyWays
@@ -63,21 +65,34 @@ def translate_image(
     return made[:height, :width]
 
 
-def pixels_of(opened: Image.Image, channels: int) -> Images:
-    """What an image file shows, upright as its Exif orientation says: uint8 [H, W, C], grey, RGB or RGBA.
+def pixels_of(opened: Image.Image, channels: int, background: tuple[int, int, int]) -> Images:
+    """What an image file shows, in the colours and of the way up that packing gives to training images.
+
+    Args:
+        opened: of any mode and colour profile; the first image of several.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        background: what is transparent is laid on, 0 to 255; for 4 channels it stays transparent.
+
+    Returns:
+        uint8 [H, W, C], as large as the file.
 
     Raises:
+        ValueError: nobody agrees how to show pixels of that mode.
         Exception: whatever Pillow stumbles on in pixels that cannot be read.
     """
     opened.load()
+    mode, icc = opened.mode, opened.info.get("icc_profile")
+    if mode in ("F", "LAB") or (mode == "I" and opened.format != "PPM"):
+        raise ValueError(f"mode {mode}: nobody agrees how to show it")
     try:
         upright = ImageOps.exif_transpose(opened)
     except Exception:  # foreign Exif data fail with whatever their parsing stumbles on; the pixels are sound
         upright = opened
-    if upright.mode.startswith("I;16"):  # Pillow would cut off what is above 255
-        upright = Image.fromarray(((np.asarray(upright, dtype=np.uint32) + 128) // 257).astype(np.uint8))
-    pixels = np.asarray(upright.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if mode.startswith("I"):  # Pillow would cut off what is above 255
+        upright = Image.fromarray(shown_grey(opened, np.asarray(upright)))
+    profile = read_profile(icc) if isinstance(icc, bytes) else None
+    usable = profile is not None and profile.transform is not None and suits(profile, mode)
+    return in_channels(np.asarray(in_srgb(upright, profile if usable else None)), channels, background)
 
 
 def way_to(translator: ImageGenerator, kind: str | None) -> int:

@@ -7,14 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.config import DataOptions
+from ganlib.config import MODES, DataOptions
 from ganlib.datasets.cleaning.cleaned import Cleaned
 from ganlib.datasets.cleaning.policy import clean
 from ganlib.datasets.items import Item
 from ganlib.errors import UserError
-from pipelines.image_modes import MODES
-
-_SAID = {"L": "grey"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,11 @@ def read_images(files: Sequence[Path], options: DataOptions) -> tuple[list[ReadI
     return usable, troubles
 
 
+def said(mode: str) -> str:
+    """What people call one of Pillow's modes."""
+    return "grey" if mode == "L" else mode
+
+
 def _cleaned(file: Path, options: DataOptions) -> Cleaned:
     limit = options.limits.max_file_bytes
     try:
@@ -74,8 +76,7 @@ def _converted(cleaned: Cleaned, options: DataOptions) -> str | None:
     mode, size = MODES[options.channels], options.image_size
     if (cleaned.mode, cleaned.width, cleaned.height) == (mode, size, size):
         return None
-    before, after = (_SAID.get(each, each) for each in (cleaned.mode, mode))
     return (
-        f"{cleaned.width} x {cleaned.height} {before}, converted to {size} x {size} {after} "
+        f"{cleaned.width} x {cleaned.height} {said(cleaned.mode)}, converted to {size} x {size} {said(mode)} "
         f"(data.fit={options.fit}, data.resizer={options.resizer})"
     )

@@ -22,6 +22,7 @@ from tests.configs import tiny_values
 from tests.toy_training import IMAGE
 
 ADA = "Ada <ada@example.org>"
+BACKGROUND = (200, 10, 60)
 TAGS = {"git_commit": "c0ffee", "data_sha256": "d1", "params_sha256": "p1"}
 
 
@@ -147,6 +148,7 @@ def submit(
         options=options or gate_options(name),
         experiment=name,
         generator_folder=folder,
+        background=BACKGROUND,
         write_card=write_card,
         evaluation=evaluation_of(folder, score, measured_on=measured_on),
         tags=TAGS,

@@ -16,6 +16,7 @@ from ganlib.config.augmentation import (
 from ganlib.config.base import (
     BASE_SIZE,
     EXTRACTORS,
+    MODES,
     PRETRAINED,
     ExtractorName,
     ImageSpec,
@@ -117,6 +118,7 @@ __all__ = [
     "KINDS",
     "LEAST_IMAGES",
     "LOWER_IS_BETTER",
+    "MODES",
     "NEIGHBOURHOOD_IMAGES",
     "NEIGHBOURHOOD_IMAGES_PER_NEIGHBOUR",
     "PRETRAINED",

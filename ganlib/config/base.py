@@ -32,6 +32,10 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+# Pillow's names of images by their number of channels.
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
 class ImageSpec(Options):
     """What every network, reader and metric must agree on.
 

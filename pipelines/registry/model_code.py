@@ -213,6 +213,7 @@ class Translator(PythonModel):
         self._marking = import_package(package, "marking")
         self.translating = import_package(package, "translating")
         self.refusal = import_package(package, "errors").UserError
+        self._background = tuple(context.model_config["background"])
 
     def predict(  # type: ignore[override]  # MLflow accepts a signature without the context
         self, model_input: list[TranslateRequest], params: dict[str, Any] | None = None
@@ -236,7 +237,7 @@ class Translator(PythonModel):
         """A file in base64 as a uint8 image [H, W, C]."""
         try:
             with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as opened:
-                pixels: NDArray[np.uint8] = self.translating.pixels_of(opened, channels)
+                pixels: NDArray[np.uint8] = self.translating.pixels_of(opened, channels, self._background)
         except (OSError, SyntaxError, ValueError) as error:
             raise _refused(f"images: expected image files in base64 ({error})") from None
         return pixels

@@ -55,6 +55,7 @@ def register(
     generator_folder: Path,
     write_card: WriteCard,
     evaluation: Evaluation,
+    background: tuple[int, int, int],
     tags: Mapping[str, str],
     contest: Contest,
     describe: Describe,
@@ -70,6 +71,7 @@ def register(
         generator_folder: what `ImageGenerator.save` wrote.
         write_card: makes the card that is kept with the model.
         evaluation: of the generator.
+        background: what transparent images were laid on, 0 to 255.
         tags: set on the version: git commit, data hash, parameters hash.
         contest: called with the champion's folder.
         describe: what MLflow says of the version and its run.
@@ -99,6 +101,7 @@ def register(
             identity,
             figures=evaluated(evaluation, options.metric),
             seen_images=int(made.provenance["seen_images"]),
+            background=background,
             say=say,
         )
         keep_card(client, version, write_card)

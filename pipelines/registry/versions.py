@@ -20,9 +20,9 @@ from urllib.request import url2pathname
 from PIL import Image
 
 import ganlib
+from ganlib.config import MODES
 from ganlib.errors import UserError
 from ganlib.packaging import DESCRIPTION, WEIGHTS, Description, generator_sha256, read_description
-from pipelines.image_modes import MODES
 from pipelines.registry.champion import Say, registry_lock
 from pipelines.tracking.delivery import GENERATOR_SHA256, attach, describe_run, find_or_create_experiment
 from pipelines.tracking.descriptions import is_ours, sealed
@@ -62,6 +62,7 @@ def find_or_create_version(
     identity: Mapping[str, str],
     figures: Mapping[str, float],
     seen_images: int,
+    background: tuple[int, int, int],
     say: Say,
 ) -> "ModelVersion":
     """The version that already holds this generator, its tags brought up to date, or a new one; with its figures.
@@ -74,6 +75,7 @@ def find_or_create_version(
         identity: tags of the version, among them the generator's SHA-256.
         figures: of its quality, as metrics of the logged model.
         seen_images: in its training.
+        background: what a translator lays transparent images on, 0 to 255.
         say: hears where another machine has registered the same generator at this moment.
     """
     from mlflow.exceptions import MlflowException
@@ -88,7 +90,7 @@ def find_or_create_version(
         return client.get_model_version(name, version.version)
     run_id = attach(client, experiment, digest, {})
     experiment_id = find_or_create_experiment(client, experiment)
-    model = _find_or_log_model(client, experiment_id, run_id, generator, digest, seen_images)
+    model = _find_or_log_model(client, experiment_id, run_id, generator, digest, seen_images, background)
     try:
         client.create_registered_model(name, description="Image generator; versions pass a gate to become champion.")
     except MlflowException as error:
@@ -174,7 +176,13 @@ def _model_id(version: "ModelVersion") -> str:
 
 
 def _find_or_log_model(
-    client: "MlflowClient", experiment_id: str, run_id: str, generator: Path, digest: str, seen_images: int
+    client: "MlflowClient",
+    experiment_id: str,
+    run_id: str,
+    generator: Path,
+    digest: str,
+    seen_images: int,
+    background: tuple[int, int, int],
 ) -> "LoggedModel":
     """A complete logged model of this generator; incomplete ones of an interrupted try of ours are removed."""
     import mlflow
@@ -209,7 +217,7 @@ def _find_or_log_model(
             artifacts=artifacts,
             pip_requirements=_requirements(),
             input_example=_INPUT_EXAMPLE if made.inputs is None else [{"images": [_example(made)], "seed": 7}],
-            model_config={"translates": made.inputs is not None},
+            model_config={"translates": made.inputs is not None, "background": list(background)},
         )
     return client.get_logged_model(model.model_id)
 

@@ -54,6 +54,7 @@ def _register(notify: Notify) -> None:
         generator_folder=paths.GENERATOR,
         write_card=card,
         evaluation=facts.evaluation,
+        background=made.config.data.background,
         tags=made.tags,
         contest=meet,
         describe=lambda found, run_id: note(facts, found, run_id),

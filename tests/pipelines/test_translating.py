@@ -49,8 +49,8 @@ def test_images_of_all_sorts_come_out_twice_as_large(gan: Command, tmp_path: Pat
     lying[0x0112] = 6  # to be turned by a quarter
     Image.fromarray(pixels).save("photo.jpg", exif=lying)
     Image.fromarray(pixels[:, :, 0]).save("scan.tiff")
-    code, out, _ = gan("translate", "photo.jpg", "scan.tiff", "-o", "made")
-    assert code == 0
+    code, out, told = gan("translate", "photo.jpg", "scan.tiff", "-o", "made")
+    assert (code, told) == (0, "photo.jpg: RGB, converted to grey\n")
     assert out.splitlines() == ["photo.jpg -> made/photo.png", "scan.tiff -> made/scan.png"]
     with Image.open("made/photo.png") as upright:
         assert upright.size == (42, 68)
@@ -62,12 +62,28 @@ def test_images_of_all_sorts_come_out_twice_as_large(gan: Command, tmp_path: Pat
     assert np.median(apart) <= 12  # other coefficients, the same enlargement
 
 
+def test_transparency_is_laid_on_the_background_of_the_data(gan: Command) -> None:
+    values = yaml.safe_load(paths.PARAMS.read_text())
+    values["data"]["background"] = [200, 200, 200]
+    paths.PARAMS.write_text(yaml.safe_dump(values))
+    hidden = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    hidden[..., 3] = 0
+    Image.fromarray(hidden).save("hidden.png")
+    Image.new("L", (16, 16), 200).save("plain.png")
+    code, _, told = gan("translate", "hidden.png", "plain.png", "-o", "made")
+    assert (code, told) == (0, "hidden.png: RGBA, converted to grey on data.background=[200, 200, 200]\n")
+    with Image.open("made/hidden.png") as one, Image.open("made/plain.png") as other:
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
 def test_what_cannot_be_translated_is_one_line_and_writes_nothing(gan: Command) -> None:
     Image.new("L", (8, 8)).save("good.png")
     Path("notes.txt").write_text("no image")
+    Image.new("F", (8, 8)).save("depths.tiff")
     for arguments, told in {
         ("good.png", "gone.png", "-o", "made"): "gone.png: no such file",
         ("good.png", "notes.txt", "-o", "made"): "notes.txt: cannot be read as an image",
+        ("good.png", "depths.tiff", "-o", "made"): "depths.tiff: cannot be read as an image (mode F: nobody agrees",
         ("good.png", "-o", "."): "good.png: would be replaced by its translation",
         ("good.png", "good.png", "-o", "made"): "would be written to made/good.png too",
     }.items():

@@ -3,10 +3,12 @@
 import io
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from ganlib.datasets.items import printable
 
@@ -15,6 +17,7 @@ _MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
 _SAME_WITHIN = 2
 _PROBES_A_CHANNEL = 9
 _LONGEST_DESCRIPTION = 60
+_WHITE_IS_ZERO = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,24 @@ def to_srgb(image: Image.Image, profile: Profile) -> Image.Image:
 def to_eight_bits(wide: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """65535 = 255 x 257, so this rounds v / 257 exactly."""
     return ((wide.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def shown_grey(opened: Image.Image, wide: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey of 16 bits [H, W], read of an opened file, as uint8 [H, W]; [H, W, 4] where one is transparent."""
+    eight_bits = to_eight_bits(wide)
+    if isinstance(opened, TiffImageFile) and opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        return ~eight_bits
+    key = opened.info.get("transparency")
+    if not isinstance(key, int):
+        return eight_bits
+    alpha = np.where(wide == key, np.uint8(0), np.uint8(255))
+    return np.stack((eight_bits, eight_bits, eight_bits, alpha), axis=-1)
+
+
+def in_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
+    """Any mode of 8 bits or fewer to L, RGB or RGBA, by a profile that suits it where there is one."""
+    plain = image if image.mode == "CMYK" and profile is not None else to_plain(image)
+    return plain if profile is None else to_srgb(plain, profile)
 
 
 def to_plain(image: Image.Image) -> Image.Image:

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, TiffImageFile
 
 from ganlib.config import Action, LimitOptions
 from ganlib.datasets.cleaning import opencv
-from ganlib.datasets.cleaning.colours import Profile, read_profile, suits, to_eight_bits, to_plain, to_srgb
+from ganlib.datasets.cleaning.colours import Profile, in_srgb, read_profile, shown_grey, suits, to_eight_bits
 from ganlib.datasets.cleaning.headers import Header, ends_early, scan
 from ganlib.datasets.cleaning.overhearing import overheard
 from ganlib.datasets.files.formats import ImageFormat
@@ -24,7 +24,6 @@ from ganlib.datasets.items import Unreadable, printable
 
 _ORIENTATION_TAG = 0x0112
 _BACK = {6: 8, 8: 6}
-_WHITE_IS_ZERO = 0
 _LONGEST_REASON = 120
 # Unless somebody asks for logs, what Pillow thinks of a file is not printed.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -136,7 +135,7 @@ def _carefully(
                     pixels, peak = _wide_grey(opened) if opened.mode.startswith("I") else (None, None)
                 if pixels is None or profile is not None:
                     image = opened if pixels is None else Image.fromarray(pixels)
-                    pixels = np.asarray(_in_srgb(image, profile))
+                    pixels = np.asarray(in_srgb(image, profile))
     # Both decoders turn TIFF files upright of themselves, and no others.
     turned_back = image_format == "TIFF"
     if traits.orientation not in (None, 1) and upright != turned_back:
@@ -218,23 +217,7 @@ def _by_opencv_where_better(
 
 def _wide_grey(opened: ImageFile.ImageFile) -> tuple[NDArray[np.uint8], int]:
     wide: NDArray[Any] = np.asarray(opened)
-    return _shown_grey(opened, wide), int(wide.max())
-
-
-def _shown_grey(opened: ImageFile.ImageFile, wide: NDArray[Any]) -> NDArray[np.uint8]:
-    eight_bits = to_eight_bits(wide)
-    if isinstance(opened, TiffImageFile) and opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
-        return ~eight_bits
-    key = opened.info.get("transparency")
-    if not isinstance(key, int):
-        return eight_bits
-    alpha = np.where(wide == key, np.uint8(0), np.uint8(255))
-    return np.stack((eight_bits, eight_bits, eight_bits, alpha), axis=-1)
-
-
-def _in_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
-    plain = image if image.mode == "CMYK" and profile is not None else to_plain(image)
-    return plain if profile is None else to_srgb(plain, profile)
+    return shown_grey(opened, wide), int(wide.max())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlib.config import DataOptions
+from ganlib.config import MODES, DataOptions
 
 _RESAMPLING = {
     "box": Image.Resampling.BOX,
@@ -35,24 +35,22 @@ def fit(pixels: NDArray[np.uint8], options: DataOptions) -> NDArray[np.uint8]:
         uint8 [rows * size, columns * size, channels] in [0, 255]; one row and
         column of squares unless tiled.
     """
-    size = options.image_size
-    if pixels.shape == (size, size, 3) and options.channels == 3:
+    size, channels, background = options.image_size, options.channels, options.background
+    if pixels.shape == (size, size, 3) and channels == 3:
         return pixels  # What follows would find nothing to do, a little later.
     height, width = pixels.shape[:2]
     if options.fit == "tile" and min(height, width) >= size:
         window = _centre(pixels, height - height % size, width - width % size)
-        return _with_channels(_flattened(window, options), options.channels)
+        return in_channels(window, channels, background)
     if options.fit == "pad":
         longer = max(height, width)
         # The shorter side to the nearest whole number.
         inner_height, inner_width = (max(1, (2 * side * size + longer) // (2 * longer)) for side in (height, width))
-        shown = _with_channels(
-            _resized(_flattened(pixels, options), inner_height, inner_width, options), options.channels
-        )
-        return _padded(shown, options)
+        flattened = _flattened(pixels, channels, background)
+        return _padded(_with_channels(_resized(flattened, inner_height, inner_width, options), channels), options)
     side = min(height, width)
-    window = _flattened(_centre(pixels, side, side), options)
-    return _with_channels(_resized(window, size, size, options), options.channels)
+    window = _flattened(_centre(pixels, side, side), channels, background)
+    return _with_channels(_resized(window, size, size, options), channels)
 
 
 def squares(fitted: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], ...]:
@@ -64,19 +62,24 @@ def squares(fitted: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], ..
     return tuple(np.ascontiguousarray(cut).reshape(rows * columns, size, size, *fitted.shape[2:]))
 
 
+def in_channels(pixels: NDArray[np.uint8], channels: int, background: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """What `fit` makes of a picture but for its size: uint8 [H, W], [H, W, 3] or [H, W, 4] to [H, W, channels]."""
+    return _with_channels(_flattened(pixels, channels, background), channels)
+
+
 def _centre(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     return pixels[top : top + height, left : left + width]
 
 
-def _flattened(pixels: NDArray[np.uint8], options: DataOptions) -> NDArray[np.uint8]:
+def _flattened(pixels: NDArray[np.uint8], channels: int, background: tuple[int, int, int]) -> NDArray[np.uint8]:
     """To grey for 1 channel, and to what has no alpha for 1 and 3; grey stays grey, as its channels are equal."""
-    if options.channels == 4 or pixels.ndim == 2 or pixels.shape[2] == options.channels:
+    if channels == 4 or pixels.ndim == 2 or pixels.shape[2] == channels:
         return pixels
     image = Image.fromarray(pixels)
     if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*options.background, 255)), image)
-    return np.asarray(image.convert("L" if options.channels == 1 else "RGB"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+    return np.asarray(image.convert(MODES[channels]))
 
 
 def _resized(pixels: NDArray[np.uint8], height: int, width: int, options: DataOptions) -> NDArray[np.uint8]:

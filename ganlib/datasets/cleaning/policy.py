@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlib.config import Action, DataOptions, Policy, SideBySideOptions
+from ganlib.config import MODES, Action, DataOptions, Policy, SideBySideOptions
 from ganlib.datasets.cleaning.cleaned import Cleaned, Finding
 from ganlib.datasets.cleaning.deadlines import Deadline, DeadlinePassed
 from ganlib.datasets.cleaning.decoding import Picture, check_size, decode
@@ -16,7 +16,6 @@ from ganlib.datasets.files.formats import contradicts, format_of
 from ganlib.datasets.items import Item, Unreadable, printable
 from ganlib.errors import UserError
 
-_ARRAY_MODES = {3: "RGB", 4: "RGBA"}
 # Below the largest value of 14 bits, a file of 16 is darker than its maker saw it.
 _DARK_PEAK = 1 << 14
 
@@ -220,7 +219,7 @@ def _given(pixels: NDArray[np.uint8], options: DataOptions) -> Picture:
     check_size(width, height, options.limits)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
-    mode = "L" if pixels.ndim == 2 else _ARRAY_MODES[pixels.shape[2]]
+    mode = MODES[1 if pixels.ndim == 2 else pixels.shape[2]]
     return Picture(np.ascontiguousarray(pixels), mode, width, height)
 
 

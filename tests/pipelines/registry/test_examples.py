@@ -49,6 +49,7 @@ def texts(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
         generator_folder=paths.GENERATOR,
         write_card=card,
         evaluation=facts.evaluation,
+        background=facts.config.data.background,
         tags=report_project.LINEAGE,
         contest=lambda _: comparison(compared(1, 2)),
         describe=lambda found, _run_id: found.verdict.reason,

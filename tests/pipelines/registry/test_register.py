@@ -323,7 +323,8 @@ def test_an_evaluation_of_something_else_is_refused(project: Path) -> None:
     def attempt(evaluation: Evaluation) -> None:
         register(
             options=gate_options(), experiment="m", generator_folder=one, write_card=lambda *_: project,
-            evaluation=evaluation, tags={}, contest=lambda _: comparison(compared(1, 2)), describe=lambda *_: "",
+            evaluation=evaluation, background=(0, 0, 0), tags={}, contest=lambda _: comparison(compared(1, 2)),
+            describe=lambda *_: "",
         )  # fmt: skip
 
     with pytest.raises(UserError, match=r"^register\.metric=domain/fid: not in .*found: inception/fid; evaluate again"):

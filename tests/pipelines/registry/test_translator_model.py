@@ -28,6 +28,11 @@ def encoded(pixels: np.ndarray, orientation: int = 1) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
+def context(package: Path, generator: Path) -> SimpleNamespace:
+    artifacts = {"ganlib": str(package), "generator": str(generator)}
+    return SimpleNamespace(artifacts=artifacts, model_config={"translates": True, "background": [200, 200, 200]})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_translator(tmp_path_factory.mktemp("translator"), PAIRED)
@@ -36,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Translator:
     loaded = Translator()
-    loaded.load_context(SimpleNamespace(artifacts={"ganlib": str(PACKAGE), "generator": str(folder)}))
+    loaded.load_context(context(PACKAGE, folder))
     return loaded
 
 
@@ -56,6 +61,13 @@ def test_images_in_images_out_the_same_whatever_stands_beside(folder: Path, mode
     assert again["images"] != alone["images"]
 
 
+def test_transparency_is_laid_on_the_background_of_the_data(model: Translator) -> None:
+    clear = np.zeros((16, 16, 4), dtype=np.uint8)
+    asked = [TranslateRequest(images=[encoded(pixels)]) for pixels in (clear, np.full((16, 16), 200, dtype=np.uint8))]
+    hidden, plain = model.predict(asked)
+    assert hidden == plain
+
+
 def test_what_is_no_image_is_refused(model: Translator) -> None:
     with pytest.raises(MlflowException, match="images: expected image files in base64"):
         model.predict([TranslateRequest(images=["bm9uc2Vuc2U="], seed=0)])
@@ -64,7 +76,7 @@ def test_what_is_no_image_is_refused(model: Translator) -> None:
 def test_the_way_back_is_asked_for_by_name(folder: Path, tmp_path: Path, model: Translator) -> None:
     make_translator(tmp_path, UNPAIRED)
     both = Translator()
-    both.load_context(SimpleNamespace(artifacts={"ganlib": str(PACKAGE), "generator": str(tmp_path)}))
+    both.load_context(context(PACKAGE, tmp_path))
     image = encoded(np.arange(144, dtype=np.uint8).reshape(12, 12))
     made = [both.predict([TranslateRequest(images=[image], seed=0, to=to)])[0] for to in (None, "images", "inputs")]
     assert made[0] == made[1] != made[2]
@@ -82,5 +94,5 @@ def test_a_model_of_the_same_code_does_not_need_the_folder_of_the_one_before(fol
     import_package(tmp_path / "one" / "ganlib", "packaging")
     shutil.rmtree(tmp_path / "one")
     loaded = Translator()
-    loaded.load_context(SimpleNamespace(artifacts={"ganlib": str(tmp_path / "two/ganlib"), "generator": str(folder)}))
+    loaded.load_context(context(tmp_path / "two/ganlib", folder))
     assert loaded.predict([TranslateRequest(images=[encoded(np.zeros((8, 8), dtype=np.uint8))], seed=0)])

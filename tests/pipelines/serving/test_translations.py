@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganlib.marking import pixels_sha256
 from ganlib.packaging import ImageGenerator
@@ -18,6 +19,7 @@ from tests.ganlib.datasets.image_bytes import png
 from tests.ganlib.datasets.image_files import encode
 from tests.mlflow_server import wait_until
 from tests.pipelines.serving.test_answers import pixels
+from tests.registered import BACKGROUND
 from tests.serving import LIMITS, Served, serving
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ def test_the_same_image_gives_the_same_bytes_everywhere(registered: Path) -> Non
         np.testing.assert_array_equal(
             pixels(other.content), translate_image(translator, GIVEN[:, :, None], seed=0)[:, :, 0]
         )
+        clear = translate(served, encode(np.zeros((20, 12, 4), dtype=np.uint8)))
+        laid = Image.new("RGB", (12, 20), BACKGROUND).convert("L")
+        assert clear.content == translate(served, encode(laid)).content
         entry = find([pixels_sha256(made)])
         assert [(each.by, each.request["way"]) for each in entry.values()] == [("gan serve", 1)]
         shown = served.get("/model").json()
@@ -60,8 +65,8 @@ def test_the_same_image_gives_the_same_bytes_everywhere(registered: Path) -> Non
         assert set(described["paths"]) == {"/translate", "/invocations", "/model", "/health", "/metrics"}
         assert "image/*" in described["paths"]["/translate"]["post"]["requestBody"]["content"]
         page = served.get("/metrics").text
-        assert 'ganlib_requests_total{path="/translate",status="200"} 2' in page
-        assert "ganlib_batch_images_sum 3" in page
+        assert 'ganlib_requests_total{path="/translate",status="200"} 4' in page
+        assert "ganlib_batch_images_sum 5" in page
 
 
 @pytest.mark.usefixtures("registered")
