@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ganlib.errors import UserError
 
@@ -33,6 +33,8 @@ def opened_image(source: Path | IO[bytes], *, name: str, most_pixels: int, limit
             yield opened
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; give image files") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{name}: cannot be read as an image (in no known format); give image files") from None
     except UserError:
         raise
     except Exception as error:  # foreign bytes fail with whatever their parsing stumbles on

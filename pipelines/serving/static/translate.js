@@ -35,6 +35,7 @@ async function translate() {
       body: file,
     });
     if (!answer.ok) {
+      element("pair").hidden = true;
       complain((await answer.json()).error);
     } else {
       element("given").src = await dataOf(file);
@@ -58,7 +59,7 @@ async function start() {
   const model = await answer.json();
   document.title = `Translate with ${model.name}`;
   element("model").textContent =
-    `${model.name}, version ${model.version}; images of at most ${model.most_pixels} pixels; ` +
+    `${model.name}, version ${model.version}; images of at most ${model.most_pixels.toLocaleString("en")} pixels; ` +
     `translations are made by a machine: generator ${model.generator_sha256.slice(0, 12)}…`;
   for (const kind of model.makes) element("to").add(new Option(kind, kind));
   element("to-field").hidden = model.makes.length < 2;

@@ -75,7 +75,7 @@ def test_what_cannot_be_translated_is_one_line() -> None:
     with serving(replace(LIMITS, images=2, pixels=400), model=MODEL) as served:
         for content, query, words in (
             (b"", {}, "image 1: cannot be read as an image"),
-            (b"no image", {}, "image 1: cannot be read as an image"),
+            (b"no image", {}, "image 1: cannot be read as an image (in no known format); give image files"),
             (encode(GIVEN)[:60], {}, "expected image files"),
             (encode(np.zeros((21, 20), np.uint8)), {}, "image 1: 20 x 21 pixels are more than this server's limit=400"),
             (
@@ -120,3 +120,8 @@ def test_the_page(browser: "Browser", tmp_path: Path) -> None:
             page.locator("#link").click()
         assert download.value.path().read_bytes() == translate(served, encode(GIVEN), to="inputs").content
         assert download.value.suggested_filename == "given-inputs-seed-0.png"
+        (tmp_path / "notes.png").write_bytes(b"no image")
+        page.set_input_files("#file", tmp_path / "notes.png")
+        page.get_by_role("button", name="Translate").click()
+        wait_until(lambda: "in no known format" in page.locator("#problem").inner_text(), "it is refused")
+        assert not page.locator("#made").is_visible()
