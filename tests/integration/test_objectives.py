@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 
 from ganlib.evaluation.record import Evaluation
 from ganlib.packaging import load_encoder, read_description
@@ -81,3 +82,16 @@ def test_a_killed_training_resumes_to_the_same_generator(project: Project) -> No
     assert done.returncode == 0, done.stderr
     assert "resumed at" in done.stdout + done.stderr
     assert project.generator_hash() == wanted
+
+
+def test_the_next_one_meets_the_champion(project: Project) -> None:
+    values = yaml.safe_load((project.root / paths.PARAMS).read_text(encoding="utf-8"))
+    values["train"]["seed"] += 1
+    (project.root / paths.PARAMS).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    done = project.gan("repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    decision = Registration.read(project.root / paths.REGISTRATION)
+    assert (decision.version, decision.champion_version) == ("2", "1")
+    row = decision.verdict.table[0]
+    assert row.champion is not None
+    assert row.challenger != row.champion
