@@ -108,7 +108,8 @@ def test_what_cannot_be_translated_is_one_line() -> None:
 @pytest.mark.usefixtures("registered")
 def test_the_page(browser: "Browser", tmp_path: Path) -> None:
     (tmp_path / "given.png").write_bytes(encode(GIVEN))
-    with serving(model=MODEL) as served, open_page(browser, f"{served.address}/", size=(1280, 800), dark=False) as page:
+    refused = "Failed to load resource: the server responded with a status of 422 (Unprocessable Entity)"
+    with serving(model=MODEL) as served, open_page(browser, f"{served.address}/", expected=refused) as page:
         wait_until(lambda: page.locator("#to option").count() == 2, "the kinds are there")
         page.get_by_role("button", name="Translate").click()
         assert page.locator("#problem").inner_text() == "Choose an image first."
