@@ -1,5 +1,6 @@
 """`gan serve`: a registered model behind HTTP until it is ended."""
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -35,4 +36,7 @@ def serve_model(
         shown = f"[{host}]" if ":" in host else host
         say(f"serve: {model}, version {number}, at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)")
         sys.setswitchinterval(_SWITCH_S)
+        # To look through all that is loaded takes up to a second, for which every request would wait.
+        gc.collect()
+        gc.freeze()
         serve(app, listener, last_requests_s=_LAST_REQUESTS_S)
