@@ -22,6 +22,7 @@ from pipelines.registry.served import LoadedVersion, SampleRequest, Samples
 from pipelines.serving.answering import PNG, origin_headers
 from pipelines.serving.asking import Invocations, Predictions, SampleQuery, ServedModel, image_count, within
 from pipelines.serving.batching import Batcher, on_record
+from pipelines.serving.direct import Direct
 from pipelines.serving.following import Following
 from pipelines.serving.limits import Limits
 from pipelines.serving.problems import Refused
@@ -56,7 +57,6 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
                 503, f"drawing took more than {limits.timeout_s:g} s; ask for fewer", retry_after_s=1
             ) from None
 
-    @app.get("/sample", responses=PNG, response_class=Response)
     async def sample(query: Annotated[SampleQuery, Query()], http: Request) -> Response:
         """A PNG file; more than one image as a grid."""
         served = following.current
@@ -69,12 +69,11 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
         file = files[0] if len(files) == 1 else await asyncio.to_thread(_grid, files, origins, alike=alike)
         return Response(file, media_type="image/png", headers={**origin_headers(served), "ETag": tag})
 
-    @app.post("/invocations")
-    async def invocations(asked: Invocations) -> Predictions:
+    async def invocations(asked: Invocations, _http: Request) -> Response:
         """As MLflow's own server answers, with the same bytes."""
         served = following.current
         drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
-        return Predictions(
+        answer = Predictions(
             predictions=[
                 Samples(
                     seed=each.seed or 0,
@@ -84,6 +83,11 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
                 for each, (files, origins) in zip(asked.inputs, drawn, strict=True)
             ]
         )
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    add = partial(app.router.add_api_route, route_class_override=Direct)
+    add("/sample", sample, methods=["GET"], responses=PNG, response_class=Response)
+    add("/invocations", invocations, methods=["POST"], responses={200: {"model": Predictions}})
 
     @app.get("/model")
     async def model() -> ServedModel:
