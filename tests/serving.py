@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
+from pipelines.listening import server_of
 from pipelines.registry.served import ModelAddress
 from pipelines.serving.app import make_app
 from pipelines.serving.following import Following
@@ -50,7 +50,7 @@ def serving(limits: Limits = LIMITS, *, model: str = MODEL, check_every_s: float
     gauges = Gauges()
     following = Following(ModelAddress.parse(model), say=said.append, on_swap=gauges.swapped)
     app = make_app(following, limits=limits, hosts={"127.0.0.1"}, gauges=gauges, check_every_s=check_every_s)
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_level="warning", access_log=False))
+    server = server_of(app, last_requests_s=10)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
         thread.start()
