@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ganlib.config import ImageSpec
 from ganlib.errors import UserError
-from ganlib.marking import SOURCE_TYPE, Origin, marked_png, pixels_sha256, read_origin
+from ganlib.marking import SOURCE_TYPE, Origin, marked_png, pixels_sha256, read_origin, xmp_packet
 from ganlib.networks import build_generator
 from ganlib.packaging import ImageGenerator
 from ganlib.remaking import remake
@@ -40,6 +40,10 @@ def test_a_mark_comes_back_and_leaves_the_pixels(channels: int) -> None:
     np.testing.assert_array_equal(found, pixels)
     assert pixels_sha256(found) == pixels_sha256(pixels)
     assert pixels_sha256(pixels) != pixels_sha256(pixels.reshape(7, 5, channels))
+    info, by_pillow = PngImagePlugin.PngInfo(), io.BytesIO()
+    info.add_itxt("XML:com.adobe.xmp", xmp_packet(ORIGIN))
+    Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels).save(by_pillow, format="PNG", pnginfo=info)
+    assert file == by_pillow.getvalue()
 
 
 @pytest.mark.parametrize(
