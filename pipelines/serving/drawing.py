@@ -72,7 +72,10 @@ def add_drawing(app: FastAPI, following: Following, limits: Limits, batcher: Bat
     async def invocations(asked: Invocations, _http: Request) -> Response:
         """As MLflow's own server answers, with the same bytes."""
         served = following.current
-        drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
+        if len(asked.inputs) == 1:  # needs no task of its own
+            drawn = [await draw(served, asked.inputs[0])]
+        else:
+            drawn = await asyncio.gather(*(draw(served, each) for each in asked.inputs))
         answer = Predictions(
             predictions=[
                 Samples(
