@@ -112,7 +112,8 @@ def server(command: list[str], port: int, path: str) -> Iterator[tuple[psutil.Pr
                 raise SystemExit(f"{' '.join(command)}: ended with exit code {process.returncode}")
         yield psutil.Process(process.pid), time.perf_counter() - begun
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
