@@ -12,7 +12,7 @@ from pipelines.presets import known_presets, load_parameters
 from pipelines.tracking.descriptions import reproduction
 from pipelines.tracking.experiment import Experiment
 
-MOST_PARAMETERS = 39  # that MLflow shows of a run, beside that of its model; all are in its params.yaml
+MOST_PARAMETERS = 38  # that MLflow shows of a run, beside the two of its model; all are in its params.yaml
 _ALWAYS = (
     "data.source",
     "data.image_size",
