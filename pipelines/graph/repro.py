@@ -46,10 +46,8 @@ class StageByStage:
         env: added to the stages' environment.
     """
 
-    def __init__(
-        self, project: Path, names: Sequence[str], *, lock: Lock, force: bool, env: Mapping[str, str] | None = None
-    ) -> None:
-        self._repro = _Repro(project, lock=lock, env=env or {})
+    def __init__(self, project: Path, names: Sequence[str], *, lock: Lock, force: bool, env: Mapping[str, str]) -> None:
+        self._repro = _Repro(project, lock=lock, env=env)
         self._project = project
         self._names = names
         self._options = ["--single-item", *(["--force"] if force else [])]
