@@ -2,6 +2,18 @@
 
 import atexit
 import gc
+import sys
 
-# At its end the interpreter searches all objects for garbage, a second or more after MLflow, Prefect and torch.
-atexit.register(gc.freeze)
+
+def _end_soon() -> None:
+    """Spare the interpreter its search of all objects for garbage at its end, a second or more after MLflow or Prefect.
+
+    Triton, which torch brings, prints a line for each of its objects that no search has taken away.
+    """
+    if "triton" in sys.modules:
+        gc.unfreeze()
+    else:
+        gc.freeze()
+
+
+atexit.register(_end_soon)
