@@ -6,7 +6,7 @@ DVC stays the judge of what has to run.
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
-from ganlib.config import FlowOptions, RunConfig, load_config
+from ganlib.config import FlowOptions, load_config
 from ganlib.errors import UserError
 from pipelines import paths
 from pipelines.environment import other_code
 from pipelines.flows.isolated import isolated_run
 from pipelines.flows.pages import ProgressPage, show_picture
+from pipelines.flows.preparing import Prepared, at_hand, preparation
 from pipelines.flows.report import data_quality, result_markdown
 from pipelines.flows.terminal import FOR_PEOPLE
 from pipelines.graph import dag
 from pipelines.graph.differences import few
-from pipelines.graph.locking import Lock, OneWaits, hold_pipeline
+from pipelines.graph.locking import OneWaits, hold_pipeline
 from pipelines.graph.plan import PlannedStage, plan
 from pipelines.graph.repro import StageByStage
 from pipelines.graph.workspace import Request
 from pipelines.notifying import Notifications, notifications
 from pipelines.preflight import check_project
-from pipelines.registry.presence import registry_check
 from pipelines.summary import headline
 from pipelines.tracking.runs import commit_of
 
@@ -77,15 +77,25 @@ def pipeline(
         _say(line, logging.WARNING)
     with notifications(project, _say) as people, contextlib.ExitStack() as held:
         try:
-            # Isolated runs take turns at their own place, and wait for nobody who works in the checkout.
-            place = project / paths.RUNS if isolated else project
-            # One that waits may be of the commit alone, which does not cover what is uncommitted.
-            is_covered = is_deployed and not uncommitted
-            lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_covered))
+            # `gan run` has prepared it while Prefect was imported.
+            preparing = _preparation(project, isolated=isolated, uncommitted=uncommitted)
+            prepared = at_hand() or held.enter_context(preparing)
         except OneWaits:
             return Completed(
                 name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"
             )
+        return _bring_up_to_date(prepared, people, force=force)
+
+
+@contextlib.contextmanager
+def _preparation(project: Path, *, isolated: bool, uncommitted: bool) -> Iterator[Prepared]:
+    """The project, or a worktree of its own, with its locks."""
+    # Isolated runs take turns at their own place, and wait for nobody who works in the checkout.
+    place = project / paths.RUNS if isolated else project
+    # One that waits may be of the commit alone, which does not cover what is uncommitted.
+    is_covered = runtime.deployment.id is not None and not uncommitted
+    with contextlib.ExitStack() as held:
+        lock = held.enter_context(hold_pipeline(place, on_wait=_say, one_waits=is_covered))
         if isolated:
             request = Request(ref=None if uncommitted else "HEAD")
             work = held.enter_context(isolated_run(project, request, say=_say))
@@ -93,40 +103,32 @@ def pipeline(
             project, config = work.project, work.config
         else:
             config = check_project(project)
-        # `gan run` has asked the registry before.
-        graph, changed = _read_status(project, config, ask_registry=is_deployed)
-        planned = plan(project, graph, changed, force=force)
-        return _bring_up_to_date(project, config.flow, planned, lock, people, force=force)
+        yield held.enter_context(preparation(project, config, lock, say=_say))
 
 
-def _read_status(project: Path, config: RunConfig, *, ask_registry: bool) -> dag.GraphStatus:
-    """The graph and what has changed; the registry is asked meanwhile, as both take seconds."""
+def _planned(prepared: Prepared, *, force: bool) -> tuple[PlannedStage, ...]:
+    """What this run will do; the registry's answer is waited for where it decides."""
 
-    def read() -> dag.GraphStatus:
-        return dag.read_status(project, on_wait=_say, timeout_s=max(config.flow.timeout_s.values()))
+    def read() -> tuple[PlannedStage, ...]:
+        return plan(prepared.dvc.project, *prepared.dvc.status(say=_say), force=force)
 
-    if not ask_registry:
-        return read()
-    with registry_check(project, config.tracking.experiment, say=_say) as is_forgotten:
-        found = read()
-        return read() if is_forgotten() else found
+    planned = read()
+    registers = any(each.intent != "unchanged" and str(paths.REGISTRATION) in each.stage.outs for each in planned)
+    if not registers and prepared.is_forgotten():
+        prepared.dvc.read_again()
+        planned = read()
+    return planned
 
 
-def _bring_up_to_date(
-    project: Path,
-    options: FlowOptions,
-    planned: Sequence[PlannedStage],
-    lock: Lock,
-    people: Notifications,
-    *,
-    force: bool,
-) -> State[Any]:
+def _bring_up_to_date(prepared: Prepared, people: Notifications, *, force: bool) -> State[Any]:
     """The outcomes of all stages, as a final state whose message is what people want to know first."""
-    create_table_artifact(key="plan", table=_plan(planned, options), description="What this run will do")
+    project, options, planned = prepared.dvc.project, prepared.options, _planned(prepared, force=force)
     due = [each.stage.name for each in planned if each.intent != "unchanged"]
     env = {FLOW_RUN_VARIABLE: str(runtime.flow_run.id)}
     states: dict[str, State[dag.StageOutcome]] = {}
-    with StageByStage(project, due, lock=lock, force=force, env=env) as stages:
+    with StageByStage(prepared.dvc, due, force=force, env=env) as stages:
+        create_table_artifact(key="plan", table=_plan(planned, options), description="What this run will do")
+        prepared.is_forgotten()  # raises where the store cannot take what the stages bring
         for stage in (each.stage for each in planned):
             stage_task = _stage_task(stage, options, stages if stage.name in due else None, people)
             states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])

@@ -7,6 +7,7 @@ from pathlib import Path
 from ganlib.errors import UserError
 from pipelines import summary
 from pipelines.exit_codes import FAILURE_EXIT_CODE, USER_ERROR_EXIT_CODE, fail
+from pipelines.flows import preparing
 from pipelines.flows.failures import ServerFailed
 from pipelines.flows.isolated import isolated_run
 from pipelines.flows.terminal import show, show_only_what_people_want
@@ -14,7 +15,6 @@ from pipelines.graph import dag
 from pipelines.graph.supervisor import signals_unwind
 from pipelines.graph.workspace import Request
 from pipelines.preflight import check_project
-from pipelines.registry.presence import registry_check
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -39,14 +39,13 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
             else:
                 workspace = place.enter_context(isolated_run(project, isolation, say=show))
                 work, config = workspace.project, workspace.config
-            with registry_check(work, config.tracking.experiment, say=show) as checked:
-                # Prefect takes seconds to be imported, in which the registry is asked.
-                from pipelines.flows.embedded import prefect_api
-                from pipelines.flows.pipeline import pipeline
+            place.enter_context(preparing.done(work, config, say=show))
+            # Prefect takes seconds to be imported, in which DVC and the registry are asked.
+            from pipelines.flows.embedded import prefect_api
+            from pipelines.flows.pipeline import pipeline
 
-                with prefect_api(work, say=show):
-                    checked()
-                    outcomes = pipeline(project=work, force=force)
+            with prefect_api(work, say=show):
+                outcomes = pipeline(project=work, force=force)
             assert isinstance(outcomes, tuple), "only runs of a deployment end as covered"
             summary.show(work, outcomes, here=isolation is None)
     except UserError as error:

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import math
-import os
 import re
 import sys
 import time
@@ -12,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from pipelines.environment import quiet_environment
 from pipelines.graph import durations, streaming
 from pipelines.graph.dag import EXITED, FAILED, StageFailed, StageOutcome, StageTimedOut, Status, held_up, repository
 from pipelines.graph.dvc_locks import blocker, wait_for_process, wait_for_repository
+from pipelines.graph.dvc_process import DvcProcess, environment
 from pipelines.graph.locking import Lock, hold_pipeline
 
 LAST_LINES = 20
@@ -35,22 +34,22 @@ _HOUSEKEEPING = re.compile(
 class StageByStage:
     """Stages in their order by one DVC process, whose caller waits for one stage after the other.
 
-    DVC takes more than a second to start; and it goes on while the caller is busy with what a stage has brought. The
-    process ends with the context. It starts when a stage is waited for: the first one, and again the one that failed.
+    DVC begins at once and goes on while the caller is busy with what a stage has brought, until the context ends.
+    Where a stage fails, a new process begins with it when it is waited for again.
 
     Args:
-        project: its folder.
+        dvc: what runs them.
         names: of the stages; what they depend on has to be there by the time.
-        lock: the project's, which the caller holds as it drives the graph.
         force: run them, changed or not.
         env: added to the stages' environment.
     """
 
-    def __init__(self, project: Path, names: Sequence[str], *, lock: Lock, force: bool, env: Mapping[str, str]) -> None:
-        self._repro = _Repro(project, lock=lock, env=env)
-        self._project = project
+    def __init__(self, dvc: DvcProcess, names: Sequence[str], *, force: bool, env: Mapping[str, str]) -> None:
+        self._project = dvc.project
         self._names = names
         self._options = ["--single-item", *(["--force"] if force else [])]
+        begun = dvc.reproduce([*self._options, *names], env) if names else None
+        self._repro = _Repro(dvc.project, lock=dvc.lock, env=env, begun=begun)
 
     def __enter__(self) -> Self:
         return self
@@ -152,14 +151,16 @@ class _Transcript:
 
 
 class _Repro:
-    """`dvc repro` as a process, started anew where another DVC process held what it needed."""
+    """`dvc repro` as a process, started anew where another DVC process held what it needed; or one that has begun."""
 
-    def __init__(self, project: Path, *, lock: Lock, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, project: Path, *, lock: Lock, env: Mapping[str, str], begun: streaming.Command | None = None
+    ) -> None:
         self._project = project
         self._lock = lock
         self._env = env
-        self._command: streaming.Command | None = None
-        self._lines: Iterator[str] = iter(())
+        self._command = begun
+        self._lines: Iterator[str] = iter(begun or ())
 
     def end(self) -> None:
         """End the process, if there is one."""
@@ -217,7 +218,7 @@ class _Repro:
         self._command = streaming.Command(
             [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", *arguments],
             cwd=self._project,
-            env=_environment() | dict(self._env),
+            env=environment() | dict(self._env),
             keep_open=[self._lock.descriptor],
         )
         self._lines = iter(self._command)
@@ -230,10 +231,3 @@ def _marker(line: str) -> tuple[Status, str] | None:
         if found := pattern.fullmatch(line):
             return status, found[1]
     return None
-
-
-def _environment() -> dict[str, str]:
-    """Ours for DVC and the stages: `python` in dvc.yaml is the interpreter that runs this."""
-    here = str(Path(sys.executable).parent)
-    path = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
-    return {**os.environ, **quiet_environment(), "PATH": path, "PYTHONUNBUFFERED": "1"}

@@ -36,11 +36,14 @@ class Command:
         cwd: Path,
         env: Mapping[str, str],
         keep_open: Sequence[int] = (),
+        inherit: Sequence[int] = (),
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.deadline = math.inf
         self._watch = watch
-        self._process = supervisor.start(command, cwd=cwd, env=env, stdout=subprocess.PIPE, keep_open=keep_open)
+        self._process = supervisor.start(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, keep_open=keep_open, inherit=inherit
+        )
         self._lines = _lines(self._chunks())
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """A command that never outlives the one who started it.
 
-`python -m pipelines.graph.supervisor -- CMD…` runs CMD in a session of its own and
-passes its output and exit code through. When its standard input ends (the
-parent has died, by whatever means) or a signal asks it to stop, it ends the
-command with its descendants: SIGTERM first, SIGKILL after a time of grace.
+`python -m pipelines.graph.supervisor [DESCRIPTOR…] -- CMD…` runs CMD, which
+inherits the descriptors, in a session of its own and passes its output and
+exit code through. When its standard input ends (the parent has died, by
+whatever means) or a signal asks it to stop, it ends the command with its
+descendants: SIGTERM first, SIGKILL after a time of grace.
 What is left over when the command ends by itself goes the same way. On Linux
 this holds for all descendants, on macOS for those that stay in the session.
 Standard library only.
@@ -36,24 +37,25 @@ def start(
     env: Mapping[str, str],
     stdout: int | IO[bytes],
     keep_open: Sequence[int] = (),
+    inherit: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a command under supervision; closing the process's `stdin` ends it.
 
     `stdout` takes standard error too. The supervisor has a session of its own,
     so neither Ctrl-C in a terminal nor the killing of the caller's process
     group can take it away before its child. It holds the descriptors
-    `keep_open` until the child is gone; the child does not inherit them.
+    `keep_open` until the child is gone; the child has those of `inherit` only.
     """
     # Isolated and without site-packages: half the start-up time, and no variable can break it.
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, "--", *command],
+        [sys.executable, "-I", "-S", __file__, *map(str, inherit), "--", *command],
         cwd=cwd,
         env=env,
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        pass_fds=keep_open,
+        pass_fds=[*keep_open, *inherit],
     )
 
 
@@ -79,8 +81,8 @@ def signals_unwind() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def supervise(command: Sequence[str], *, grace_s: float = GRACE_S) -> int:
-    """Run a command until it ends, or until standard input or a signal ends it.
+def supervise(command: Sequence[str], *, inherit: Sequence[int] = (), grace_s: float = GRACE_S) -> int:
+    """Run a command, which takes over the descriptors, until it ends, or until standard input or a signal ends it.
 
     Returns its exit code, 128 + n where signal n ended it.
     """
@@ -91,10 +93,12 @@ def supervise(command: Sequence[str], *, grace_s: float = GRACE_S) -> int:
         signal.signal(number, lambda _number, _frame: None)
     _adopt_orphans()
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=inherit)
     except OSError as error:
         print(f"{command[0]}: cannot be started ({error.strerror})", file=sys.stderr)  # noqa: T201
         return COMMAND_NOT_FOUND
+    for descriptor in inherit:
+        os.close(descriptor)
     while child.returncode is None and not _asked_to_stop(wake_reader):
         _reap(child)
     _end_family(child, grace_s)
@@ -175,11 +179,14 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def main() -> int:
-    """The command line: everything after `--` is the command."""
-    if len(sys.argv) < 3 or sys.argv[1] != "--":
-        print("usage: python -m pipelines.graph.supervisor -- COMMAND [ARGUMENT ...]", file=sys.stderr)  # noqa: T201
+    """The command line: everything after the first `--` is the command."""
+    separator = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    inherit, command = sys.argv[1:separator], sys.argv[separator + 1 :]
+    if not command:
+        usage = "usage: python -m pipelines.graph.supervisor [DESCRIPTOR ...] -- COMMAND [ARGUMENT ...]"
+        print(usage, file=sys.stderr)  # noqa: T201
         return 2
-    return supervise(sys.argv[2:])
+    return supervise(command, inherit=[int(each) for each in inherit])
 
 
 if __name__ == "__main__":

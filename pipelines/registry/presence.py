@@ -1,6 +1,7 @@
 """One question to the store before the first stage: can it take a run, and does it hold what the last report names?"""
 
 import contextlib
+import functools
 import os
 import shlex
 import sys
@@ -33,20 +34,22 @@ if TYPE_CHECKING:
 
 _SERVERS = {"http", "https"}
 _ERROR = "error: "
+_NICE = 10  # the first stage waits for Prefect and DVC, and rarely for the registry's answer
 
 
 @contextlib.contextmanager
 def registry_check(project: Path, experiment: str, *, say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """`check_registry` by a process of its own while the caller does other things, as MLflow takes seconds to start.
 
-    What it yields waits for the answer: whether the register stage has to run again. It raises what check_registry
-    raises.
+    What it yields waits for the answer: whether the register stage has to run again; it may be asked again. It raises
+    what check_registry raises.
     """
     report = project / paths.REGISTRATION
     is_there = report.exists()
     command = [sys.executable, "-P", "-m", __name__, str(project), experiment]
     with contextlib.closing(streaming.Command(command, cwd=Path.cwd(), env=os.environ)) as at_work:
 
+        @functools.cache
         def wait() -> bool:
             lines = list(at_work)
             mistakes = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
@@ -159,6 +162,7 @@ def _serves_artifacts(uri: str) -> bool:
 
 def main(project: str, experiment: str) -> int:
     """`check_registry` as a command; the exit code."""
+    os.nice(_NICE)
     try:
         check_registry(Path(project), experiment, say=lambda line: print(line, flush=True))  # noqa: T201
     except UserError as error:

@@ -12,6 +12,7 @@ import yaml
 
 from ganlib.errors import UserError
 from pipelines.graph import dag, locking, repro
+from pipelines.graph.dvc_process import DvcProcess
 from pipelines.graph.plan import plan
 from tests.toy_project import INPUTS, REPOSITORY, SLEEP_WITH_CHILD, STAGES, ToyProject, make_project, wait_until
 
@@ -30,7 +31,10 @@ def run_stage(
     lines: list[str] = []
     with locking.hold_pipeline(project.root, on_wait=lines.append) as lock:
         env = {"EXTRA": "yes"}
-        with repro.StageByStage(project.root, [name], lock=lock, force=force, env=env) as stages:
+        with (
+            DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
+            repro.StageByStage(dvc, [name], force=force, env=env) as stages,
+        ):
             outcome = stages.wait_for(name, on_line=lines.append, timeout_s=timeout_s)
     return outcome, lines
 

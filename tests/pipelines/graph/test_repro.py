@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.graph import dag, locking
+from pipelines.graph.dvc_process import DvcProcess
 from pipelines.graph.repro import StageByStage
 from tests.toy_project import STAGES, ToyProject, make_project, wait_until
 
@@ -26,7 +27,8 @@ def test_one_process_runs_the_stages_and_begins_again_at_the_one_that_failed(pro
 
     with (
         locking.hold_pipeline(project.root, on_wait=print) as lock,
-        StageByStage(project.root, STAGES, lock=lock, force=False, env={}) as stages,
+        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
+        StageByStage(dvc, STAGES, force=False, env={}) as stages,
     ):
         assert wait_for("preprocess").status == "ran"
         with pytest.raises(dag.StageFailed, match="stage extractor failed with exit code 1: broken"):
@@ -53,7 +55,8 @@ def test_each_stage_has_its_own_time(project: ToyProject) -> None:
     project.behave("extractor", "time.sleep(60)")
     with (
         locking.hold_pipeline(project.root, on_wait=print) as lock,
-        StageByStage(project.root, STAGES, lock=lock, force=False, env={}) as stages,
+        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
+        StageByStage(dvc, STAGES, force=False, env={}) as stages,
     ):
         assert stages.wait_for("preprocess", on_line=print, timeout_s=60).status == "ran"
         begun = time.monotonic()
@@ -67,7 +70,8 @@ def test_nothing_outlives_the_context(project: ToyProject) -> None:
     project.behave("extractor", "pathlib.Path('at_work').touch(); time.sleep(60)")
     with (
         locking.hold_pipeline(project.root, on_wait=print) as lock,
-        StageByStage(project.root, STAGES, lock=lock, force=False, env={}) as stages,
+        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
+        StageByStage(dvc, STAGES, force=False, env={}) as stages,
     ):
         stages.wait_for("preprocess", on_line=print, timeout_s=60)
         wait_until((project.root / "at_work").exists, timeout_s=60, what="the next stage is at work")
