@@ -145,3 +145,22 @@ def test_a_users_mistake_is_told_once_and_in_one_line(
     assert done.returncode == 2
     assert re.fullmatch(r"error: .*params\.yaml: not valid YAML: .*\n", done.stderr)
     assert last_run(prefect_client, project).id == run.id, "what is found before Prefect starts is no run"
+
+
+def test_a_store_that_cannot_work_ends_the_first_stage(
+    project: ToyProject, prefect_environment: dict[str, str], prefect_client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(store, store)
+    client.delete_experiment(client.create_experiment("digits"))
+    project.behave("preprocess", "time.sleep(300)")
+    done = run_in(project.root, RUN, prefect_environment | {"MLFLOW_TRACKING_URI": store})
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: tracking\.experiment=digits: deleted in .*; restore it with .*\n", done.stderr)
+    assert not project.processes()
+    assert not (project.root / "preprocess.txt").exists()
+    run = last_run(prefect_client, project)
+    assert run.state_name == "Failed"
+    assert not [line for line in log_lines(prefect_client, run.id) if "Traceback" in line]
