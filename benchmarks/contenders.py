@@ -11,6 +11,7 @@ from benchmarks.plain import PlainLoop, Switches, folder_batches, memory_batches
 from benchmarks.recipes import FAMILIES, Scale, configuration, lazily
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
+from ganlib.memory import set_thresholds
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.graph import iteration_of
@@ -143,6 +144,8 @@ def _ours(names: set[str], setting: Setting, data: PackedData) -> Ours:
 
 def _pytorch_defaults(device: torch.device) -> None:
     torch.use_deterministic_algorithms(False)
+    # What glibc's own thresholds grow to in a process with large tensors.
+    set_thresholds(mmap_mib=32, trim_mib=64, pad_mib=0)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as most public examples set it
         torch.backends.cuda.matmul.fp32_precision = "ieee"

@@ -6,6 +6,7 @@ import torch
 
 from ganlib.arithmetic import allow_tf32
 from ganlib.config import NetworkOptions, R3ganOptions, TrainOptions
+from ganlib.memory import keep_freed_memory
 from ganlib.training.requirements import check_devices
 
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -17,7 +18,7 @@ def device_type(options: TrainOptions) -> str:
 
 
 def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
-    """Set threads, determinism and the precision of float32 products for this process; return its device.
+    """Set threads, determinism, memory and the precision of float32 products for this process; return its device.
 
     Raises:
         UserError: the options ask for a device, or for more devices, than there are.
@@ -32,6 +33,8 @@ def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
         allow_tf32(options.precision == "tf32")
         # cuBLAS repeats its bits only with a fixed workspace; it reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    else:
+        keep_freed_memory()
     torch.use_deterministic_algorithms(options.deterministic)
     # Else deterministic mode fills every tensor that is about to be written: as many launches again, for nothing.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
