@@ -11,11 +11,11 @@ from benchmarks.plain import PlainLoop, Switches, folder_batches, memory_batches
 from benchmarks.recipes import FAMILIES, Scale, configuration, lazily
 from ganlib.config import ImageSpec, RunConfig
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
-from ganlib.memory import set_thresholds
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.graph import iteration_of
 from ganlib.training.iteration import take_mean_figures
+from ganlib.training.memory import set_thresholds
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState, initial_state

@@ -6,7 +6,7 @@ import torch
 
 from ganlib.arithmetic import allow_tf32
 from ganlib.config import NetworkOptions, R3ganOptions, TrainOptions
-from ganlib.memory import keep_freed_memory
+from ganlib.training.memory import keep_freed_memory
 from ganlib.training.requirements import check_devices
 
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -6,7 +6,7 @@ import pytest
 
 CODE = """
 import resource, torch
-from ganlib.memory import keep_freed_memory
+from ganlib.training.memory import keep_freed_memory
 torch.set_num_threads(1)
 {before}
 def faults():
