@@ -12,7 +12,8 @@ convolutions and spectral norm, default memory format, default Adam, `.item()` a
 loop. `memory` is the same loop over images that lie decoded in memory. `arithmetic` is what our networks cost by
 themselves, over the same tensors again and again. `ours` is `ganlib.training.iteration.Iteration` over packed data, a
 log point at the end of each slot, with the settings of the family's preset, `train.deterministic` for one; the plain
-loop runs with PyTorch's defaults. All start from equal weights and take equal batches. For DCGAN and SNGAN both use
+loop runs with PyTorch's defaults, and with the limits to which glibc's allocator grows by itself, where `ours` keeps
+freed memory. All start from equal weights and take equal batches. For DCGAN and SNGAN both use
 the images of the critic's step in the generator's step too (`train.reuse_fakes`), as public scripts with one critic
 step do; `+fresh` makes new ones, which costs one more pass of the generator; for R3GAN both make new ones, as its
 authors' code does. `+lazy` is another recipe: R1 and R2 at every {LAZY_STEPS}th step.
