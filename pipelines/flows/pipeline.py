@@ -126,9 +126,12 @@ def _bring_up_to_date(prepared: Prepared, people: Notifications, *, force: bool)
     due = [each.stage.name for each in planned if each.intent != "unchanged"]
     env = {FLOW_RUN_VARIABLE: str(runtime.flow_run.id)}
     states: dict[str, State[dag.StageOutcome]] = {}
+    was_registered = (project / paths.REGISTRATION).exists()
     with StageByStage(prepared.dvc, due, force=force, env=env) as stages:
         create_table_artifact(key="plan", table=_plan(planned, options), description="What this run will do")
-        prepared.is_forgotten()  # raises where the store cannot take what the stages bring
+        # Also raises where the store cannot take what the stages bring.
+        if prepared.is_forgotten() and was_registered:
+            stages.begin_again()  # DVC may have taken the register stage for unchanged already
         for stage in (each.stage for each in planned):
             stage_task = _stage_task(stage, options, stages if stage.name in due else None, people)
             states[stage.name] = stage_task(return_state=True, wait_for=[states[name] for name in stage.upstream])

@@ -57,6 +57,10 @@ class StageByStage:
     def __exit__(self, *_error: object) -> None:
         self._repro.end()
 
+    def begin_again(self) -> None:
+        """End what is at work; a new process begins with the stage that is waited for next."""
+        self._repro.end()
+
     def wait_for(self, name: str, *, on_line: Callable[[str], None], timeout_s: float | None) -> StageOutcome:
         """What became of a stage: DVC ran it, took it from the run cache, or left it.
 

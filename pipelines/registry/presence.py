@@ -1,4 +1,4 @@
-"""One question to the store before the first stage: can it take a run, and does it hold what the last report names?"""
+"""One question to the store as a run begins: can it take what is logged, does it hold what the last report names?"""
 
 import contextlib
 import functools
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _SERVERS = {"http", "https"}
 _ERROR = "error: "
-_NICE = 10  # the first stage waits for Prefect and DVC, and rarely for the registry's answer
+_NICE = 10  # the first stage waits for Prefect and DVC, and rarely for the store's answer
 
 
 @contextlib.contextmanager

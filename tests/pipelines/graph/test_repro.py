@@ -76,3 +76,17 @@ def test_nothing_outlives_the_context(project: ToyProject) -> None:
         stages.wait_for("preprocess", on_line=print, timeout_s=60)
         wait_until((project.root / "at_work").exists, timeout_s=60, what="the next stage is at work")
     assert not project.processes()
+
+
+def test_what_has_begun_can_begin_again(project: ToyProject) -> None:
+    project.behave("preprocess", "pathlib.Path('at_work').open('a').write('x'); time.sleep(300)")
+    with (
+        locking.hold_pipeline(project.root, on_wait=print) as lock,
+        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
+        StageByStage(dvc, STAGES, force=False, env={}) as stages,
+    ):
+        wait_until((project.root / "at_work").exists, timeout_s=60, what="the first stage is at work")
+        stages.begin_again()
+        assert not project.processes()
+        project.behave_well()
+        assert [stages.wait_for(name, on_line=print, timeout_s=60).status for name in STAGES] == ["ran"] * len(STAGES)
