@@ -109,7 +109,9 @@ def test_images_are_judged_by_what_was_trained(project: Project, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     copied, held_out, scribble = told["images"]
-    assert (copied["near_copy"], copied["nearest"][0]["index"], copied["nearest"][0]["distance"]) == (True, 17, 0)
+    assert (copied["near_copy"], copied["nearest"][0]["index"]) == (True, 17)
+    # On some processors the features of an image depend on how many are looked at, in their last bit.
+    assert copied["nearest"][0]["distance"] < 1e-5 < held_out["nearest"][0]["distance"]
     assert held_out["features"]["held_out"] > scribble["features"]["held_out"]
     assert len({each["critic"]["score"] for each in told["images"]}) == 3
 
