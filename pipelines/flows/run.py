@@ -1,6 +1,7 @@
 """`gan run`: the flow in this process, with a Prefect server or without one."""
 
 import contextlib
+import gc
 import signal
 from pathlib import Path
 
@@ -40,10 +41,13 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
                 workspace = place.enter_context(isolated_run(project, isolation, say=show))
                 work, config = workspace.project, workspace.config
             place.enter_context(preparing.done(work, config, say=show))
-            # Prefect takes seconds to be imported, in which DVC and the registry are asked.
+            # Prefect takes seconds to be imported, in which DVC and the registry are asked; searches for garbage among
+            # its thousands of new classes would take a tenth more.
+            gc.disable()
             from pipelines.flows.embedded import prefect_api
             from pipelines.flows.pipeline import pipeline
 
+            gc.enable()
             with prefect_api(work, say=show):
                 outcomes = pipeline(project=work, force=force)
             assert isinstance(outcomes, tuple), "only runs of a deployment end as covered"
