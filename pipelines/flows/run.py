@@ -32,7 +32,6 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
         force: run every stage, changed or not.
         isolation: what to run in a worktree of its own; None: the project's folder as it is.
     """
-    show_only_what_people_want()
     try:
         with signals_unwind(), contextlib.ExitStack() as place:
             if isolation is None:
@@ -48,6 +47,7 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
             from pipelines.flows.pipeline import pipeline
 
             gc.enable()
+            show_only_what_people_want()  # Prefect sets up its logging as it is imported
             with prefect_api(work, say=show):
                 outcomes = pipeline(project=work, force=force)
             assert isinstance(outcomes, tuple), "only runs of a deployment end as covered"
