@@ -79,6 +79,7 @@ def test_one_task_per_stage_with_the_edges_of_the_graph(
     write_reports(project.root, evaluation(fid=figure(2.9, 2.65, 3.15)), registration("Better by 0.4."))
     # A store that is away keeps the report of the last decision.
     done = run_in(project.root, RUN, prefect_environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    assert all(f"{name} | {name} works" in done.stdout for name in STAGES)
     assert (done.returncode, done.stderr) == (0, "")
     run = last_run(prefect_client, project)
     tasks = task_runs(prefect_client, run.id)
