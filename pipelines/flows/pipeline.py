@@ -78,8 +78,8 @@ def pipeline(
     with notifications(project, _say) as people, contextlib.ExitStack() as held:
         try:
             # `gan run` has prepared it while Prefect was imported.
-            preparing = _preparation(project, isolated=isolated, uncommitted=uncommitted)
-            prepared = at_hand() or held.enter_context(preparing)
+            own = _preparation(project, isolated=isolated, uncommitted=uncommitted)
+            prepared = at_hand() or held.enter_context(own)
         except OneWaits:
             return Completed(
                 name="Covered", message="one run is in progress and another one waits; the waiting run covers this one"

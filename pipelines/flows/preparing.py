@@ -24,15 +24,15 @@ class Prepared:
 
 
 def at_hand() -> Prepared | None:
-    """What `done` has prepared for the flow that runs inside; None without."""
+    """What `prepared` has at hand for the flow that runs inside; None without."""
     return _at_hand.get()
 
 
 @contextlib.contextmanager
-def done(project: Path, config: RunConfig, *, say: Callable[[str], None]) -> Iterator[None]:
+def prepared(project: Path, config: RunConfig, *, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the project's lock, and prepare for the flow that runs inside, before Prefect is imported."""
-    with hold_pipeline(project, on_wait=say) as lock, preparation(project, config, lock, say=say) as prepared:
-        token = _at_hand.set(prepared)
+    with hold_pipeline(project, on_wait=say) as lock, preparation(project, config, lock, say=say) as found:
+        token = _at_hand.set(found)
         try:
             yield
         finally:

@@ -39,7 +39,7 @@ def run_pipeline(project: Path, *, force: bool = False, isolation: Request | Non
             else:
                 workspace = place.enter_context(isolated_run(project, isolation, say=show))
                 work, config = workspace.project, workspace.config
-            place.enter_context(preparing.done(work, config, say=show))
+            place.enter_context(preparing.prepared(work, config, say=show))
             # Prefect takes seconds to be imported, in which DVC and the registry are asked; searches for garbage among
             # its thousands of new classes would take a tenth more.
             gc.disable()

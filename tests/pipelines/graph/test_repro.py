@@ -1,4 +1,6 @@
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,16 @@ def project(tmp_path: Path) -> ToyProject:
     return make_project(tmp_path / "project")
 
 
+@contextmanager
+def stages_of(project: ToyProject) -> Iterator[StageByStage]:
+    with (
+        locking.hold_pipeline(project.root, on_wait=print) as lock,
+        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
+        StageByStage(dvc, STAGES, force=False, env={}) as stages,
+    ):
+        yield stages
+
+
 def test_one_process_runs_the_stages_and_begins_again_at_the_one_that_failed(project: ToyProject) -> None:
     # DVC has a session of its own, in which its stages are; some shells stay between the two.
     note = "import os; print('session', os.getsid(0))"
@@ -25,11 +37,7 @@ def test_one_process_runs_the_stages_and_begins_again_at_the_one_that_failed(pro
     def wait_for(name: str) -> dag.StageOutcome:
         return stages.wait_for(name, on_line=lines[name].append, timeout_s=60)
 
-    with (
-        locking.hold_pipeline(project.root, on_wait=print) as lock,
-        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
-        StageByStage(dvc, STAGES, force=False, env={}) as stages,
-    ):
+    with stages_of(project) as stages:
         assert wait_for("preprocess").status == "ran"
         with pytest.raises(dag.StageFailed, match="stage extractor failed with exit code 1: broken"):
             wait_for("extractor")
@@ -53,11 +61,7 @@ def test_one_process_runs_the_stages_and_begins_again_at_the_one_that_failed(pro
 def test_each_stage_has_its_own_time(project: ToyProject) -> None:
     project.behave("preprocess", "time.sleep(1)")
     project.behave("extractor", "time.sleep(60)")
-    with (
-        locking.hold_pipeline(project.root, on_wait=print) as lock,
-        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
-        StageByStage(dvc, STAGES, force=False, env={}) as stages,
-    ):
+    with stages_of(project) as stages:
         assert stages.wait_for("preprocess", on_line=print, timeout_s=60).status == "ran"
         begun = time.monotonic()
         with pytest.raises(dag.StageTimedOut, match=r"longer than 1 s \(flow\.timeout_s\.extractor\)"):
@@ -68,11 +72,7 @@ def test_each_stage_has_its_own_time(project: ToyProject) -> None:
 
 def test_nothing_outlives_the_context(project: ToyProject) -> None:
     project.behave("extractor", "pathlib.Path('at_work').touch(); time.sleep(60)")
-    with (
-        locking.hold_pipeline(project.root, on_wait=print) as lock,
-        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
-        StageByStage(dvc, STAGES, force=False, env={}) as stages,
-    ):
+    with stages_of(project) as stages:
         stages.wait_for("preprocess", on_line=print, timeout_s=60)
         wait_until((project.root / "at_work").exists, timeout_s=60, what="the next stage is at work")
     assert not project.processes()
@@ -80,11 +80,7 @@ def test_nothing_outlives_the_context(project: ToyProject) -> None:
 
 def test_what_has_begun_can_begin_again(project: ToyProject) -> None:
     project.behave("preprocess", "pathlib.Path('at_work').open('a').write('x'); time.sleep(300)")
-    with (
-        locking.hold_pipeline(project.root, on_wait=print) as lock,
-        DvcProcess(project.root, lock=lock, timeout_s=60) as dvc,
-        StageByStage(dvc, STAGES, force=False, env={}) as stages,
-    ):
+    with stages_of(project) as stages:
         wait_until((project.root / "at_work").exists, timeout_s=60, what="the first stage is at work")
         stages.begin_again()
         assert not project.processes()
