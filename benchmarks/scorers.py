@@ -16,8 +16,8 @@ from ganlib.config import ExtractorOptions
 from ganlib.datasets.packed.reading import PackedData, Split, open_packed
 from ganlib.metrics.cache import cached_features
 from ganlib.metrics.extractors import Extractor, Features, load_domain_extractor, load_extractor
-from ganlib.metrics.extractors.weights import sha256_of
 from ganlib.metrics.frechet import FrechetReference
+from ganlib.pretrained.weights import sha256_of
 from pipelines.presets import preset_text
 
 Kind = Literal["inception", "domain"]

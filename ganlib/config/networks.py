@@ -61,7 +61,8 @@ class DcganOptions(FamilyOptions):
     activation like the others (`generator_stem: normed`) or neither
     (`linear`). The critic's norm is `spectral`, `batch` or `none`; it has 1
     or 2 convolutions a halving, and its last features are taken as they are
-    or summed over all positions. The last two switches say how the labels
+    or summed over all positions. With `critic_pretrained` further critics see
+    the features of that frozen network (Sauer et al. 2021). The last two switches say how the labels
     enter when `conditional` is true: through conditional batch norm (else
     beside the latent), through a projection (else as planes beside the image).
     """
@@ -76,6 +77,7 @@ class DcganOptions(FamilyOptions):
     critic_convolutions: Literal[1, 2]
     critic_pooling: Literal["none", "sum"]
     critic_dropout: DropoutShare
+    critic_pretrained: Literal["efficientnet-lite0"] | None
     conditional_batch_norm: StrictBool
     projection: StrictBool
 

@@ -6,10 +6,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
-from ganlib.config.base import PRETRAINED, Options, Schedule
+from ganlib.config.base import PRETRAINED, Options, PretrainedName, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import GanOptions, LossOptions, StylesOptions, UnpairedOptions, VaeOptions
-from ganlib.config.networks import CycleganOptions, NetworkOptions, StarganOptions
+from ganlib.config.networks import CycleganOptions, DcganOptions, NetworkOptions, StarganOptions
 from ganlib.config.stages import (
     FEATURES,
     INCEPTION_CLASSES,
@@ -166,6 +166,8 @@ class RunConfig(Options):
 
     def _what_a_vae_lacks(self) -> Iterator[tuple[str, object, str]]:
         """(name, what was found, what to set it to), of what a game has."""
+        if self.critic_pretrained is not None:
+            yield "network.critic_pretrained", self.critic_pretrained, "null"
         if self.augmentation.critic.policy != "none":
             yield "augmentation.critic.policy", self.augmentation.critic.policy, "none"
         if self.train.critic_steps != 1:
@@ -256,12 +258,35 @@ class RunConfig(Options):
             least = 2 * INCEPTION_CLASSES
         return least, 0 if figure in ("is", "label_fidelity") else least
 
+    @property
+    def critic_pretrained(self) -> PretrainedName | None:
+        """The frozen network that the critic sees with; None: the pixels alone."""
+        return self.network.critic_pretrained if isinstance(self.network, DcganOptions) else None
+
+    @model_validator(mode="after")
+    def _nobody_is_flattered(self) -> Self:
+        """A generator that learns to please certain features does better in them than to the eye."""
+        seen = self.critic_pretrained
+        judges = {"train.extractor": self.train.extractor, "evaluate.extractor": self.evaluate.extractor}
+        wrong = [name for name, extractor in judges.items() if seen is not None and extractor == seen]
+        if wrong:
+            raise ValueError(
+                f"{' and '.join(wrong)}={seen}: the critic learns from the same features, which flatter its generator; "
+                "set it to domain (labelled data), inception or random, or network.critic_pretrained to null"
+            )
+        return self
+
     @model_validator(mode="after")
     def _weights_are_known(self) -> Self:
-        for section, name in (("train", self.train.extractor), ("evaluate", self.evaluate.extractor)):
+        asking = {
+            "train.extractor": self.train.extractor,
+            "evaluate.extractor": self.evaluate.extractor,
+            "network.critic_pretrained": self.critic_pretrained,
+        }
+        for parameter, name in asking.items():
             if name in PRETRAINED and name not in self.extractor.weights_sha256:
                 raise ValueError(
-                    f"extractor.weights_sha256: has no entry for {name}, which {section}.extractor asks for; "
+                    f"extractor.weights_sha256: has no entry for {name}, which {parameter} asks for; "
                     f"add {{{name}: the SHA-256 of its weights, or the first 8 digits}}"
                 )
         return self

@@ -20,6 +20,7 @@ from ganlib.networks.biggan import biggan
 from ganlib.networks.cyclegan import CycleCritic, CycleGenerator, cyclegan
 from ganlib.networks.dcgan import dcgan
 from ganlib.networks.encoder import Encoder
+from ganlib.networks.frozen_features import FrozenFeaturesCritic
 from ganlib.networks.mlp import mlp
 from ganlib.networks.r3gan import r3gan
 from ganlib.networks.resnet import resnet
@@ -32,6 +33,7 @@ __all__ = [
     "CycleCritic",
     "CycleGenerator",
     "Encoder",
+    "FrozenFeaturesCritic",
     "Generator",
     "ManyWays",
     "StarCritic",

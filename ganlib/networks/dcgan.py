@@ -15,6 +15,7 @@ from ganlib.config import BASE_SIZE, DcganOptions, ImageSpec
 from ganlib.networks.base import Critic, Family, Generator, assert_labels_match
 from ganlib.networks.blocks import ConditionalBatchNorm2d, full_precision, leaky_relu
 from ganlib.networks.convolution import Conv2d, DoublingConv2d
+from ganlib.networks.frozen_features import FrozenFeaturesCritic
 from ganlib.networks.spectral import spectral_norm
 
 CriticNorm = Literal["spectral", "batch", "none"]
@@ -22,6 +23,21 @@ CriticNorm = Literal["spectral", "batch", "none"]
 
 def dcgan(options: DcganOptions, image: ImageSpec, num_classes: int) -> Family:
     """The networks with these options; unconditional without classes."""
+
+    def critic() -> Critic:
+        pixels = DcganCritic(
+            size=image.size,
+            channels=image.channels,
+            width=options.critic_width,
+            num_classes=num_classes,
+            norm=options.critic_norm,
+            projection=options.projection,
+            convolutions=options.critic_convolutions,
+            pooling=options.critic_pooling,
+            dropout=options.critic_dropout,
+        )
+        return pixels if options.critic_pretrained is None else FrozenFeaturesCritic(pixels, size=image.size)
+
     return Family(
         generator=lambda: DcganGenerator(
             size=image.size,
@@ -34,17 +50,7 @@ def dcgan(options: DcganOptions, image: ImageSpec, num_classes: int) -> Family:
             spectral=options.generator_spectral_norm,
             upsampling=options.upsampling,
         ),
-        critic=lambda: DcganCritic(
-            size=image.size,
-            channels=image.channels,
-            width=options.critic_width,
-            num_classes=num_classes,
-            norm=options.critic_norm,
-            projection=options.projection,
-            convolutions=options.critic_convolutions,
-            pooling=options.critic_pooling,
-            dropout=options.critic_dropout,
-        ),
+        critic=critic,
     )
 
 

@@ -16,6 +16,7 @@ from ganlib.losses import undecided_logit
 from ganlib.networks import (
     CycleCritic,
     CycleGenerator,
+    FrozenFeaturesCritic,
     StarGenerator,
     build_critic,
     build_encoder,
@@ -23,6 +24,7 @@ from ganlib.networks import (
 )
 from ganlib.networks.base import Critic, Generator
 from ganlib.networks.encoder import Encoder
+from ganlib.pretrained.weights import local_weights
 from ganlib.training.distributed import ALONE, Ranks, synchronise_batch_norm
 from ganlib.training.figures import figures_of
 from ganlib.training.learner import Learner, learner_of
@@ -145,12 +147,15 @@ def initial_state(
         starting_point: the local folder of `train.init_from`; None where that is null.
 
     Raises:
-        UserError: the starting point does not fit.
+        UserError: the starting point does not fit, or the weights of a frozen network are not to be had.
     """
     options = config.train
     torch.manual_seed(options.seed)
     generator = build_generator(config.network, image)
     partner = (build_critic if isinstance(config.loss, GanOptions) else build_encoder)(config.network, image)
+    if isinstance(partner, FrozenFeaturesCritic):
+        assert config.critic_pretrained is not None
+        partner.bring(local_weights(config.critic_pretrained, config.extractor))
     if options.init_from is not None:
         assert starting_point is not None
         assert isinstance(partner, Critic)

@@ -4,6 +4,7 @@ import urllib.request
 from pathlib import Path
 
 from ganlib.config import ExtractorName, RunConfig
+from ganlib.pretrained.weights import address_of, is_installed
 from pipelines import paths
 
 _TIMEOUT_S = 3.0
@@ -13,9 +14,6 @@ def choose_evaluator(project: Path, config: RunConfig, *, labelled: bool) -> tup
     """The extractor of the evaluation, and why."""
     if labelled:
         return "domain", "a classifier of your own classes knows best what they are"
-    # Imported here: torch-fidelity takes seconds.
-    from ganlib.metrics.extractors.weights import is_installed
-
     if _inception_is_to_be_had(project, config):
         return "inception", "the usual network, whose weights are to be had; it looks slowly and well"
     missing = "Inception's weights are not to be had here (gan doctor says where they belong)"
@@ -25,10 +23,7 @@ def choose_evaluator(project: Path, config: RunConfig, *, labelled: bool) -> tup
 
 
 def _inception_is_to_be_had(project: Path, config: RunConfig) -> bool:
-    # Imported here: torch-fidelity takes seconds.
-    from ganlib.metrics.extractors.weights import ADDRESSES
-
-    address = ADDRESSES["inception"]
+    address = address_of("inception")
     if "inception" in config.extractor.weights_files or (project / paths.WEIGHTS / address.rsplit("/", 1)[1]).is_file():
         return True
     try:

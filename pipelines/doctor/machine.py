@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ganlib.config import ExtractorName, RunConfig
 from ganlib.errors import UserError
+from ganlib.pretrained.weights import PACKAGED, address_of, resolve_weights
 from pipelines import paths
 from pipelines.doctor.finding import Finding
 
@@ -55,14 +56,11 @@ def weights(project: Path, config: RunConfig, name: ExtractorName) -> Iterator[F
         made = (project / paths.EXTRACTOR).is_dir()
         yield Finding(f"domain: {paths.EXTRACTOR} is {'here' if made else 'made by the extractor stage'}")
         return
-    # Imported here: torch-fidelity and torchvision take seconds that the others do not need.
-    from ganlib.metrics.extractors.weights import ADDRESSES, PACKAGED, resolve_weights
-
     if name in PACKAGED:
         file = resolve_weights(name, config.extractor, project / paths.WEIGHTS)
         yield Finding(f"{name}: {file}, with the hash expected")
         return
-    address = ADDRESSES[name]
+    address = address_of(name)
     kept = project / paths.WEIGHTS / address.rsplit("/", 1)[1]
     if name in config.extractor.weights_files or kept.is_file():
         file = resolve_weights(name, config.extractor, project / paths.WEIGHTS)

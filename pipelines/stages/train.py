@@ -19,6 +19,7 @@ import ganlib.metrics.extractors
 import ganlib.metrics.frechet
 import ganlib.networks
 import ganlib.packaging
+import ganlib.pretrained
 import ganlib.sampling
 import ganlib.schedules
 import ganlib.training
@@ -37,6 +38,7 @@ from ganlib.metrics.extractors import Extractor
 from ganlib.metrics.frechet import FeatureStatistics, FrechetReference
 from ganlib.networks.base import Critic
 from ganlib.packaging import ImageGenerator, generator_sha256, load_critic
+from ganlib.pretrained.weights import local_weights, sha256_of
 from ganlib.sampling import Images
 from ganlib.source_digest import source_digest
 from ganlib.training.checkpoint import CheckpointStore
@@ -92,6 +94,7 @@ BITS = (
     ganlib.metrics.frechet,
     ganlib.networks,
     ganlib.packaging,
+    ganlib.pretrained,
     ganlib.sampling,
     ganlib.schedules,
     ganlib.training,
@@ -150,6 +153,9 @@ def train_generator(config: RunConfig) -> Afterwards | None:
             "weights of train.extractor": extractor.weights_sha256,
             "training code": source_digest(*BITS),
         }
+        if config.critic_pretrained is not None:
+            seen_with = local_weights(config.critic_pretrained, config.extractor)
+            digests["weights of network.critic_pretrained"] = sha256_of(seen_with)
         ingredients = Ingredients.of(config, data.image, device, digests)
         checkpoints = CheckpointStore(paths.CHECKPOINTS, ingredients, config.train)
         run = _Run(config, data, state, extractor, checkpoints, ranks, device, should_stop)

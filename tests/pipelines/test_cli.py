@@ -51,7 +51,7 @@ def make_generator(folder: Path) -> None:
     network = DcganOptions(
         family="dcgan", conditional=False, latent_dim=8, generator_width=4, generator_stem="normed",
         generator_spectral_norm=False, upsampling="transposed", critic_width=4, critic_norm="none",
-        critic_convolutions=1, critic_pooling="none", critic_dropout=0.0,
+        critic_convolutions=1, critic_pooling="none", critic_dropout=0.0, critic_pretrained=None,
         conditional_batch_norm=False, projection=False,
     )  # fmt: skip
     image = ImageSpec(size=16, channels=1, classes=())

@@ -42,7 +42,8 @@ def load_extractor(
     if name == "domain":
         return load_domain_extractor(folder, device)
     # Imported here: torch-fidelity and torchvision take seconds that domain features do not need.
-    from ganlib.metrics.extractors import dinov2, efficientnet, inception, pretrained, weights
+    from ganlib.metrics.extractors import dinov2, efficientnet, inception, pretrained
+    from ganlib.pretrained import weights
 
     if name == "random" or name == "random-96":
         return inception.untrained_inception(name, options.seed, device)

@@ -12,6 +12,7 @@ from torch import Tensor
 import ganlib.arithmetic
 import ganlib.metrics.classifier
 import ganlib.metrics.extractors as package
+import ganlib.pretrained
 from ganlib.arithmetic import exact_arithmetic
 from ganlib.config import ExtractorName
 from ganlib.metrics.classifier import Images, to_input
@@ -58,7 +59,7 @@ class Extractor(ABC):
     @property
     def identity(self) -> str:
         """Everything that the bits of the features depend on, but for the images."""
-        code = source_digest(package, ganlib.metrics.classifier, ganlib.arithmetic)
+        code = source_digest(package, ganlib.metrics.classifier, ganlib.pretrained, ganlib.arithmetic)
         versions = {"torch": torch.__version__, **{package: version(package) for package in self.packages}}
         machine = f"{_machine(self.device)} {ARITHMETIC}"
         return f"{self.name} {self.weights_sha256} alpha={self.alpha} {machine} {versions} {code}"
@@ -94,14 +95,6 @@ class Extractor(ABC):
     def extract_all(self, batches: Iterable[Images]) -> Features:
         """The features of all batches, in order."""
         return _joined([self.extract(images) for images in batches])
-
-
-def on_white(images: Tensor) -> Tensor:
-    """Grey, RGB or RGBA in [-1, 1], [N, C, H, W] -> RGB [N, 3, H, W]: grey repeated, RGBA composited on white."""
-    if images.shape[1] == 4:
-        opacity = (images[:, 3:] + 1) / 2
-        return images[:, :3] * opacity + (1 - opacity)
-    return images.expand(-1, 3, -1, -1)
 
 
 def _joined(parts: list[Features]) -> Features:

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from torchvision.models.vision_transformer import VisionTransformer
 
 from ganlib.config import PretrainedName
-from ganlib.metrics.extractors.base import Extractor, Features, on_white
+from ganlib.metrics.extractors.base import Extractor, Features
 from ganlib.metrics.extractors.resizing import resized
-from ganlib.metrics.extractors.weights import reading, sha256_of
+from ganlib.pretrained.colours import on_white
+from ganlib.pretrained.weights import reading, sha256_of
 from ganlib.weightless import weightless
 
 PATCH = 14

@@ -13,9 +13,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
 from ganlib.config import ExtractorName
-from ganlib.metrics.extractors.base import Extractor, Features, on_white
+from ganlib.metrics.extractors.base import Extractor, Features
 from ganlib.metrics.extractors.resizing import resized
-from ganlib.metrics.extractors.weights import reading, sha256_of
+from ganlib.pretrained.colours import on_white
+from ganlib.pretrained.weights import reading, sha256_of
 from ganlib.weightless import weightless
 
 # Pixels a side that the network sees: those it was made for; or a tenth as many, for quick looks at small pictures.

@@ -9,8 +9,9 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from ganlib.config import PretrainedName
 from ganlib.errors import UserError
-from ganlib.metrics.extractors.base import Extractor, Features, on_white
-from ganlib.metrics.extractors.weights import reading, sha256_of, without_code
+from ganlib.metrics.extractors.base import Extractor, Features
+from ganlib.pretrained.colours import on_white
+from ganlib.pretrained.weights import reading, sha256_of, without_code
 
 
 class PretrainedExtractor(Extractor):

@@ -8,7 +8,8 @@ import torch
 from efficientnet_lite_pytorch import EfficientNet
 
 from ganlib.errors import UserError
-from ganlib.metrics.extractors import Extractor, weights
+from ganlib.metrics.extractors import Extractor
+from ganlib.pretrained import weights
 from tests.extractors import load_weights, pictures
 
 NAME, SHA256 = "efficientnet-lite0", "57934424"

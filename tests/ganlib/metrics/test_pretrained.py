@@ -13,9 +13,10 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from ganlib.config import PretrainedName
 from ganlib.errors import UserError
-from ganlib.metrics.extractors import Extractor, inception, weights
-from ganlib.metrics.extractors.base import on_white
+from ganlib.metrics.extractors import Extractor, inception
 from ganlib.metrics.inception_score import inception_score
+from ganlib.pretrained.addresses import ADDRESSES
+from ganlib.pretrained.colours import on_white
 from tests.extractors import digest_of, load_weights, pictures
 
 pytestmark = pytest.mark.thorough
@@ -123,9 +124,9 @@ def test_weights_that_are_wrong_or_missing(inception_file: Path, tmp_path: Path)
 def test_without_a_network_the_line_says_what_to_bring_and_where(
     name: PretrainedName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = weights.ADDRESSES[name].rsplit("/", 1)[1]
+    file = ADDRESSES[name].rsplit("/", 1)[1]
     # A port of this machine on which nothing listens stands for the missing network.
-    monkeypatch.setitem(weights.ADDRESSES, name, f"http://127.0.0.1:9/{file}")
+    monkeypatch.setitem(ADDRESSES, name, f"http://127.0.0.1:9/{file}")
     with pytest.raises(UserError, match="cannot be reached") as caught:
         load_weights(name, None, "6726825d", tmp_path)
     line = str(caught.value)
@@ -138,13 +139,13 @@ def test_without_a_network_the_line_says_what_to_bring_and_where(
 def test_a_file_from_the_address_is_checked_kept_and_found_again(
     inception_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(weights.ADDRESSES, "inception", inception_file.as_uri())
+    monkeypatch.setitem(ADDRESSES, "inception", inception_file.as_uri())
     with pytest.raises(UserError, match="SHA-256 is"):
         load_weights("inception", None, "6726825d", tmp_path)
     assert not list((tmp_path / "weights").iterdir())
     digest = digest_of(inception_file)
     assert load_weights("inception", None, digest, tmp_path).weights_sha256 == digest
-    monkeypatch.setitem(weights.ADDRESSES, "inception", f"http://127.0.0.1:9/{inception_file.name}")
+    monkeypatch.setitem(ADDRESSES, "inception", f"http://127.0.0.1:9/{inception_file.name}")
     assert load_weights("inception", None, digest, tmp_path).weights_sha256 == digest
 
 

@@ -16,6 +16,7 @@ from ganlib.config import (
     ResnetOptions,
 )
 from ganlib.networks import Critic, Generator, build_critic, build_generator
+from tests.frozen import with_weights
 
 CLASSES = ("ant", "bee", "cow")
 LATENT_DIM = 6
@@ -38,7 +39,7 @@ def dcgan(size: int = 16, **changes: Any) -> DcganOptions:
             "family": "dcgan", "conditional": True, "latent_dim": LATENT_DIM, "generator_width": 4,
             "generator_stem": "normed", "generator_spectral_norm": False, "upsampling": "transposed",
             "critic_width": 4, "critic_norm": "spectral", "critic_convolutions": 1, "critic_pooling": "none",
-            "critic_dropout": 0.0, "conditional_batch_norm": True, "projection": True,
+            "critic_dropout": 0.0, "critic_pretrained": None, "conditional_batch_norm": True, "projection": True,
         } | changes
     )  # fmt: skip
 
@@ -102,6 +103,8 @@ VARIANTS: dict[str, NetworkOptions] = {
        for family in ("mlp", "resnet", "biggan", "r3gan") for kind in ("plain", "conditional")},
     "resnet-bilinear-bare": resnet(upsampling="bilinear", critic_norm="none"),
     "biggan-without-attention": biggan(attention_size=None),
+    **{f"dcgan-frozen-features-{kind}": dcgan(conditional=kind != "plain", critic_pretrained="efficientnet-lite0")
+       for kind in ("plain", "conditional")},
     "r3gan-many-widths": r3gan(widths=(16, 8, 4)),
 }  # fmt: skip
 
@@ -113,7 +116,7 @@ def image_spec(size: int = 16, channels: int = 1, classes: tuple[str, ...] = CLA
 def build(options: NetworkOptions, spec: ImageSpec, seed: int = 0) -> tuple[Generator, Critic]:
     """Networks with every zero-initialised weight made to matter."""
     torch.manual_seed(seed)
-    networks = build_generator(options, spec), build_critic(options, spec)
+    networks = build_generator(options, spec), with_weights(build_critic(options, spec))
     with torch.no_grad():
         for network in networks:
             for parameter in network.parameters():

@@ -26,7 +26,12 @@ from tests.ganlib.networks.families import (
 each_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 CONDITIONAL = {name: options for name, options in VARIANTS.items() if options.conditional}
 INDEPENDENT = {name: options for name, options in VARIANTS.items() if not options.couples_samples}
-HEADS = {"head", "pool", "projected", "embedding", "label_plane"}
+HEADS = {"head", "pool", "projected", "embedding", "label_plane", "heads", "frozen"}
+
+
+def learning(*networks: nn.Module) -> list[nn.Parameter]:
+    """All parameters but those of frozen networks."""
+    return [each for network in networks for each in network.parameters() if each.requires_grad]
 
 
 @pytest.mark.parametrize("options", CONDITIONAL.values(), ids=CONDITIONAL)
@@ -51,7 +56,7 @@ def test_couples_samples_tells_the_truth(options):
     _, critic = build(options, spec)
     _, images, labels = inputs(options, spec)
     images.requires_grad_()
-    (gradients,) = torch.autograd.grad(critic(images, labels)[0], images)
+    (gradients,) = torch.autograd.grad(critic(images, labels)[0].sum(), images)
     from_neighbours = gradients[1:].abs().max() > 0
     assert gradients[0].abs().max() > 0
     assert bool(from_neighbours) == critic.couples_samples == options.couples_samples
@@ -176,7 +181,7 @@ def test_in_place_activations_leave_two_passes_and_double_backward_alone(options
     real_logits, fake_logits = critic(images, labels), critic(fake, labels)
     (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
     (real_logits.sum() - fake_logits.sum() + gradient.square().sum()).backward()
-    for parameter in [*generator.parameters(), *critic.parameters()]:
+    for parameter in learning(generator, critic):
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
 
@@ -199,7 +204,7 @@ def test_compiled_networks_give_the_same_gradients_and_state(name):
         both = torch.cat([images.double(), calls[0](latents.double(), labels)])
         logits = calls[1](both, None if labels is None else labels.repeat(2))
         logits.square().sum().backward()
-        parameters = [parameter for network in networks for parameter in network.parameters()]
+        parameters = learning(*networks)
         buffers = [buffer for network in networks for buffer in network.buffers()]
         results.append([both.detach(), logits.detach(), *(parameter.grad for parameter in parameters), *buffers])
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-9)
@@ -213,7 +218,11 @@ def test_lower_layers_are_all_but_the_head_from_the_image_inwards(options):
     layers = critic.lower_layers()
     owners = {parameter: index for index, layer in enumerate(layers) for parameter in layer.parameters()}
     assert len(owners) == sum(len(list(layer.parameters())) for layer in layers)
-    others = {name.split(".")[0] for name, parameter in critic.named_parameters() if parameter not in owners}
+    others = {
+        name.removeprefix("pixels.").split(".")[0]
+        for name, parameter in critic.named_parameters()
+        if parameter not in owners
+    }
     assert others <= HEADS
     calls = _calls_in_order(critic, images, labels)
     first_input = calls[0][1].flatten(1)[:, : images[0].numel()]

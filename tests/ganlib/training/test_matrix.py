@@ -17,7 +17,11 @@ from tests.toy_training import WholeFeed
 
 pytestmark = pytest.mark.thorough
 
-FAMILIES = ("mlp", "dcgan", "dcgan with batch norm", "resnet", "biggan", "r3gan")
+FAMILIES = ("mlp", "dcgan", "dcgan with batch norm", "dcgan with frozen features", "resnet", "biggan", "r3gan")
+OPTIONS_OF = {
+    "dcgan with batch norm": {"network.critic_norm": "batch"},
+    "dcgan with frozen features": {"network.critic_pretrained": "efficientnet-lite0"},
+}
 LOSSES = ("minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic")
 PENALTIES = ((), ("r1",), ("r2",), ("gradient_penalty",), ("r1", "r2", "gradient_penalty"))
 BATCH_SIZE = 2
@@ -36,7 +40,7 @@ class NoiseFeed(WholeFeed):
 
 def values(family: str, adversarial: str, penalties: tuple[str, ...], conditional: bool, channels: int) -> dict:
     name = family.split()[0]
-    changes = {"network.critic_norm": "batch"} if family.endswith("norm") else {}
+    changes = OPTIONS_OF.get(family, {})
     return changed(
         tiny_values({"network": name} if name in NETWORKS else {}),
         {

@@ -13,6 +13,7 @@ from ganlib.errors import UserError
 from ganlib.networks import Critic, Generator, build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
 from ganlib.training.warm_start import check_starting_point, frozen_parameters, warm_start
+from tests.frozen import with_weights
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("ant", "bee", "cow"))
 COMMON = {"conditional": True, "latent_dim": 6}
@@ -21,7 +22,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "dcgan": {
         "generator_width": 4, "generator_stem": "normed", "generator_spectral_norm": False,
         "upsampling": "transposed", "critic_width": 4, "critic_norm": "spectral", "critic_convolutions": 1,
-        "critic_pooling": "none", "critic_dropout": 0.0, "conditional_batch_norm": True, "projection": True,
+        "critic_pooling": "none", "critic_dropout": 0.0, "critic_pretrained": None,
+        "conditional_batch_norm": True, "projection": True,
     },
     "resnet": {
         "generator_widths": [8, 8, 8], "critic_widths": [8, 8, 8], "critic_halvings": 2, "upsampling": "nearest",
@@ -38,7 +40,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 OTHER_VALUES = {
     "conditional": False, "latent_dim": 9, "generator_width": 8, "generator_stem": "linear",
     "generator_spectral_norm": True, "critic_width": 8, "critic_norm": "none", "critic_convolutions": 2,
-    "critic_pooling": "sum", "critic_dropout": 0.5, "conditional_batch_norm": False, "projection": False,
+    "critic_pooling": "sum", "critic_dropout": 0.5, "critic_pretrained": "efficientnet-lite0",
+    "conditional_batch_norm": False, "projection": False,
     "critic_halvings": 1, "embedding_dim": 4, "attention_size": None, "blocks_per_stage": 2, "group_width": 2,
     "expansion": 1,
 }  # fmt: skip
@@ -57,7 +60,7 @@ def network(family: str, **changes: Any) -> NetworkOptions:
 
 def networks(options: NetworkOptions, image: ImageSpec = IMAGE, seed: int = 0) -> tuple[Generator, Critic]:
     torch.manual_seed(seed)
-    return build_generator(options, image), build_critic(options, image)
+    return build_generator(options, image), with_weights(build_critic(options, image))
 
 
 def saved(folder: Path, options: NetworkOptions, image: ImageSpec = IMAGE) -> tuple[Generator, Critic]:

