@@ -3,8 +3,8 @@
     python -m benchmarks.frozen_features [CRITIC...] [--seeds 0 1 2] [--cpu-s 480]
 
 Run it in a project of RGB images whose `extractor` stage has run: that one's data and domain features are the judge,
-its params.yaml is the recipe but for critic and rates. One thread. A critic's speed is measured first, which tells how
-many images it is given.
+its params.yaml is the recipe, of the family dcgan, but for critic and rates. One thread. A critic's speed is measured
+first, which tells how many images it is given.
 """
 
 import argparse
@@ -12,10 +12,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -25,13 +23,10 @@ from torch import Tensor, nn
 from benchmarks import quality
 from ganlib.config import RunConfig
 from ganlib.datasets.packed.reading import PackedData, open_packed
-from ganlib.metrics.extractors import load_domain_extractor, load_extractor
-from ganlib.metrics.extractors.efficientnet import EfficientNetExtractor
-from ganlib.networks.base import Critic
-from ganlib.networks.blocks import leaky_relu
-from ganlib.networks.convolution import Conv2d
-from ganlib.networks.dcgan import DcganCritic
-from ganlib.networks.spectral import spectral_norm
+from ganlib.metrics.extractors import load_domain_extractor
+from ganlib.networks import FrozenFeaturesCritic
+from ganlib.networks.frozen_features import FEATURE_SIZE
+from ganlib.pretrained.efficientnet import levels_of
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.iteration import Iteration
@@ -40,93 +35,50 @@ from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 
 CRITICS = ("plain32", "plain16", "random", "imagenet")
-SCALES = ((0, 4), (4, 6), (6, 12))  # of the network's blocks: down to a quarter, an eighth and a sixteenth of the side
-HEAD_WIDTH = 32
 CALIBRATION_IMAGES = 256
 TIMED_ITERATIONS = 30
 
 
-@dataclass(frozen=True)
-class Frozen:
-    """The lower part of a pretrained network, scale by scale, and the root mean square of its features at each."""
+class RandomFeaturesCritic(FrozenFeaturesCritic):
+    """Its frozen network has random weights, and features of the same size as those of the pretrained one."""
 
-    parts: tuple[nn.Module, ...]
-    sizes: tuple[float, ...]
+    images: ClassVar[Tensor]  # to calibrate it on, [N, 3, H, W] in [-1, 1]
 
-    @classmethod
-    def calibrated(cls, network: nn.Sequential, images: Tensor) -> Self:
-        """With the sizes that features of these images have, [N, 3, H, W] in [-1, 1]."""
-        parts = tuple(network[start:stop] for start, stop in SCALES)
-        sizes = []
+    def bring(self, weights: Path) -> None:
+        """Random ones in place of those in the file."""
+        super().bring(weights)
+        with torch.random.fork_rng():
+            torch.manual_seed(77)
+            for layer in self.frozen.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    assert layer.bias is not None
+                    nn.init.zeros_(layer.bias)
+        maps = levels_of(self.images)
         with torch.no_grad():
-            maps = _levels(images)
-            for part in parts:
-                maps = part(maps)
-                sizes.append(float(maps.square().mean().sqrt()))
-        return cls(parts, tuple(sizes))
-
-    def look(self, images: Tensor) -> Iterator[Tensor]:
-        """[N, 3, H, W] -> features of size 1 at each scale, [N, C, h, w]."""
-        maps = _levels(images)
-        for part, size in zip(self.parts, self.sizes, strict=True):
-            maps = part(maps)
-            yield maps / size
+            for place, part in enumerate(self.frozen):
+                found = part(maps)
+                scale = _Scale(FEATURE_SIZE / float(found.square().mean().sqrt()))
+                self.frozen[place] = nn.Sequential(part, scale)
+                maps = scale(found)
 
 
-class Head(nn.Module):
-    """A small critic of the features at one scale, with spectral norm and projection."""
-
-    def __init__(self, maps: Tensor, num_classes: int) -> None:
+class _Scale(nn.Module):
+    def __init__(self, factor: float) -> None:
         super().__init__()
-        features = HEAD_WIDTH * maps[0, 0].numel()
-        self.layers = nn.Sequential(spectral_norm(Conv2d(maps.shape[1], HEAD_WIDTH, 3, padding=1)), leaky_relu())
-        self.out = spectral_norm(nn.Linear(features, 1))
-        self.projected = spectral_norm(nn.Embedding(num_classes, features)) if num_classes else None
+        self.factor = factor
 
-    def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
-        """[N, C, h, w], labels [N] -> logits [N]."""
-        features: Tensor = self.layers(maps).flatten(1)
-        logits: Tensor = self.out(features).squeeze(1)
-        return logits if self.projected is None else logits + (self.projected(labels) * features).sum(dim=1)
-
-
-class FrozenFeaturesCritic(Critic):
-    """An ordinary critic of the pixels and a head for each scale of frozen features: [N, 1 + scales] logits."""
-
-    def __init__(self, frozen: Frozen, *, size: int, channels: int, num_classes: int, **options: Any) -> None:
-        pixels = DcganCritic(size=size, channels=channels, num_classes=num_classes, **options)
-        super().__init__(num_classes=num_classes, couples_samples=False, feature_dim=pixels.feature_dim)
-        self.pixels = pixels
-        self.heads = nn.ModuleList(
-            Head(maps, num_classes) for maps in frozen.look(torch.zeros(1, channels, size, size))
-        )
-        self.__dict__["frozen"] = frozen  # no part of what is trained, averaged or counted
-
-    def embed(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """The features of the pixels alone."""
-        return self.pixels.embed(images, condition)
-
-    def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """Images [N, 3, H, W], labels [N] -> logits [N, 1 + scales]."""
-        scales = self.__dict__["frozen"].look(images)
-        heads = [head(maps, condition) for head, maps in zip(self.heads, scales, strict=True)]
-        return torch.stack([self.pixels(images, condition), *heads], dim=1)
-
-    def lower_layers(self) -> list[nn.Module]:
-        """Those of the pixels' critic."""
-        return self.pixels.lower_layers()
-
-
-def _levels(images: Tensor) -> Tensor:
-    """From [-1, 1] to what the network was trained on: (level - 127) / 128."""
-    return images * (127.5 / 128) + 0.5 / 128
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps * self.factor
 
 
 def configuration(critic: str, *, seed: int, images: int) -> RunConfig:
     """The project's recipe with this critic, and the rates that suit it."""
     values = quality.recipe("params.yaml", images=images, seed=seed, threads=1).model_dump(mode="json", by_alias=True)
+    plain = critic.startswith("plain")
     values["network"]["critic_width"] = 32 if critic == "plain32" else 16
-    rates = (1e-3, 4e-4, 0.9) if critic.startswith("plain") else (2e-3, 2e-3, 0.99)
+    values["network"]["critic_pretrained"] = None if plain else "efficientnet-lite0"
+    rates = (1e-3, 4e-4, 0.9) if plain else (2e-3, 2e-3, 0.99)
     for name, rate in zip(("generator", "critic"), rates, strict=False):
         values["train"][f"{name}_optimizer"] |= {"beta1": 0.0, "beta2": rates[2]}
         values["train"][f"{name}_optimizer"]["learning_rate"]["start"] = rate
@@ -135,26 +87,13 @@ def configuration(critic: str, *, seed: int, images: int) -> RunConfig:
 
 @contextmanager
 def critic_built(critic: str, data: PackedData) -> Iterator[None]:
-    """In here a DCGAN has this critic."""
-    if critic.startswith("plain"):
+    """In here the frozen network of a critic has random weights where those are asked for."""
+    if critic != "random":
         yield
         return
-    config = configuration(critic, seed=0, images=1)
-    folder, cpu = Path("models/extractor"), torch.device("cpu")
-    extractor = load_extractor("efficientnet-lite0", config.extractor, folder=folder, weights_cache=folder, device=cpu)
-    assert isinstance(extractor, EfficientNetExtractor)
-    network = extractor.model
-    assert isinstance(network, nn.Sequential)
-    if critic == "random":
-        torch.manual_seed(77)
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
     pictures = torch.from_numpy(data.train.take(np.arange(min(CALIBRATION_IMAGES, len(data.train)))))
-    frozen = Frozen.calibrated(network, pictures.permute(0, 3, 1, 2) / 127.5 - 1)
-    with patch.object(sys.modules["ganlib.networks.dcgan"], "DcganCritic", partial(FrozenFeaturesCritic, frozen)):
+    RandomFeaturesCritic.images = pictures.permute(0, 3, 1, 2) / 127.5 - 1
+    with patch.object(sys.modules["ganlib.networks.dcgan"], "FrozenFeaturesCritic", RandomFeaturesCritic):
         yield
 
 

