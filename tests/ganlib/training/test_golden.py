@@ -5,6 +5,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,14 +19,17 @@ from tests.configs import NETWORKS, TRANSLATORS, tiny_config
 from tests.toy_training import IMAGE, ToyFeed
 
 FILE = Path(__file__).with_name("golden_losses.json")
-FAMILIES = tuple(name for name in ("dcgan", *NETWORKS) if name not in TRANSLATORS)
+FROZEN = "dcgan with frozen features"
+FAMILIES = tuple(name for name in ("dcgan", FROZEN, *NETWORKS) if name not in TRANSLATORS)
 ITERATIONS = 20
 # Another memory format, which changes only the order of sums, moves them by less than 1e-5.
 RELATIVE, ABSOLUTE = 1e-3, 5e-4
 
 
-def losses(family: str, **more: float) -> list[dict[str, float]]:
+def losses(family: str, **more: Any) -> list[dict[str, float]]:
     changes = {"network": family} if family in NETWORKS else {}
+    if family == FROZEN:
+        more = {**more, "network.critic_pretrained": "efficientnet-lite0"}
     config = tiny_config({**changes, **more, "train.total_images": 8 * ITERATIONS})
     image: ImageSpec = IMAGE
     threads = torch.get_num_threads()
