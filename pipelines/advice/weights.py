@@ -4,7 +4,8 @@ import urllib.request
 from pathlib import Path
 
 from ganlib.config import ExtractorName, PretrainedName, RunConfig
-from ganlib.pretrained.weights import address_of, is_installed
+from ganlib.pretrained.packages import is_installed
+from ganlib.pretrained.weights import address_of
 from pipelines import paths
 
 PACKAGED_NETWORK: PretrainedName = "efficientnet-lite0"

@@ -47,7 +47,8 @@ def _looks(folder: Path) -> Iterator[tuple[str, Look]]:
     yield "parameters", partial(project.parameters, folder)
     if config is not None:
         yield "devices", partial(machine.devices, config)
-        for name in dict.fromkeys((config.train.extractor, config.evaluate.extractor)):
+        asked = (config.train.extractor, config.evaluate.extractor, config.critic_pretrained)
+        for name in dict.fromkeys(each for each in asked if each is not None):
             yield "weights", partial(machine.weights, folder, config, name)
     yield "disk", partial(machine.disks, folder)
     yield "git", partial(project.commit, folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ganlib.config import ExtractorName, RunConfig
 from ganlib.errors import UserError
-from ganlib.pretrained.weights import PACKAGED, address_of, resolve_weights
+from ganlib.pretrained.packages import PACKAGED
 from pipelines import paths
 from pipelines.doctor.finding import Finding
 
@@ -56,6 +56,9 @@ def weights(project: Path, config: RunConfig, name: ExtractorName) -> Iterator[F
         made = (project / paths.EXTRACTOR).is_dir()
         yield Finding(f"domain: {paths.EXTRACTOR} is {'here' if made else 'made by the extractor stage'}")
         return
+    # Imported here: torch takes seconds that the others do not need.
+    from ganlib.pretrained.weights import address_of, resolve_weights
+
     if name in PACKAGED:
         file = resolve_weights(name, config.extractor, project / paths.WEIGHTS)
         yield Finding(f"{name}: {file}, with the hash expected")

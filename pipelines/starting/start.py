@@ -11,7 +11,7 @@ from ganlib.datasets.files.places import is_url, local_path
 from ganlib.datasets.items import printable
 from ganlib.datasets.packing.pack import unusable
 from ganlib.errors import UserError
-from ganlib.pretrained.weights import is_installed
+from ganlib.pretrained.packages import is_installed
 from ganlib.sampling import Images
 from pipelines import paths
 from pipelines.advice.choosing import (

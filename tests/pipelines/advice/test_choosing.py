@@ -52,7 +52,8 @@ def chosen(
     if not labelled:
         pictures = replace(pictures, classes={})
     choices += cleaning_choices(pictures, load_parameters(file).data.cleaning)
-    choices += network_choices(preset, size, load_parameters(file).network.model_dump(), labelled=labelled)
+    network = load_parameters(file).network.model_dump()
+    choices += network_choices(preset, size, network, labelled=labelled, has_weights=True)
     evaluator: ExtractorName = "domain" if labelled else "random"
     choices += recipe_choices(pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
     trial = parse_config(written(file, choices, []), file)
