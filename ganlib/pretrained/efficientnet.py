@@ -48,7 +48,7 @@ def load_efficientnet_lite0(path: Path, convolution: type[nn.Conv2d] = nn.Conv2d
         published = torch.load(path, map_location="cpu", weights_only=True)
         layers = [layer for layer, module in model.named_modules() if isinstance(module, nn.Conv2d)]
         model.load_state_dict(_folded(published, layers), assign=True)
-    return model.float().eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def efficientnet_lite0(convolution: type[nn.Conv2d] = nn.Conv2d) -> nn.Sequential:
@@ -88,8 +88,10 @@ def _layer(
 ) -> nn.Sequential:
     """With ReLU6; of even sides, padded as TensorFlow does: where the number is odd, one more at the end."""
     before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-    pad = nn.ZeroPad2d((before, after, before, after))
-    return nn.Sequential(pad, convolution(inputs, outputs, kernel, stride, groups=groups), nn.ReLU6())
+    even = before == after
+    layer = convolution(inputs, outputs, kernel, stride, padding=before if even else 0, groups=groups)
+    pads = [] if even else [nn.ZeroPad2d((before, after, before, after))]
+    return nn.Sequential(*pads, layer, nn.ReLU6())
 
 
 def _folded(published: dict[str, Tensor], layers: list[str]) -> dict[str, Tensor]:
@@ -100,6 +102,6 @@ def _folded(published: dict[str, Tensor], layers: list[str]) -> dict[str, Tensor
     for ours, theirs in zip(layers, convolutions, strict=True):
         norm = names[names.index(theirs) + 1].removesuffix(".weight")
         scale = published[f"{norm}.weight"] / (published[f"{norm}.running_var"] + NORM_EPSILON).sqrt()
-        found[f"{ours}.weight"] = published[theirs] * scale[:, None, None, None]
+        found[f"{ours}.weight"] = published[theirs].float() * scale[:, None, None, None]
         found[f"{ours}.bias"] = published[f"{norm}.bias"] - published[f"{norm}.running_mean"] * scale
     return found
