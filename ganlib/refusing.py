@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ganlib.networks.base import Critic
+from ganlib.networks.base import Critic, of_each_image
 from ganlib.packaging import ImageGenerator
 from ganlib.sampling import ROWS_AT_ONCE, from_uint8, inference, seeded_latents
 
@@ -74,6 +74,7 @@ class Refusing:
         asked = labels if critic.num_classes else None
         with inference(critic):
             found = [
-                critic(images[each], None if asked is None else asked[each]) for each in torch.split(rows, ROWS_AT_ONCE)
+                of_each_image(critic(images[each], None if asked is None else asked[each]))
+                for each in torch.split(rows, ROWS_AT_ONCE)
             ]
-        return torch.cat(found)[:count].flatten()
+        return torch.cat(found)[:count]

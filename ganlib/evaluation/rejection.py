@@ -17,7 +17,7 @@ from ganlib.metrics.classifier import to_input
 from ganlib.metrics.estimates import members_of, quantile
 from ganlib.metrics.latent import Calibration, acceptance, gamma_for_share
 from ganlib.metrics.memorisation import copying_statistic
-from ganlib.networks.base import Critic
+from ganlib.networks.base import Critic, of_each_image
 from ganlib.sampling import Images, inference
 
 
@@ -69,7 +69,7 @@ def critic_logits(critic: Critic, batches: Iterable[Images], labels: Tensor | No
     with inference(critic):
         for images in batches:
             chunk = None if labels is None else labels[start : start + len(images)].to(device)
-            logits.append(critic(to_input(images, device), chunk).cpu())
+            logits.append(of_each_image(critic(to_input(images, device), chunk)).cpu())
             start += len(images)
     return torch.cat(logits)
 

@@ -57,7 +57,7 @@ class Critic(nn.Module, ABC):
     def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
         """Images [N, C, H, W] and their condition, int64 labels [N] or images (None: unconditional), to logits [N].
 
-        A critic of patches gives several for each image, [N, patches].
+        A critic of patches gives several for each image, [N, patches], one with frozen features [N, 1 + scales].
 
         Logits have the dtype of the images, under autocast too.
         """
@@ -73,6 +73,11 @@ class Critic(nn.Module, ABC):
     if TYPE_CHECKING:
 
         def __call__(self, images: Tensor, condition: Tensor | None) -> Tensor: ...  # noqa: D102
+
+
+def of_each_image(logits: Tensor) -> Tensor:
+    """One logit for each image, [N], where a critic gives one or several, [N] or [N, …]: their mean."""
+    return logits.flatten(1).mean(dim=1) if logits.dim() > 1 else logits
 
 
 @dataclass(frozen=True)

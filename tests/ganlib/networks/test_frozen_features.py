@@ -7,7 +7,10 @@ from pydantic import ValidationError
 
 from ganlib.config import RunConfig
 from ganlib.errors import UserError
+from ganlib.evaluation.rejection import critic_logits
+from ganlib.metrics.classifier import to_input
 from ganlib.networks import FrozenFeaturesCritic, build_critic
+from ganlib.networks.base import of_each_image
 from ganlib.networks.frozen_features import FEATURE_SIZE, HEAD_WIDTH
 from ganlib.pretrained import weights
 from ganlib.training.distributed import ALONE
@@ -141,3 +144,13 @@ def test_weights_of_another_hash_are_refused() -> None:
     config = tiny_config({**FROZEN, "extractor.weights_sha256": {NAME: "00000000"}})
     with pytest.raises(UserError, match=r"SHA-256 is 57934424.* expected 00000000"):
         state_of(config)
+
+
+def test_others_ask_for_one_logit_an_image() -> None:
+    images, labels = pictures(6, 16, 3), torch.arange(6) % 3
+    made = critic().eval()
+    expected = made(to_input(images, CPU), labels).mean(dim=1)
+    found = critic_logits(made, [images[:4], images[4:]], labels)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for several in (found, found[:, None], found.view(6, 1, 1)):
+        assert torch.equal(of_each_image(several), found)
