@@ -70,7 +70,6 @@ def image_generator(painter: Painter = paint, *, conditional: bool = True, size:
         generator_widths=(8,),
         critic_widths=(8,),
         critic_dropout=0.0,
-        critic_pretrained=None,
         embedding_dim=2,
     )
     generator = PaintedGenerator(painter, conditional=conditional, size=size)
