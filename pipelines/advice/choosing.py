@@ -135,9 +135,9 @@ def classes_are_used(classes: Mapping[str, int]) -> tuple[bool, str]:
 
 
 def recipe_choices(
-    pictures: Pictures, *, labelled: bool, why: str, evaluator: ExtractorName, why_evaluator: str
+    pictures: Pictures, batch: int, *, labelled: bool, why: str, evaluator: ExtractorName, why_evaluator: str
 ) -> Iterator[Choice]:
-    """What is learned, who looks, and what the gate compares."""
+    """What is learned, in batches of the preset's size at most, who looks, and what the gate compares."""
     yield Choice("network.conditional", labelled, why)
     trainer: ExtractorName = "domain" if labelled else "random-96"
     told = "a classifier of your classes, which looks quickly" if labelled else "no labels, so an untrained network"
@@ -151,7 +151,6 @@ def recipe_choices(
         why = f"no figure of {pictures.test} held-out pictures would show a difference"
         yield Choice("evaluate.latent.truncations", [], why)
         yield Choice("evaluate.latent.kept_share", None, why)
-    batch = 64
     while batch > max(8, pictures.train // 2):
         batch //= 2
     yield Choice("train.batch_size", batch, f"of {pictures.train} training pictures")
@@ -181,5 +180,4 @@ def network_choices(
         if len(network["widths"]) != stages:
             yield Choice("network.widths", network["widths"][-stages:], f"a stage for each halving of {size} pixels")
     elif preset == "photos-few" and size < LARGEST_ON_CPU:
-        for name in ("generator_width", "critic_width"):
-            yield Choice(f"network.{name}", 32, f"{size} pixels leave time for more channels")
+        yield Choice("network.generator_width", 32, f"{size} pixels leave time for more channels")

@@ -154,7 +154,12 @@ class _Starter:
             preset, self.size, base.network.model_dump(), labelled=labelled, has_weights=has_weights
         )
         choices += recipe_choices(
-            pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator=why_evaluator
+            pictures,
+            base.train.batch_size,
+            labelled=labelled,
+            why=why,
+            evaluator=evaluator,
+            why_evaluator=why_evaluator,
         )
         choices += [Choice("register.model_name", self.name, ""), Choice("tracking.experiment", self.name, "")]
         trial = self._config(preset, choices)

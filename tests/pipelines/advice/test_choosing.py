@@ -55,7 +55,7 @@ def chosen(
     network = load_parameters(file).network.model_dump()
     choices += network_choices(preset, size, network, labelled=labelled, has_weights=True)
     evaluator: ExtractorName = "domain" if labelled else "random"
-    choices += recipe_choices(pictures, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
+    choices += recipe_choices(pictures, 32, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
     trial = parse_config(written(file, choices, []), file)
     choices += length_choices(trial, pictures, COSTS, minutes, 0.1)
     text = written(file, choices, ["for a test"])
