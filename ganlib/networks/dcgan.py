@@ -36,7 +36,7 @@ def dcgan(options: DcganOptions, image: ImageSpec, num_classes: int) -> Family:
             pooling=options.critic_pooling,
             dropout=options.critic_dropout,
         )
-        return pixels if options.critic_pretrained is None else FrozenFeaturesCritic(pixels, size=image.size)
+        return pixels if options.critic_pretrained is None else FrozenFeaturesCritic(pixels)
 
     return Family(
         generator=lambda: DcganGenerator(

@@ -4,6 +4,7 @@ The paper's critics see frozen features alone, mixed over the scales. Here an or
 critic more, images are seen at their own size, and nothing is mixed.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ganlib.pretrained.efficientnet import efficientnet_lite0, levels_of, load_e
 from ganlib.weightless import weightless
 
 # The layers of EfficientNet-Lite0 that lead to a quarter, an eighth and a sixteenth of the side, and their channels.
-SCALES = ((0, 4, 4, 24), (4, 6, 8, 40), (6, 12, 16, 112))
+SCALES = ((0, 4, 24), (4, 6, 40), (6, 12, 112))
 HEAD_WIDTH = 32
 FEATURE_SIZE = 9.0  # the root mean square of the features of photographs at each scale: heads are given 1
 
@@ -30,17 +31,14 @@ class FrozenFeaturesCritic(Critic):
 
     Args:
         pixels: the critic of the pixels, any that gives a logit for each image.
-        size: side of the images in pixels.
     """
 
-    def __init__(self, pixels: Critic, *, size: int) -> None:
+    def __init__(self, pixels: Critic) -> None:
         super().__init__(
             num_classes=pixels.num_classes, couples_samples=pixels.couples_samples, feature_dim=pixels.feature_dim
         )
         self.pixels = pixels
-        self.heads = nn.ModuleList(
-            _Head(channels, -(-size // reduction), pixels.num_classes) for _, _, reduction, channels in SCALES
-        )
+        self.heads = nn.ModuleList(_Head(channels, pixels.num_classes) for _, _, channels in SCALES)
         with weightless():
             self.frozen = _scales(efficientnet_lite0(Conv2d))
         self.frozen.requires_grad_(False)
@@ -78,23 +76,26 @@ class FrozenFeaturesCritic(Critic):
 
 
 class _Head(nn.Module):
-    """A small critic of the features at one scale, with spectral norm and projection (Miyato & Koyama 2018)."""
+    """A small critic of the features at one scale, with spectral norm and projection (Miyato & Koyama 2018).
 
-    def __init__(self, channels: int, side: int, num_classes: int) -> None:
+    Features are summed over all positions and divided by the root of their number, which keeps the bound on the slope.
+    """
+
+    def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
-        features = HEAD_WIDTH * side**2
         self.layers = nn.Sequential(spectral_norm(Conv2d(channels, HEAD_WIDTH, 3, padding=1)), leaky_relu())
-        self.out = spectral_norm(nn.Linear(features, 1))
-        self.projected = spectral_norm(nn.Embedding(num_classes, features)) if num_classes else None
+        self.out = spectral_norm(nn.Linear(HEAD_WIDTH, 1))
+        self.projected = spectral_norm(nn.Embedding(num_classes, HEAD_WIDTH)) if num_classes else None
 
     def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
-        """[N, channels, side, side], labels [N] -> logits [N]."""
+        """[N, channels, h, w], labels [N] -> logits [N]."""
         features: Tensor = self.layers(maps)
         with full_precision(maps):
-            features = features.to(self.out.bias.dtype).flatten(1)
+            height, width = features.shape[2:]
+            features = features.to(self.out.bias.dtype).sum(dim=(2, 3)) / math.sqrt(height * width)
             logits: Tensor = self.out(features).squeeze(1)
             return logits if self.projected is None else logits + (self.projected(labels) * features).sum(dim=1)
 
 
 def _scales(network: nn.Sequential) -> nn.ModuleList:
-    return nn.ModuleList(network[start:stop] for start, stop, *_ in SCALES)
+    return nn.ModuleList(network[start:stop] for start, stop, _ in SCALES)
