@@ -140,3 +140,11 @@ def test_reconstruction_has_a_line_where_it_was_measured(facts: Facts, text: str
     assert line in text
     without = facts.evaluation.model_copy(update={"reconstruction": None})
     assert "reconstruction" not in card(dataclasses.replace(facts, evaluation=without), tmp_path)
+
+
+def test_what_else_the_critic_saw_is_told(facts: Facts, text: str, tmp_path: Path) -> None:
+    network = facts.config.network.model_copy(update={"critic_pretrained": "efficientnet-lite0"})
+    config = facts.config.model_copy(update={"network": network})
+    told = card(dataclasses.replace(facts, config=config), tmp_path)
+    assert "the frozen features of efficientnet-lite0, a network trained on ImageNet" in told
+    assert "efficientnet" not in text
