@@ -157,3 +157,12 @@ def test_a_rare_class_is_named() -> None:
     assert any(
         "more pictures of apples, of which there are 40" in line for line in recommendations(config, skewed, CPU)
     )
+
+
+def test_folders_for_kinds_would_help_where_there_are_none() -> None:
+    advised = {}
+    for classes in (1, 3):
+        _, config, pictures, _ = chosen(3000, classes, 32, CPU)
+        lines = list(recommendations(config, pictures, CPU))
+        advised[classes] = any(line.startswith("a folder for each kind of picture, of 50 or more") for line in lines)
+    assert advised == {1: True, 3: False}
