@@ -42,7 +42,7 @@ ON_GPU = (
 CONTENTION = {
     "1 thread": (1, {}),
     "2 threads": (2, {}),
-    "2 threads, GOMP_SPINCOUNT=1000": (2, {"GOMP_SPINCOUNT": "1000"}),
+    "2 threads, GOMP_SPINCOUNT=10000": (2, {"GOMP_SPINCOUNT": "10000"}),
     "2 threads, OMP_WAIT_POLICY=passive": (2, {"OMP_WAIT_POLICY": "passive"}),
 }
 # Dense bf16 TFLOP/s by what the card's name contains; the makers' data sheets.

@@ -2,7 +2,14 @@
 
 import atexit
 import gc
+import os
 import sys
+
+# OpenMP's threads wait for each other by spinning, which on a busy machine takes the cores from those
+# that are waited for; threads that sleep at once make small steps slower (docs/log.md). The runtime reads this
+# once, when torch is imported; trials that foretell how long a stage takes are to wait alike.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _end_soon() -> None:
