@@ -62,9 +62,10 @@ class DcganOptions(FamilyOptions):
     (`linear`). The critic's norm is `spectral`, `batch` or `none`; it has 1
     or 2 convolutions a halving, and its last features are taken as they are
     or summed over all positions. With `critic_pretrained` further critics see
-    the features of that frozen network (Sauer et al. 2021). The last two switches say how the labels
-    enter when `conditional` is true: through conditional batch norm (else
-    beside the latent), through a projection (else as planes beside the image).
+    the features of that frozen network (Sauer et al. 2021). The last two
+    switches say how the labels enter when `conditional` is true: through
+    conditional batch norm (else beside the latent), through a projection
+    (else as planes beside the image).
     """
 
     family: Literal["dcgan"]
