@@ -24,7 +24,7 @@ from tests.toy_training import WholeFeed
 PRESETS = [preset.name for preset in known_presets(ROOT)]
 CLASSES = ("a", "b", "c")
 ITERATIONS = 8
-BATCH_SIZE = 12
+BATCH_SIZE = 24
 SMALL: dict[str, Any] = {
     "generator_width": 4,
     "critic_width": 4,

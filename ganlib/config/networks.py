@@ -62,7 +62,8 @@ class DcganOptions(FamilyOptions):
     (`linear`). The critic's norm is `spectral`, `batch` or `none`; it has 1
     or 2 convolutions a halving, and its last features are taken as they are
     or summed over all positions. With `critic_pretrained` further critics see
-    the features of that frozen network (Sauer et al. 2021). The last two
+    the features of that frozen network (Sauer et al. 2021), and unless they
+    are given labels, how much these differ between images. The last two
     switches say how the labels enter when `conditional` is true: through
     conditional batch norm (else beside the latent), through a projection
     (else as planes beside the image).
@@ -84,8 +85,8 @@ class DcganOptions(FamilyOptions):
 
     @property
     def couples_samples(self) -> bool:
-        """True for batch norm."""
-        return self.critic_norm == "batch"
+        """True for batch norm, and for frozen features without labels, which are compared."""
+        return self.critic_norm == "batch" or (self.critic_pretrained is not None and not self.conditional)
 
 
 class _ResidualOptions(FamilyOptions):

@@ -45,7 +45,8 @@ class RunConfig(Options):
         if isinstance(self.loss, GanOptions) and self.loss.penalised and self.network.couples_samples:
             raise ValueError(
                 "loss.r1, loss.r2 and loss.gradient_penalty need a critic whose samples are independent: "
-                "set network.critic_norm to spectral or none, or the weights to 0"
+                "set network.critic_norm to spectral or none, and network.critic_pretrained to null if "
+                "network.conditional is false, or the weights to 0"
             )
         return self
 

@@ -35,8 +35,8 @@ class Critic(nn.Module, ABC):
     """Images to logits, high where they look real.
 
     `couples_samples` is true when the logit of one image depends on its
-    neighbours in the batch (batch norm): then real and fake images must not
-    share a forward pass, and a gradient penalty per image has no meaning.
+    neighbours in the batch (batch norm): then a gradient penalty per image
+    has no meaning.
     `feature_dim` is F.
     """
 
@@ -61,6 +61,10 @@ class Critic(nn.Module, ABC):
 
         Logits have the dtype of the images, under autocast too.
         """
+
+    def can_share_a_pass(self, images: int) -> bool:
+        """Whether so many real images, and as many generated ones behind them, get their logits as if alone."""
+        return not self.couples_samples
 
     @abstractmethod
     def lower_layers(self) -> list[nn.Module]:

@@ -1,7 +1,8 @@
 """A critic that sees the pixels and, beside them, what a frozen pretrained network makes of them (Sauer et al. 2021).
 
 The paper's critics see frozen features alone, mixed over the scales. Here an ordinary critic of the pixels is one
-critic more, images are seen at their own size, and nothing is mixed.
+critic more, images are seen at their own size, and nothing is mixed. Without labels generators would make few kinds of
+images: there each critic of frozen features also sees how much these differ within a group of images.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ganlib.networks.base import Critic, assert_labels_match
 from ganlib.networks.blocks import full_precision, leaky_relu
 from ganlib.networks.convolution import Conv2d
+from ganlib.networks.minibatch_std import MinibatchStd
 from ganlib.networks.spectral import spectral_norm
 from ganlib.pretrained.efficientnet import efficientnet_lite0, levels_of, load_efficientnet_lite0
 from ganlib.weightless import weightless
@@ -21,6 +23,7 @@ from ganlib.weightless import weightless
 # The layers of EfficientNet-Lite0 that lead to a quarter, an eighth and a sixteenth of the side, and their channels.
 SCALES = ((0, 4, 24), (4, 6, 40), (6, 12, 112))
 HEAD_WIDTH = 32
+GROUP_IMAGES = 8  # compared where there are no labels
 FEATURE_SIZE = 9.0  # the root mean square of the features of photographs at each scale: heads are given 1
 
 
@@ -34,8 +37,11 @@ class FrozenFeaturesCritic(Critic):
     """
 
     def __init__(self, pixels: Critic) -> None:
+        compares = pixels.num_classes == 0
         super().__init__(
-            num_classes=pixels.num_classes, couples_samples=pixels.couples_samples, feature_dim=pixels.feature_dim
+            num_classes=pixels.num_classes,
+            couples_samples=pixels.couples_samples or compares,
+            feature_dim=pixels.feature_dim,
         )
         self.pixels = pixels
         self.heads = nn.ModuleList(_Head(channels, pixels.num_classes) for _, _, channels in SCALES)
@@ -62,6 +68,10 @@ class FrozenFeaturesCritic(Critic):
         logits += [head(maps, condition) for head, maps in zip(self.heads, self._look(images), strict=True)]
         return torch.stack(logits, dim=1)
 
+    def can_share_a_pass(self, images: int) -> bool:
+        """Also where images are compared, if no group then has both kinds."""
+        return not self.pixels.couples_samples and (not self.couples_samples or images % GROUP_IMAGES == 0)
+
     def _look(self, images: Tensor) -> Iterator[Tensor]:
         """[N, C, H, W] -> features at each scale, [N, channels, h, w]."""
         maps = levels_of(images)
@@ -86,6 +96,7 @@ class _Head(nn.Module):
         self.layers = nn.Sequential(spectral_norm(Conv2d(channels, HEAD_WIDTH, 3, padding=1)), leaky_relu())
         self.out = spectral_norm(nn.Linear(HEAD_WIDTH, 1))
         self.projected = spectral_norm(nn.Embedding(num_classes, HEAD_WIDTH)) if num_classes else None
+        self.std = None if num_classes else MinibatchStd(HEAD_WIDTH, GROUP_IMAGES)
 
     def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
         """[N, channels, h, w], labels [N] -> logits [N]."""
@@ -94,7 +105,9 @@ class _Head(nn.Module):
             height, width = features.shape[2:]
             features = features.to(self.out.bias.dtype).sum(dim=(2, 3)) / math.sqrt(height * width)
             logits: Tensor = self.out(features).squeeze(1)
-            return logits if self.projected is None else logits + (self.projected(labels) * features).sum(dim=1)
+            if self.projected is not None:
+                logits = logits + (self.projected(labels) * features).sum(dim=1)
+            return logits if self.std is None else logits + self.std(features)
 
 
 def _scales(network: nn.Sequential) -> nn.ModuleList:

@@ -66,7 +66,7 @@ class GanObjective:
         """The critic's loss on the real images and on generated ones [N, C, H, W], which get no gradients."""
         real, loss, due = inputs.real, loss_of(self.recipe), penalties.due
         penalty = torch.zeros((), device=fake.device)
-        if due.r1 or due.r2 or self._critic.couples_samples:
+        if due.r1 or due.r2 or not self._critic.can_share_a_pass(len(fake)):
             # Batch statistics would mix both kinds; and a pass that is differentiated twice is the quicker the smaller.
             real_images, real_logits = self._judge(real.images, real.condition, inputs.real_draws, penalised=due.r1)
             fake_images, fake_logits = self._judge(fake, real.condition, inputs.fake_draws, penalised=due.r2)

@@ -72,7 +72,7 @@ def test_parameters_are_those_of_the_layers(conditional: bool) -> None:
     assert count(made.pixels) == count(pixels)
     expected = 0
     for channels in (24, 40, 112):
-        expected += HEAD_WIDTH * (9 * channels + 1) + HEAD_WIDTH + 1 + 3 * HEAD_WIDTH * conditional
+        expected += HEAD_WIDTH * (9 * channels + 1) + HEAD_WIDTH + 1 + (3 if conditional else 1) * HEAD_WIDTH
     assert count(made.heads) == expected
     # Of the 4,652,008 of the whole network.
     assert count(made.frozen) == 15_184 + 38_864 + 638_640
@@ -102,8 +102,9 @@ def test_training_leaves_the_frozen_network_as_it_was() -> None:
     assert learnt.isdisjoint(id(each) for each in made.frozen.parameters())
 
 
-def test_the_state_goes_on_as_it_would_have() -> None:
-    config = tiny_config({**FROZEN, "loss.r1.weight": 0.1})
+@pytest.mark.parametrize("changes", [{"loss.r1.weight": 0.1}, {"network.conditional": False}])
+def test_the_state_goes_on_as_it_would_have(changes: dict[str, object]) -> None:
+    config = tiny_config({**FROZEN, **changes})
     whole, half = state_of(config), state_of(config)
     run(config, whole, 4)
     run(config, half, 2)
@@ -143,6 +144,19 @@ def test_weights_of_another_hash_are_refused() -> None:
     config = tiny_config({**FROZEN, "extractor.weights_sha256": {NAME: "00000000"}})
     with pytest.raises(UserError, match=r"SHA-256 is 57934424.* expected 00000000"):
         state_of(config)
+
+
+def test_without_labels_critics_of_features_see_how_much_images_differ() -> None:
+    one = torch.from_numpy(pictures(16, 32, 3)).permute(0, 3, 1, 2) / 127.5 - 1
+    same, different = one[:1].expand(8, -1, -1, -1), torch.cat([one[:1], one[9:]])
+    made = critic(32, conditional=False)
+    alone = made.eval()(same, None)[0]
+    torch.testing.assert_close(made(different, None)[0], alone, atol=1e-5, rtol=1e-4)
+    among_same, among_others = (made.train()(images, None)[0] for images in (same, different))
+    torch.testing.assert_close(among_same, alone, atol=0.01, rtol=0.01)
+    moved = (among_others - among_same).abs()
+    assert moved[0] < 1e-5, "the critic of the pixels compares nothing"
+    assert (moved[1:] > 0.1).all()
 
 
 def test_others_ask_for_one_logit_an_image() -> None:

@@ -26,7 +26,7 @@ from tests.ganlib.networks.families import (
 each_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 CONDITIONAL = {name: options for name, options in VARIANTS.items() if options.conditional}
 INDEPENDENT = {name: options for name, options in VARIANTS.items() if not options.couples_samples}
-HEADS = {"head", "pool", "projected", "embedding", "label_plane", "heads", "frozen"}
+HEADS = {"head", "std", "pool", "projected", "embedding", "label_plane", "heads", "frozen"}
 
 
 def learning(*networks: nn.Module) -> list[nn.Parameter]:
@@ -60,6 +60,21 @@ def test_couples_samples_tells_the_truth(options):
     from_neighbours = gradients[1:].abs().max() > 0
     assert gradients[0].abs().max() > 0
     assert bool(from_neighbours) == critic.couples_samples == options.couples_samples
+
+
+@pytest.mark.parametrize("images", [3, 8])
+@each_variant
+def test_two_kinds_share_a_pass_where_neither_changes_the_other(options, images):
+    spec = image_spec()
+    _, critic = build(options, spec)
+    if not critic.can_share_a_pass(images):
+        assert critic.couples_samples
+        return
+    kinds = torch.rand(2, images, spec.channels, spec.size, spec.size) * 2 - 1
+    labels = torch.arange(images) % len(CLASSES) if options.conditional else None
+    both = critic(kinds.flatten(0, 1), None if labels is None else torch.cat([labels, labels]))
+    alone = torch.cat([critic(kind, labels) for kind in kinds])
+    torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-4)
 
 
 @each_variant

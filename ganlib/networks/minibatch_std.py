@@ -1,0 +1,41 @@
+"""How much the images of a batch differ, as something that a critic sees (Karras et al. 2018, section 3).
+
+The paper adds the mean of all deviations to the features as a plane. Here each has a weight of its own in the logit,
+with spectral norm.
+"""
+
+from torch import Tensor, nn
+
+from ganlib.networks.spectral import spectral_norm
+
+EPSILON = 1e-8
+
+
+class MinibatchStd(nn.Module):
+    """A term of the logit: weighted standard deviations of the features over groups of images.
+
+    In evaluation mode it is 0, so that a logit tells of its own image alone.
+
+    Args:
+        features: F.
+        group_images: how many images are compared, or fewer: the largest number up to it that divides the batch.
+    """
+
+    def __init__(self, features: int, group_images: int) -> None:
+        super().__init__()
+        self.group_images = group_images
+        self.weights = spectral_norm(nn.Linear(features, 1, bias=False))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, F], neighbours forming the groups -> [N]."""
+        if not self.training:
+            return features.new_zeros(len(features))
+        size = group_size(len(features), self.group_images)
+        groups = features.reshape(-1, size, features.shape[1])
+        terms: Tensor = self.weights((groups.var(dim=1, correction=0) + EPSILON).sqrt())
+        return terms.expand(-1, size).flatten()
+
+
+def group_size(images: int, most: int) -> int:
+    """The largest number of images up to `most` by which a batch can be divided."""
+    return next(size for size in range(min(most, images), 0, -1) if images % size == 0)
