@@ -127,8 +127,8 @@ def _blurred(images: Tensor, sigma_px: float) -> Tensor:
 
 def _grey(images: Tensor) -> Tensor:
     """The luma in each colour; transparency stays."""
-    weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    luma = (images[:, :3] * weights).sum(dim=1, keepdim=True)
+    red, green, blue = (weight * images[:, place : place + 1] for place, weight in enumerate(LUMA))
+    luma = red + green + blue
     return torch.cat([luma.expand(-1, 3, -1, -1), images[:, 3:]], dim=1)
 
 

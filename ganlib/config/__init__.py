@@ -49,6 +49,7 @@ from ganlib.config.losses import (
 )
 from ganlib.config.needs import DataCounts, check_data_fits, evaluate_misfits, measure_misfits, misfits
 from ganlib.config.networks import (
+    COMPARED_IMAGES,
     BigganOptions,
     CycleganOptions,
     DcganOptions,
@@ -112,6 +113,7 @@ from ganlib.config.translation import (
 
 __all__ = [
     "BASE_SIZE",
+    "COMPARED_IMAGES",
     "EXTRACTORS",
     "FEATURES",
     "FID_IMAGES_PER_FEATURE",

@@ -6,6 +6,7 @@ from pydantic import Field, StrictBool, model_validator
 
 from ganlib.config.base import BASE_SIZE, NonNegativeInt, Options, PositiveInt
 
+COMPARED_IMAGES = 8  # StyleGAN's are 4 (Karras et al. 2019); 8 and 32 were measured
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 DropoutShare = Annotated[float, Field(ge=0, lt=1)]
 
@@ -21,6 +22,11 @@ class FamilyOptions(Options):
     def couples_samples(self) -> bool:
         """Whether a logit depends on the other images of the batch (batch norm in the critic)."""
         return False
+
+    @property
+    def compared_images(self) -> int:
+        """How many neighbours in a batch the critic compares with one another; 1: none."""
+        return 1
 
     def check_size(self, size: int) -> None:
         """See that the family can make images of `size` pixels a side.
@@ -85,8 +91,13 @@ class DcganOptions(FamilyOptions):
 
     @property
     def couples_samples(self) -> bool:
-        """True for batch norm, and for frozen features without labels, which are compared."""
-        return self.critic_norm == "batch" or (self.critic_pretrained is not None and not self.conditional)
+        """True for batch norm, and where images are compared."""
+        return self.critic_norm == "batch" or self.compared_images > 1
+
+    @property
+    def compared_images(self) -> int:
+        """Frozen features are compared where there are no labels."""
+        return COMPARED_IMAGES if self.critic_pretrained is not None and not self.conditional else 1
 
 
 class _ResidualOptions(FamilyOptions):

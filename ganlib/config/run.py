@@ -111,15 +111,9 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
-    def _batch_falls_into_kinds(self) -> Self:
-        """Without pairs, each kind of images has its share of a batch."""
-        train, kinds = self.train, self.kinds_in_a_batch
-        parts = kinds * train.accumulation * (1 if train.devices == "auto" else train.devices)
-        if kinds > 1 and train.batch_size % parts:
-            raise ValueError(
-                f"train.batch_size={train.batch_size}: with loss.objective={self.loss.objective} each part has as many "
-                f"images of each of {kinds} kinds, expected a multiple of {parts}; change it"
-            )
+    def _batch_falls_into_parts(self) -> Self:
+        train = self.train
+        self.check_parts(1 if train.devices == "auto" else train.devices)
         if isinstance(self.loss, UnpairedOptions) and 0 < 2 * self.loss.history_images < train.batch_size:
             raise ValueError(
                 f"loss.history_images={self.loss.history_images}: expected 0, or {train.batch_size // 2} at least, "
@@ -258,6 +252,24 @@ class RunConfig(Options):
         if figure == "is" and self.evaluate.extractor == "inception":
             least = 2 * INCEPTION_CLASSES
         return least, 0 if figure in ("is", "label_fidelity") else least
+
+    def check_parts(self, devices: int) -> None:
+        """See that each part of a batch has as many images of each kind, and whole groups of those that are compared.
+
+        Raises:
+            ValueError: it has not, on so many devices.
+        """
+        train, kinds, group = self.train, self.kinds_in_a_batch, self.network.compared_images
+        parts = devices * train.accumulation
+        for size, why in (
+            (kinds, f"with loss.objective={self.loss.objective} each part has as many images of each of {kinds} kinds"),
+            (group, f"with network.critic_pretrained and no labels images are compared in groups of {group}"),
+        ):
+            if train.batch_size % (size * parts):
+                raise ValueError(
+                    f"train.batch_size={train.batch_size}: {why}, expected a multiple of {size * parts} for "
+                    f"train.devices={devices} and train.accumulation={train.accumulation}; change one of them"
+                )
 
     @property
     def critic_pretrained(self) -> PretrainedName | None:

@@ -35,7 +35,7 @@ class Critic(nn.Module, ABC):
     """Images to logits, high where they look real.
 
     `couples_samples` is true when the logit of one image depends on its
-    neighbours in the batch (batch norm): then a gradient penalty per image
+    neighbours in the batch (batch norm, a comparison of images): then a gradient penalty per image
     has no meaning.
     `feature_dim` is F.
     """

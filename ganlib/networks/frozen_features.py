@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganlib.config import COMPARED_IMAGES
 from ganlib.networks.base import Critic, assert_labels_match
 from ganlib.networks.blocks import full_precision, leaky_relu
 from ganlib.networks.convolution import Conv2d
@@ -23,7 +24,6 @@ from ganlib.weightless import weightless
 # The layers of EfficientNet-Lite0 that lead to a quarter, an eighth and a sixteenth of the side, and their channels.
 SCALES = ((0, 4, 24), (4, 6, 40), (6, 12, 112))
 HEAD_WIDTH = 32
-GROUP_IMAGES = 8  # compared where there are no labels
 FEATURE_SIZE = 9.0  # the root mean square of the features of photographs at each scale: heads are given 1
 
 
@@ -70,7 +70,7 @@ class FrozenFeaturesCritic(Critic):
 
     def can_share_a_pass(self, images: int) -> bool:
         """Also where images are compared, if no group then has both kinds."""
-        return not self.pixels.couples_samples and (not self.couples_samples or images % GROUP_IMAGES == 0)
+        return not self.pixels.couples_samples and (not self.couples_samples or images % COMPARED_IMAGES == 0)
 
     def _look(self, images: Tensor) -> Iterator[Tensor]:
         """[N, C, H, W] -> features at each scale, [N, channels, h, w]."""
@@ -88,7 +88,7 @@ class FrozenFeaturesCritic(Critic):
 class _Head(nn.Module):
     """A small critic of the features at one scale, with spectral norm and projection (Miyato & Koyama 2018).
 
-    Features are summed over all positions and divided by the root of their number, which keeps the bound on the slope.
+    Features are summed over all positions and divided by the root of their number, which bounds the slope of the sum.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
@@ -96,7 +96,7 @@ class _Head(nn.Module):
         self.layers = nn.Sequential(spectral_norm(Conv2d(channels, HEAD_WIDTH, 3, padding=1)), leaky_relu())
         self.out = spectral_norm(nn.Linear(HEAD_WIDTH, 1))
         self.projected = spectral_norm(nn.Embedding(num_classes, HEAD_WIDTH)) if num_classes else None
-        self.std = None if num_classes else MinibatchStd(HEAD_WIDTH, GROUP_IMAGES)
+        self.std = None if num_classes else MinibatchStd(HEAD_WIDTH, COMPARED_IMAGES)
 
     def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
         """[N, channels, h, w], labels [N] -> logits [N]."""

@@ -18,7 +18,7 @@ class MinibatchStd(nn.Module):
 
     Args:
         features: F.
-        group_images: how many images are compared, or fewer: the largest number up to it that divides the batch.
+        group_images: how many neighbours are compared; a batch has whole groups, or one that is smaller.
     """
 
     def __init__(self, features: int, group_images: int) -> None:
@@ -30,12 +30,7 @@ class MinibatchStd(nn.Module):
         """[N, F], neighbours forming the groups -> [N]."""
         if not self.training:
             return features.new_zeros(len(features))
-        size = group_size(len(features), self.group_images)
+        size = min(self.group_images, len(features))
         groups = features.reshape(-1, size, features.shape[1])
         terms: Tensor = self.weights((groups.var(dim=1, correction=0) + EPSILON).sqrt())
         return terms.expand(-1, size).flatten()
-
-
-def group_size(images: int, most: int) -> int:
-    """The largest number of images up to `most` by which a batch can be divided."""
-    return next(size for size in range(min(most, images), 0, -1) if images % size == 0)

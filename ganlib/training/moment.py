@@ -12,7 +12,7 @@ from torch import Tensor
 from ganlib.config import GanOptions, OptimizerOptions
 from ganlib.schedules import value_at
 from ganlib.training.ema import decay_at
-from ganlib.training.gan.penalties import penalties_at
+from ganlib.training.gan.penalties import penalty_factors
 from ganlib.training.inputs import Feed
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import TrainState
@@ -116,8 +116,7 @@ def moment_of(state: TrainState, recipe: Recipe, feed: Feed) -> Moment:
 def _loss_weights(recipe: Recipe, seen_images: int) -> tuple[float, ...]:
     loss, options = recipe.loss, recipe.options
     if isinstance(loss, GanOptions):
-        r1, r2, gradient_penalty, _ = penalties_at(loss, options, seen_images)
-        return float(r1), float(r2), float(gradient_penalty)
+        return penalty_factors(loss, options, seen_images)
     return (value_at(loss.beta, seen_images, options.total_images),)
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from ganlib.config import TrainOptions, check_batch
+from ganlib.config import RunConfig, TrainOptions, check_batch
 from ganlib.errors import UserError
 
 
@@ -30,7 +30,7 @@ def check_devices(options: TrainOptions) -> None:
     if options.compile:
         _check_compiler(on_cpu)
     if options.devices == "auto":
-        check_shares(options, 1 if on_cpu else found)
+        _check_batch(options, 1 if on_cpu else found)
         return
     available, kind = (_cpu_cores(), "CPU cores") if on_cpu else (found, "CUDA devices")
     if options.devices > available:
@@ -79,12 +79,20 @@ def _cpu_cores() -> int:
         return os.cpu_count() or 1
 
 
-def check_shares(options: TrainOptions, devices: int) -> None:
+def check_shares(config: RunConfig, devices: int) -> None:
     """See that a batch falls into equal parts over so many devices.
 
     Raises:
         UserError: it does not.
     """
+    _check_batch(config.train, devices)
+    try:
+        config.check_parts(devices)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _check_batch(options: TrainOptions, devices: int) -> None:
     try:
         check_batch(options.batch_size, devices=devices, accumulation=options.accumulation)
     except ValueError as error:

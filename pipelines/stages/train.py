@@ -138,7 +138,7 @@ def train_generator(config: RunConfig) -> Afterwards | None:
     check_data_fits(config, data.manifest.counts)
     device = prepare_device(config.train, local_rank())
     with graceful_stop() as should_stop, join(device, timeout_s=COLLECTIVE_TIMEOUT_S) as ranks:
-        check_shares(config.train, ranks.size)
+        check_shares(config, ranks.size)
         start = config.train.init_from
         state = initial_state(
             config,

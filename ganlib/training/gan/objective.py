@@ -15,7 +15,7 @@ from ganlib.losses import (
     one_centered_penalty,
     zero_centered_penalty,
 )
-from ganlib.networks.base import Critic
+from ganlib.networks.base import Critic, of_each_image
 from ganlib.networks.convolution import without_weight_gradients
 from ganlib.training.gan.penalties import Penalties
 from ganlib.training.inputs import Inputs
@@ -25,7 +25,7 @@ from ganlib.training.state import TrainState
 
 
 class CriticTerms(NamedTuple):
-    """What the critic minimises the sum of, both [], and what it said of real and of generated images, [N]."""
+    """What the critic minimises the sum of, both [], and what it said of real and of generated images, [N, …]."""
 
     adversarial: Tensor
     penalty: Tensor
@@ -121,7 +121,7 @@ class GanObjective:
     def _judge(
         self, images: Tensor, condition: Tensor | None, draws: Tensor | None, *, penalised: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """The images that logits can be differentiated by, where they are to be `penalised`, and their logits [N]."""
+        """The images, by which logits can be differentiated where they are `penalised`, and their logits [N, …]."""
         if penalised:
             images = images.detach().requires_grad_()
         with autocast(self.recipe.options, images.device):
@@ -135,7 +135,7 @@ class GanObjective:
 
     def _zero_centered(self, logits: Tensor, images: Tensor) -> Tensor:
         with without_weight_gradients():
-            return zero_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
+            return zero_centered_penalty(of_each_image(logits), images, loss_scale=self._loss_scale()).mean()
 
     def _one_centered(self, inputs: Inputs, fake: Tensor) -> Tensor:
         """The WGAN gradient penalty [] on images between real and generated ones."""
@@ -143,7 +143,7 @@ class GanObjective:
         between = interpolate(inputs.real.images, fake, inputs.mixing)
         images, logits = self._judge(between, inputs.real.condition, inputs.real_draws, penalised=True)
         with without_weight_gradients():
-            return one_centered_penalty(logits, images, loss_scale=self._loss_scale()).mean()
+            return one_centered_penalty(of_each_image(logits), images, loss_scale=self._loss_scale()).mean()
 
     def _loss_scale(self) -> Tensor | float:
         """What fp16 gradients are multiplied by, read without waiting for the device."""

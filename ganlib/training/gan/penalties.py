@@ -25,12 +25,14 @@ class Penalties(NamedTuple):
     due: Due
 
 
-def penalties_at(loss: GanOptions, options: TrainOptions, seen_images: int) -> Penalties:
-    """The factors after `seen_images`: gamma / 2 for R1 and R2, times the steps that a lazy one stands for."""
+def penalty_factors(loss: GanOptions, options: TrainOptions, seen_images: int) -> tuple[float, float, float]:
+    """Of R1, R2 and the gradient penalty after `seen_images`, 0 where none is due.
+
+    They are gamma / 2 for R1 and R2, and times the steps that a lazy penalty stands for.
+    """
 
     def factor(penalty: PenaltyOptions) -> float:
         due = seen_images // options.batch_size % penalty.every_steps == 0
         return value_at(penalty.weight, seen_images, options.total_images) * penalty.every_steps if due else 0.0
 
-    r1, r2, gradient_penalty = factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty)
-    return Penalties(r1, r2, gradient_penalty, Due(r1 > 0, r2 > 0, gradient_penalty > 0))
+    return factor(loss.r1) / 2, factor(loss.r2) / 2, factor(loss.gradient_penalty)

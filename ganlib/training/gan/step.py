@@ -1,6 +1,7 @@
 """A turn of the game: the critic's steps, then the generator's, each an update by its loss."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 
 import torch
@@ -22,19 +23,26 @@ from ganlib.training.state import TrainState
 
 def play(state: TrainState, recipe: Recipe, feed: Feed, draws: Draws, ranks: Ranks, moment: Moment) -> None:
     """The device's part of an iteration: each of the critic's steps on its own batch, then the generator's."""
-    latent_dim, kept = state.generator.latent_dim, recipe.options.reuse_fakes
+    latent_dim, last = state.generator.latent_dim, len(moment.chosen) - 1
     mixed = loss_of(recipe).gradient_penalty.active
     for index, chosen in enumerate(moment.chosen):
-        real = prepared(recipe, feed.load(*chosen), draws)
-        inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=mixed)
-        r1, r2, gradient_penalty = moment.weights(index)
-        penalties = Penalties(r1, r2, gradient_penalty, Due(*moment.kind.due[index]))
-        figures, fakes = critic_step(state, recipe, inputs, ranks, penalties, draws=draws, keep_fakes=kept)
+        shown = draw_inputs(recipe, prepared(recipe, feed.load(*chosen), draws), latent_dim, draws, mixed=mixed)
+        kept = recipe.options.reuse_fakes and index == last
+        figures, fakes = critic_step(
+            state, recipe, shown, ranks, _penalties(moment, index), draws=draws, keep_fakes=kept
+        )
         state.add_figures(CRITIC_FIGURES, figures, 1 / recipe.options.critic_steps)
-    inputs = draw_inputs(recipe, real, latent_dim, draws, mixed=False)
+    inputs = draw_inputs(recipe, shown.real, latent_dim, draws, mixed=False)
+    if fakes:
+        inputs = replace(inputs, latents=shown.latents, targets=shown.targets)  # what the fakes were made from
     names = GENERATOR_FIGURES + added_figures(recipe.loss)
     state.add_figures(names, generator_step(state, recipe, inputs, ranks, fakes=fakes), 1.0)
     state.augmentation.adjust(moment.before, moment.after, ranks.total)
+
+
+def _penalties(moment: Moment, index: int) -> Penalties:
+    r1, r2, gradient_penalty = moment.weights(index)
+    return Penalties(r1, r2, gradient_penalty, Due(*moment.kind.due[index]))
 
 
 def objective_of(state: TrainState, recipe: Recipe) -> GanObjective | CycleObjective | StylesObjective:

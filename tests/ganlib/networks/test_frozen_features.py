@@ -14,8 +14,12 @@ from ganlib.networks.base import of_each_image
 from ganlib.networks.frozen_features import FEATURE_SIZE, HEAD_WIDTH
 from ganlib.pretrained import weights
 from ganlib.training.distributed import ALONE
+from ganlib.training.gan.objective import GanObjective
+from ganlib.training.gan.penalties import Due, Penalties
+from ganlib.training.inputs import Inputs, RealBatch
 from ganlib.training.iteration import Iteration
 from ganlib.training.recipe import Recipe
+from ganlib.training.requirements import check_shares
 from ganlib.training.state import TrainState, initial_state
 from tests.configs import changed, tiny_config, tiny_values
 from tests.extractors import pictures
@@ -167,3 +171,33 @@ def test_others_ask_for_one_logit_an_image() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     for several in (found, found[:, None], found.view(6, 1, 1)):
         assert torch.equal(of_each_image(several), found)
+
+
+def test_penalties_are_refused_where_images_are_compared() -> None:
+    frozen = {**FROZEN, "loss.r1.weight": 0.1}
+    tiny_config(frozen)
+    with pytest.raises(ValidationError, match=r"network\.critic_pretrained to null if network\.conditional is false"):
+        tiny_config({**frozen, "network.conditional": False})
+
+
+def test_parts_of_a_batch_have_whole_groups() -> None:
+    compared = {**FROZEN, "network.conditional": False, "train.batch_size": 32}
+    tiny_config({**compared, "train.devices": 2, "train.accumulation": 2})
+    config = tiny_config({**compared, "train.devices": "auto"})
+    with pytest.raises(ValidationError, match=r"train\.batch_size=32: .* groups of 8, expected a multiple of 64"):
+        tiny_config({**compared, "train.devices": 8})
+    with pytest.raises(UserError, match=r"expected a multiple of 64 for train\.devices=8 and train\.accumulation=1"):
+        check_shares(config, 8)
+
+
+def test_a_penalty_is_of_the_mean_over_the_critics_as_the_loss_is() -> None:
+    config = tiny_config({**FROZEN, "loss.r1.weight": 1.0})
+    state, recipe = state_of(config), Recipe.of(config, IMAGE)
+    images, labels = to_input(pictures(8, 16, 1), CPU), torch.arange(8) % 3
+    inputs = Inputs(RealBatch(images, labels), torch.randn(8, config.network.latent_dim), None, None, None)
+    fake = torch.zeros_like(images)
+    found = GanObjective(state, recipe).critic(inputs, fake, Penalties(0.5, 0.0, 0.0, Due(True, False, False)))
+    seen = images.clone().requires_grad_()
+    (gradients,) = torch.autograd.grad(state.critic(seen, labels).mean(dim=1).sum(), seen)
+    expected = 0.5 * gradients.square().sum(dim=(1, 2, 3)).mean()
+    torch.testing.assert_close(found.penalty.detach(), expected, rtol=1e-3, atol=1e-6)

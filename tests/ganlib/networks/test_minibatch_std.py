@@ -1,17 +1,8 @@
 """How much the images of a batch differ, as critics see it."""
 
-import pytest
 import torch
 
-from ganlib.networks.minibatch_std import MinibatchStd, group_size
-from tests.configs import tiny_config
-
-
-@pytest.mark.parametrize(
-    ("images", "most", "size"), [(32, 8, 8), (20, 8, 5), (6, 8, 6), (7, 4, 1), (9, 4, 3), (1, 8, 1)]
-)
-def test_groups_divide_the_batch(images: int, most: int, size: int) -> None:
-    assert group_size(images, most) == size
+from ganlib.networks.minibatch_std import MinibatchStd
 
 
 def test_each_group_has_the_deviations_of_its_own_images() -> None:
@@ -44,10 +35,3 @@ def test_the_slope_is_bounded_with_spectral_norm() -> None:
     before = torch.randn(8, 16)
     step = torch.nn.functional.normalize(torch.randn(8, 16), dim=1)
     assert (layer(before + step) - layer(before)).abs().max() <= 1.001
-
-
-def test_penalties_are_refused_by_name() -> None:
-    frozen = {"network.critic_pretrained": "efficientnet-lite0", "loss.r1.weight": 0.1}
-    tiny_config(frozen)
-    with pytest.raises(ValueError, match=r"network\.critic_pretrained to null if network\.conditional is false"):
-        tiny_config({**frozen, "network.conditional": False})

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ganlib.config import RunConfig, VaeOptions
+from ganlib.config import InputsOptions, RunConfig, VaeOptions
+from ganlib.degradations import degrade, noise_shape
 from ganlib.networks import FrozenFeaturesCritic, build_generator
 from ganlib.networks.convolution import Conv2d
 from ganlib.networks.frozen_features import _scales
@@ -82,6 +84,23 @@ def test_an_iteration_launches_few_operations_and_waits_for_none(name: str) -> N
         iteration.launch(moment)
     found = sum(operations.names.values())
     assert 0.9 * MOST_OPERATIONS[name] < found <= MOST_OPERATIONS[name], operations.names.most_common(12)
+    assert not [each for each in operations.names if each.startswith(WAITING)]
+
+
+@pytest.mark.parametrize("kind", ["superresolve", "denoise", "deblur", "colourise", "inpaint"])
+def test_degradations_wait_for_nothing(kind: str) -> None:
+    more = {
+        "superresolve": {"factor": 2},
+        "denoise": {"std": 0.2},
+        "deblur": {"sigma_px": 1.5},
+        "inpaint": {"side": 0.25},
+    }
+    options: InputsOptions = TypeAdapter(InputsOptions).validate_python({"kind": kind, **more.get(kind, {})})
+    images, noise = torch.rand(2, 3, 16, 16), torch.randn(2, *noise_shape(options, 3, 16))
+    degrade(images, options, noise)
+    with Operations() as operations:
+        degrade(images, options, noise)
+    assert operations.names
     assert not [each for each in operations.names if each.startswith(WAITING)]
 
 

@@ -10,20 +10,23 @@ from torch.nn import functional as F
 from ganlib.config import ImageSpec
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.ema import decay_at, update_ema
-from ganlib.training.gan.objective import loss_of
-from ganlib.training.gan.penalties import Penalties, penalties_at
-from ganlib.training.gan.step import critic_step, generator_step
+from ganlib.training.gan.objective import GanObjective, loss_of
+from ganlib.training.gan.penalties import Due, Penalties, penalty_factors
+from ganlib.training.gan.step import critic_step, generator_step, objective_of
 from ganlib.training.inputs import Inputs, RealBatch
+from ganlib.training.iteration import Iteration
 from ganlib.training.randomness import Draws
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
-from tests.configs import tiny_config
+from tests.configs import PAIRED, STYLES, tiny_config
+from tests.toy_training import ToyFeed
 
 IMAGE = ImageSpec(size=16, channels=1, classes=("a", "b", "c"))
 
 
 def penalties_of(recipe: Recipe, seen_images: int) -> Penalties:
-    return penalties_at(loss_of(recipe), recipe.options, seen_images)
+    factors = penalty_factors(loss_of(recipe), recipe.options, seen_images)
+    return Penalties(*factors, Due(*(each > 0 for each in factors)))
 
 
 def setup(changes: dict):
@@ -204,3 +207,32 @@ def test_draws_are_functions_of_seed_and_clock_and_ranks_share_them() -> None:
     assert torch.equal(whole, torch.cat([draw(0, 64, Ranks(rank, 2, rank)) for rank in range(2)]))
     for other in ((1, 64), (0, 128)):
         assert not torch.equal(whole, draw(*other))
+
+
+@pytest.mark.parametrize("game", [PAIRED, STYLES], ids=["paired", "styles"])
+def test_kept_images_are_judged_by_what_they_were_made_from(game: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config({**game, "train.reuse_fakes": True, "train.critic_steps": 2})
+    recipe, state = Recipe.of(config, IMAGE), initial_state(config, IMAGE, torch.device("cpu"))
+    kind = type(objective_of(state, recipe))
+    made: list[tuple[Inputs, torch.Tensor]] = []
+    judged: list[tuple[Inputs, torch.Tensor]] = []
+    generate, generator = kind.generate, kind.generator
+
+    def generating(objective: GanObjective, inputs: Inputs) -> torch.Tensor:
+        made.append((inputs, generate(objective, inputs)))
+        return made[-1][1]
+
+    def judging(objective: GanObjective, inputs: Inputs, fake: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        judged.append((inputs, fake))
+        return generator(objective, inputs, fake)
+
+    monkeypatch.setattr(kind, "generate", generating)
+    monkeypatch.setattr(kind, "generator", judging)
+    Iteration(state, recipe, ToyFeed(config), ALONE).run()
+    assert [fake.requires_grad for _, fake in made] == [False, True]
+    (shown, kept), ((inputs, fake),) = made[-1], judged
+    assert fake is kept
+    for name in ("latents", "targets"):
+        one, other = getattr(inputs, name), getattr(shown, name)
+        assert (one is None and other is None) or torch.equal(one, other), name
+    assert torch.equal(inputs.real.images, shown.real.images)
