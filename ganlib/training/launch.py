@@ -58,20 +58,12 @@ def node_count() -> int:
 
 
 def device_count(devices: int | Literal["auto"], device_type: str) -> int:
-    """The processes to start on this machine, from `train.devices`.
+    """The processes to start on this machine, from `train.devices`, of which `check_devices` has seen enough.
 
     `auto` is every CUDA device, or one process on a CPU, which shares its cores by threads.
-
-    Raises:
-        UserError: more than there are.
     """
-    on_gpu = device_type == "cuda"
-    found = torch.cuda.device_count() if on_gpu else _cpu_cores()
     if devices == "auto":
-        return found if on_gpu else 1
-    if devices > found:
-        kind = "CUDA devices" if on_gpu else "CPU cores"
-        raise UserError(f"train.devices={devices}: more than the {found} {kind} found; lower it or set it to auto")
+        return torch.cuda.device_count() if device_type == "cuda" else 1
     return devices
 
 
@@ -249,10 +241,6 @@ def _end(failure: ProcessFailure, reports: Sequence[Report]) -> str:
     if reports:
         return f"lost another one: {reports[0][1]}"
     return f"ended with exit code {failure.exitcode}"
-
-
-def _cpu_cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
