@@ -41,9 +41,9 @@ class Family:
 def _dcgan(width: int) -> dict[str, Any]:
     return {
         "family": "dcgan", "conditional": False, "latent_dim": 128, "generator_width": width,
-        "generator_stem": "linear", "generator_spectral_norm": False, "upsampling": "transposed",
-        "critic_width": width, "critic_norm": "batch", "critic_convolutions": 2, "critic_pooling": "sum",
-        "critic_dropout": 0.0, "critic_pretrained": None,
+        "generator_stem": "linear", "generator_spectral_norm": False, "generator_excitation": False,
+        "upsampling": "transposed", "critic_width": width, "critic_norm": "batch",
+        "critic_convolutions": 2, "critic_pooling": "sum", "critic_dropout": 0.0, "critic_pretrained": None,
         "conditional_batch_norm": False, "projection": False,
     }  # fmt: skip
 

@@ -36,7 +36,8 @@ def be_ada(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def make_generator(folder: Path, seed: int, *, conditional: bool = True, with_critic: bool = False) -> Path:
     network = DcganOptions(
         family="dcgan", conditional=conditional, latent_dim=8, generator_width=4, generator_stem="normed",
-        generator_spectral_norm=False, upsampling="transposed", critic_width=4, critic_norm="none",
+        generator_spectral_norm=False, generator_excitation=False,
+        upsampling="transposed", critic_width=4, critic_norm="none",
         critic_convolutions=1, critic_pooling="none", critic_dropout=0.0, critic_pretrained=None,
         conditional_batch_norm=conditional, projection=conditional,
     )  # fmt: skip

@@ -65,7 +65,8 @@ class DcganOptions(FamilyOptions):
     `upsampling` is by transposed convolutions, or by repeating pixels before
     a convolution (`resize`). The generator's 4 x 4 layer has norm and
     activation like the others (`generator_stem: normed`) or neither
-    (`linear`). The critic's norm is `spectral`, `batch` or `none`; it has 1
+    (`linear`). With `generator_excitation` it also scales the channels at full
+    resolution (Liu et al. 2021). The critic's norm is `spectral`, `batch` or `none`; it has 1
     or 2 convolutions a halving, and its last features are taken as they are
     or summed over all positions. With `critic_pretrained` further critics see
     the features of that frozen network (Sauer et al. 2021), and unless they
@@ -79,6 +80,7 @@ class DcganOptions(FamilyOptions):
     generator_width: PositiveInt
     generator_stem: Literal["normed", "linear"]
     generator_spectral_norm: StrictBool
+    generator_excitation: StrictBool
     upsampling: Literal["transposed", "resize"]
     critic_width: PositiveInt
     critic_norm: Literal["spectral", "batch", "none"]

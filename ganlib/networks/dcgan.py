@@ -48,6 +48,7 @@ def dcgan(options: DcganOptions, image: ImageSpec, num_classes: int) -> Family:
             conditional_batch_norm=options.conditional_batch_norm,
             stem=options.generator_stem,
             spectral=options.generator_spectral_norm,
+            excitation=options.generator_excitation,
             upsampling=options.upsampling,
         ),
         critic=critic,
@@ -67,6 +68,8 @@ class DcganGenerator(Generator):
             learned vector of length Z beside the latent (Mirza & Osindero 2014).
         stem: the 4 x 4 layer has norm and ReLU (`normed`) or neither, but a bias (`linear`).
         spectral: spectral norm on every layer.
+        excitation: the 4 x 4 features scale the channels at full resolution, between 0 and 2
+            (the skip-layer excitation of Liu et al. 2021, whose scales lie between 0 and 1).
         upsampling: `transposed` 4 x 4 convolutions, or `resize`: each pixel
             repeated, then a 3 x 3 convolution (Odena et al. 2016).
     """
@@ -82,6 +85,7 @@ class DcganGenerator(Generator):
         conditional_batch_norm: bool,
         stem: Literal["normed", "linear"],
         spectral: bool,
+        excitation: bool,
         upsampling: Literal["transposed", "resize"],
     ) -> None:
         super().__init__(latent_dim=latent_dim, num_classes=num_classes)
@@ -96,6 +100,7 @@ class DcganGenerator(Generator):
         self.norms = nn.ModuleList(self._norm(each) for each in widths[1:])
         self.activation = nn.ReLU(inplace=True)
         self.output = nn.Conv2d(width, channels, 3, padding=1)
+        self.excitation = _Excitation(widths[0], width) if excitation else None
         if spectral:
             for layer in self.modules():
                 if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -114,9 +119,26 @@ class DcganGenerator(Generator):
         features = self.stem(inputs).unflatten(1, (-1, BASE_SIZE, BASE_SIZE))
         if self.stem_norm is not None:
             features = self.activation(self.stem_norm(features, *norm_inputs))
+        scales = None if self.excitation is None else self.excitation(features)
         for upsample, norm in zip(self.upsamplers, self.norms, strict=True):
             features = self.activation(norm(upsample(features), *norm_inputs))
+        if scales is not None:
+            features = features * scales
         return torch.tanh(self.output(features).to(latents.dtype))
+
+
+class _Excitation(nn.Module):
+    """[N, I, 4, 4] -> [N, O, 1, 1] in [0, 2], near 1 at the start."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, outputs, BASE_SIZE), nn.LeakyReLU(0.1), nn.Conv2d(outputs, outputs, 1), nn.Sigmoid()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        scales: Tensor = self.layers(features)
+        return 2 * scales
 
 
 class DcganCritic(Critic):

@@ -50,7 +50,8 @@ def gan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def make_generator(folder: Path) -> None:
     network = DcganOptions(
         family="dcgan", conditional=False, latent_dim=8, generator_width=4, generator_stem="normed",
-        generator_spectral_norm=False, upsampling="transposed", critic_width=4, critic_norm="none",
+        generator_spectral_norm=False, generator_excitation=False,
+        upsampling="transposed", critic_width=4, critic_norm="none",
         critic_convolutions=1, critic_pooling="none", critic_dropout=0.0, critic_pretrained=None,
         conditional_batch_norm=False, projection=False,
     )  # fmt: skip

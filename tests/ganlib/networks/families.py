@@ -37,9 +37,10 @@ def dcgan(size: int = 16, **changes: Any) -> DcganOptions:
     return DcganOptions(
         **{
             "family": "dcgan", "conditional": True, "latent_dim": LATENT_DIM, "generator_width": 4,
-            "generator_stem": "normed", "generator_spectral_norm": False, "upsampling": "transposed",
-            "critic_width": 4, "critic_norm": "spectral", "critic_convolutions": 1, "critic_pooling": "none",
-            "critic_dropout": 0.0, "critic_pretrained": None, "conditional_batch_norm": True, "projection": True,
+            "generator_stem": "normed", "generator_spectral_norm": False, "generator_excitation": False,
+            "upsampling": "transposed", "critic_width": 4, "critic_norm": "spectral",
+            "critic_convolutions": 1, "critic_pooling": "none", "critic_dropout": 0.0, "critic_pretrained": None,
+            "conditional_batch_norm": True, "projection": True,
         } | changes
     )  # fmt: skip
 
@@ -105,6 +106,7 @@ VARIANTS: dict[str, NetworkOptions] = {
     "biggan-without-attention": biggan(attention_size=None),
     **{f"dcgan-frozen-features-{kind}": dcgan(conditional=kind != "plain", critic_pretrained="efficientnet-lite0")
        for kind in ("plain", "conditional")},
+    "dcgan-excited": dcgan(generator_excitation=True),
     "r3gan-many-widths": r3gan(widths=(16, 8, 4)),
 }  # fmt: skip
 

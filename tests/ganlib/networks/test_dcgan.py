@@ -9,7 +9,7 @@ from ganlib.networks.spectral import SpectralNorms
 def generator(**changes) -> DcganGenerator:
     settings = {
         "size": 16, "channels": 1, "latent_dim": 64, "width": 16, "num_classes": 10, "conditional_batch_norm": True,
-        "stem": "normed", "spectral": False, "upsampling": "transposed",
+        "stem": "normed", "spectral": False, "excitation": False, "upsampling": "transposed",
     }  # fmt: skip
     return DcganGenerator(**settings | changes)
 
@@ -55,6 +55,23 @@ def test_linear_stem_is_followed_by_the_first_upsampling():
     network(latents, None)
     expected = latents @ network.stem.weight.T + network.stem.bias
     torch.testing.assert_close(seen[0].flatten(1), expected)
+
+
+def test_excitation_scales_the_channels_at_full_resolution() -> None:
+    torch.manual_seed(0)
+    network = generator(excitation=True, num_classes=0).eval()
+    first, last = 64, 16
+    assert count(network.excitation) == first * last * 16 + last + last * last + last
+    assert count(network) == count(generator(num_classes=0)) + count(network.excitation)
+    latents, seen = torch.randn(3, 64), []
+    network.output.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    network(latents, None)
+    scales = network.excitation(network.activation(network.stem_norm(network.stem(latents).unflatten(1, (-1, 4, 4)))))
+    assert scales.shape == (3, last, 1, 1)
+    assert 0.5 < scales.min() < scales.max() < 1.5
+    network.excitation = None
+    network(latents, None)
+    torch.testing.assert_close(seen[0], seen[1] * scales)
 
 
 def test_resizing_repeats_pixels_before_a_convolution():

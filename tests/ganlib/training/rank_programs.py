@@ -90,6 +90,7 @@ def gan_gradients(ranks: Ranks) -> dict[str, Tensor]:
         conditional_batch_norm=True,
         stem="normed",
         spectral=False,
+        excitation=False,
         upsampling="transposed",
     ).double()
     critic = DcganCritic(

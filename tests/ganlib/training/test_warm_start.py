@@ -21,8 +21,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mlp": {"generator_widths": [8, 12], "critic_widths": [12, 8], "critic_dropout": 0.0, "embedding_dim": 3},
     "dcgan": {
         "generator_width": 4, "generator_stem": "normed", "generator_spectral_norm": False,
-        "upsampling": "transposed", "critic_width": 4, "critic_norm": "spectral", "critic_convolutions": 1,
-        "critic_pooling": "none", "critic_dropout": 0.0, "critic_pretrained": None,
+        "generator_excitation": False, "upsampling": "transposed", "critic_width": 4, "critic_norm": "spectral",
+        "critic_convolutions": 1, "critic_pooling": "none", "critic_dropout": 0.0, "critic_pretrained": None,
         "conditional_batch_norm": True, "projection": True,
     },
     "resnet": {
@@ -39,7 +39,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 OTHER_VALUES = {
     "conditional": False, "latent_dim": 9, "generator_width": 8, "generator_stem": "linear",
-    "generator_spectral_norm": True, "critic_width": 8, "critic_norm": "none", "critic_convolutions": 2,
+    "generator_spectral_norm": True, "generator_excitation": True,
+    "critic_width": 8, "critic_norm": "none", "critic_convolutions": 2,
     "critic_pooling": "sum", "critic_dropout": 0.5, "critic_pretrained": "efficientnet-lite0",
     "conditional_batch_norm": False, "projection": False,
     "critic_halvings": 1, "embedding_dim": 4, "attention_size": None, "blocks_per_stage": 2, "group_width": 2,
