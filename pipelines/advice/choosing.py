@@ -169,7 +169,7 @@ def evaluator_choices(pictures: Pictures, evaluator: ExtractorName, why: str) ->
 def network_choices(
     preset: str, size: int, network: Mapping[str, Any], *, labelled: bool, has_weights: bool
 ) -> Iterator[Choice]:
-    """What a network is in a preset, made to fit another size, classes, and the weights that are at hand."""
+    """What a network is in a preset, and how it learns, made to fit another size, classes, and the weights at hand."""
     if network.get("critic_pretrained") and not has_weights:
         why = "not installed; pip install 'ganlib[pretrained]' lets the critic see more than pixels, for better images"
         yield Choice("network.critic_pretrained", None, f"{network['critic_pretrained']} is {why}")
@@ -179,5 +179,9 @@ def network_choices(
         stages = int(math.log2(size)) - 1
         if len(network["widths"]) != stages:
             yield Choice("network.widths", network["widths"][-stages:], f"a stage for each halving of {size} pixels")
-    elif preset == "photos-few" and size < LARGEST_ON_CPU:
+        return
+    if size < LARGEST_ON_CPU and labelled:
+        yield Choice("network.generator_width", 24, "told the class, more steps bring more than more channels")
+        yield Choice("train.reuse_fakes", True, "for more steps, too; without classes it costs variety")
+    elif size < LARGEST_ON_CPU and network["generator_width"] != 32:
         yield Choice("network.generator_width", 32, f"{size} pixels leave time for more channels")

@@ -34,7 +34,7 @@ def test_the_best_that_the_critic_does_not_see(
 
 def test_without_the_weights_the_critic_sees_pixels() -> None:
     network = load_parameters(find_preset("photos-32-cpu", known_presets(ROOT)).path).network.model_dump()
-    assert not list(network_choices("photos-32-cpu", 32, network, labelled=True, has_weights=True))
-    (choice,) = network_choices("photos-32-cpu", 32, network, labelled=True, has_weights=False)
+    assert not list(network_choices("photos-32-cpu", 32, network, labelled=False, has_weights=True))
+    (choice,) = network_choices("photos-32-cpu", 32, network, labelled=False, has_weights=False)
     assert (choice.name, choice.value) == ("network.critic_pretrained", None)
     assert "pip install 'ganlib[pretrained]'" in choice.reason
