@@ -83,7 +83,8 @@ class SplitFeed(Feed):
     def _read_ahead(self, seen_images: int, reader: ThreadPoolExecutor) -> tuple[Tensor, ...]:
         """This batch, most likely read already; the next one is begun."""
         ready = self._ahead[1] if self._ahead is not None and self._ahead[0] == seen_images else None
-        chosen = ready.result() if ready is not None else self._read_pinned(seen_images)
+        # Only the reader reads: after a rollback it may still be at another batch.
+        chosen = (ready or reader.submit(self._read_pinned, seen_images)).result()
         following = seen_images + self._batch_size
         self._ahead = following, reader.submit(self._read_pinned, following)
         return chosen
