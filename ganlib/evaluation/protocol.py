@@ -156,6 +156,7 @@ def _explore_latents(
         if critic is None:
             findings.skipped["rejection"] = "rejection: the generator was saved without its critic; train it again"
             return truncation, None
+        reference.notify("rejection by the critic")
         with findings.skipping("rejection"):
             rejection = measure_rejection(drawn, critic, reference, options)
     return truncation, rejection

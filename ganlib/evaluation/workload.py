@@ -8,10 +8,11 @@ from ganlib.evaluation.copying import PLANTED
 
 @dataclass(frozen=True)
 class Workload:
-    """Images that the extractor looks at, and images that the generator makes."""
+    """Images that the extractor looks at, images that the generator makes, and images that the critic judges."""
 
     looked_at: int
     generated: int
+    judged: int
 
 
 def workload_of(options: EvaluateOptions, *, train: int, test: int) -> Workload:
@@ -26,4 +27,5 @@ def workload_of(options: EvaluateOptions, *, train: int, test: int) -> Workload:
     return Workload(
         looked_at=train + test + draws * samples + PLANTED + ends,
         generated=(draws + 1) * samples + rejection + ends,
+        judged=rejection + min(train, samples) if rejection else 0,
     )

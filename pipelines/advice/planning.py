@@ -39,6 +39,7 @@ class Costs:
         generate: of the generator alone.
         watch: of the extractor that picks the snapshot.
         evaluate: of the extractor that evaluates.
+        judge: of the critic alone.
         classify: of training the domain classifier; 0 where there is none.
         compare: of one pair of images, in each of their features.
         start: of starting Python with a stage's libraries, once.
@@ -50,6 +51,7 @@ class Costs:
     generate: float
     watch: float
     evaluate: float
+    judge: float
     classify: float
     compare: float
     start: float
@@ -166,7 +168,7 @@ def evaluation_s(config: RunConfig, pictures: Pictures, costs: Costs) -> float:
     known = pictures.train if config.train.extractor == config.evaluate.extractor else 0
     work = workload_of(config.evaluate, train=pictures.train, test=pictures.test)
     looking_s = (work.looked_at - known) * costs.evaluate + work.generated * costs.generate
-    return looking_s + _compared(config, pictures) * costs.compare
+    return looking_s + work.judged * costs.judge + _compared(config, pictures) * costs.compare
 
 
 def _compared(config: RunConfig, pictures: Pictures) -> float:

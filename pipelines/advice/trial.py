@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from ganlib.config import ExtractorName, ImageSpec, RunConfig
 from ganlib.datasets.packed.reading import Split
+from ganlib.evaluation.rejection import critic_logits
 from ganlib.metrics.classifier import Classifier, train_classifier
 from ganlib.metrics.distances import nearest
 from ganlib.metrics.extractors import DomainExtractor, Extractor, load_extractor
-from ganlib.networks.base import Generator
 from ganlib.sampling import Images, balanced_labels, render, seeded_latents
 from ganlib.training.distributed import ALONE
 from ganlib.training.feeding import SplitFeed
 from ganlib.training.graph import iteration_of
 from ganlib.training.precision import prepare_device
 from ganlib.training.recipe import Recipe
-from ganlib.training.state import initial_state
+from ganlib.training.state import TrainState, initial_state
 from pipelines import paths
 from pipelines.advice.machine import GIB, Machine
 from pipelines.advice.planning import Costs
@@ -55,13 +55,15 @@ def measure_costs(
     for threads in _thread_counts(machine):
         note(f"trial: steps of the training with {threads} thread{'' if threads == 1 else 's'}")
         tried[threads] = _iterate(config, image, split, threads)
-    threads, (train_s, generator) = min(tried.items(), key=lambda each: each[1][0])
+    threads, (train_s, state) = min(tried.items(), key=lambda each: each[1][0])
     note("trial: making and looking at images")
     device = torch.device("cuda" if machine.gpu else "cpu")
     torch.set_num_threads(threads)
     asked = balanced_labels(_RENDERED, len(classes)) if config.network.conditional else None
-    latents = seeded_latents(_RENDERED, generator.latent_dim, 0)
-    generate_s = _seconds(lambda: len(render(generator, latents, asked, batch_size=_RENDERED)))
+    latents = seeded_latents(_RENDERED, state.ema.latent_dim, 0)
+    made = render(state.ema, latents, asked, batch_size=_RENDERED)
+    generate_s = _seconds(lambda: len(render(state.ema, latents, asked, batch_size=_RENDERED)))
+    judge_s = _seconds(lambda: len(critic_logits(state.critic, [made], asked)))
     looks = {
         name: _look_s(name, config, image, pictures, device)
         for name in {config.train.extractor, config.evaluate.extractor}
@@ -77,6 +79,7 @@ def measure_costs(
         generate=generate_s,
         watch=looks[config.train.extractor],
         evaluate=looks[config.evaluate.extractor],
+        judge=judge_s,
         classify=classify_s,
         compare=compare_s,
         start=_start_s(),
@@ -90,8 +93,8 @@ def _thread_counts(machine: Machine) -> list[int]:
     return [2**power for power in range(min(machine.cores, MOST_THREADS).bit_length())]
 
 
-def _iterate(config: RunConfig, image: ImageSpec, split: Split, threads: int) -> tuple[float, Generator]:
-    """Seconds an image of the training, and its generator."""
+def _iterate(config: RunConfig, image: ImageSpec, split: Split, threads: int) -> tuple[float, TrainState]:
+    """Seconds an image of the training, and what it trains."""
     options = config.train.model_copy(update={"threads": threads})
     config = config.model_copy(update={"train": options})
     device = prepare_device(options)
@@ -106,7 +109,7 @@ def _iterate(config: RunConfig, image: ImageSpec, split: Split, threads: int) ->
             torch.cuda.synchronize()
         return options.images_per_iteration
 
-    return _seconds(run, least_s=STEPS_S), state.ema
+    return _seconds(run, least_s=STEPS_S), state
 
 
 def _look_s(name: ExtractorName, config: RunConfig, image: ImageSpec, pictures: Images, device: torch.device) -> float:

@@ -12,6 +12,7 @@ from ganlib.evaluation.drawing import Draw, Notify, Reference, draw
 from ganlib.evaluation.pictures import Layout
 from ganlib.evaluation.protocol import evaluate
 from ganlib.evaluation.record import Evaluation
+from ganlib.evaluation.rejection import critic_logits
 from ganlib.evaluation.workload import workload_of
 from ganlib.events import Notice
 from ganlib.marking import COMPOSITE_TYPE, SOURCE_TYPE, Origin, marked_png, marked_webp
@@ -54,11 +55,11 @@ def _evaluate(notify: Notify) -> None:
     sha256 = generator_sha256(paths.GENERATOR)
     data = open_packed(paths.PROCESSED)
     extractor = project_extractor(config.evaluate.extractor, config, device)
+    critic = _critic(str(device)) if isinstance(config.loss, GanOptions) else None
     if generator.inputs is None:
-        notify(_how_long(generator, extractor, data, config.evaluate))
+        notify(_how_long(generator, critic, extractor, data, config.evaluate))
     reference = reference_by(extractor, config, data, notify=notify)
     drawn = draw(generator, sha256, reference, config.evaluate)
-    critic = _critic(str(device)) if isinstance(config.loss, GanOptions) else None
     result = evaluate(drawn, reference, config.evaluate, critic=critic, recipe=config.extractor)
     made = _pictures(drawn, reference, result, config.evaluate)
     paths.PICTURES.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,9 @@ def _evaluate(notify: Notify) -> None:
     _log(result, config, int(generator.provenance["seen_images"]))
 
 
-def _how_long(generator: ImageGenerator, extractor: Extractor, data: PackedData, options: EvaluateOptions) -> str:
+def _how_long(
+    generator: ImageGenerator, critic: Critic | None, extractor: Extractor, data: PackedData, options: EvaluateOptions
+) -> str:
     """What there is to do, and how long it will take at the rate of a first batch."""
     work = workload_of(options, train=len(data.train), test=len(data.test))
     some = next(data.test.batches(extractor.pass_images))
@@ -85,10 +88,14 @@ def _how_long(generator: ImageGenerator, extractor: Extractor, data: PackedData,
     seen = time.perf_counter()
     render(generator.generator, latents, labels, batch_size=len(some))
     made = time.perf_counter()
-    seconds = (work.looked_at * (seen - began) + work.generated * (made - seen)) / len(some)
+    if critic is not None:
+        critic_logits(critic, [some], labels)
+    judged = time.perf_counter()
+    seconds = work.looked_at * (seen - began) + work.generated * (made - seen) + work.judged * (judged - made)
+    seconds /= len(some)
     return (
-        f"{work.looked_at} images to look at with {extractor.name}, {work.generated} to generate: about "
-        f"{told_time(seconds)}, less where features are known from before"
+        f"{work.looked_at} images to look at with {extractor.name}, {work.generated} to generate, {work.judged} for "
+        f"the critic to judge: about {told_time(seconds)}, less where features are known from before"
     )
 
 

@@ -28,8 +28,8 @@ from tests.configs import ROOT
 CPU, GPU = Machine(None, 2, 8.0), Machine("A card", 16, 60.0)
 LOOK = Look("data/raw/mine", "auto", None, False, 300, 0, (), (100,) * 300, 0, 0, 0)
 COSTS = Costs(
-    threads=2, train=0.01, generate=0.001, watch=0.004, evaluate=0.03, classify=0.001, compare=1e-10, start=8.0,
-    memory_gib=1.0,
+    threads=2, train=0.01, generate=0.001, watch=0.004, evaluate=0.03, judge=0.002, classify=0.001, compare=1e-10,
+    start=8.0, memory_gib=1.0,
 )  # fmt: skip
 PRESETS = known_presets(ROOT)
 
@@ -99,7 +99,7 @@ def test_lengths_keep_to_the_time_and_the_budget() -> None:
 
 def test_a_machine_ten_times_as_slow_takes_ten_times_as_long() -> None:
     _, config, pictures, _ = chosen(3000, 3, 32, CPU)
-    names = ("train", "generate", "watch", "evaluate", "classify", "compare", "start")
+    names = ("train", "generate", "watch", "evaluate", "judge", "classify", "compare", "start")
     slow = replace(COSTS, **{name: 10 * getattr(COSTS, name) for name in names})
     quick, slowly = (forecast(config, pictures, costs).stages for costs in (COSTS, slow))
     for stage in ("extractor", "train", "evaluate", "register"):
