@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ganlib.config import ImageSpec, RunConfig
+from ganlib.config import COMPARED_IMAGES, ImageSpec, RunConfig
 from ganlib.training.distributed import ALONE
 from ganlib.training.inputs import RealBatch
 from ganlib.training.iteration import Iteration, take_mean_figures
@@ -25,16 +25,17 @@ OPTIONS_OF = {
 LOSSES = ("minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic")
 PENALTIES = ((), ("r1",), ("r2",), ("gradient_penalty",), ("r1", "r2", "gradient_penalty"))
 BATCH_SIZE = 2
+FROZEN = "dcgan with frozen features"  # which are compared where there are no labels
 
 
 class NoiseFeed(WholeFeed):
-    def __init__(self, image: ImageSpec, *, conditional: bool) -> None:
-        self.image, self.conditional = image, conditional
+    def __init__(self, image: ImageSpec, images: int, *, conditional: bool) -> None:
+        self.image, self.images, self.conditional = image, images, conditional
 
     def batch(self, seen_images: int) -> RealBatch:
         draw = torch.Generator().manual_seed(seen_images)
-        shape = (BATCH_SIZE, self.image.channels, self.image.size, self.image.size)
-        labels = torch.randint(0, self.image.num_classes, (BATCH_SIZE,), generator=draw)
+        shape = (self.images, self.image.channels, self.image.size, self.image.size)
+        labels = torch.randint(0, self.image.num_classes, (self.images,), generator=draw)
         return RealBatch(torch.rand(shape, generator=draw) * 2 - 1, labels if self.conditional else None)
 
 
@@ -49,7 +50,7 @@ def values(family: str, adversarial: str, penalties: tuple[str, ...], conditiona
             "loss.adversarial": adversarial,
             "network.conditional": conditional,
             "data.channels": channels,
-            "train.batch_size": BATCH_SIZE,
+            "train.batch_size": COMPARED_IMAGES if family == FROZEN and not conditional else BATCH_SIZE,
         },
     )
 
@@ -58,7 +59,7 @@ def trains(config: RunConfig) -> bool:
     image = ImageSpec(size=16, channels=config.data.channels, classes=("a", "b"))
     state = initial_state(config, image, torch.device("cpu"))
     before = [each.detach().clone() for each in (*state.generator.parameters(), *state.partner.parameters())]
-    feed = NoiseFeed(image, conditional=config.network.conditional)
+    feed = NoiseFeed(image, config.train.batch_size, conditional=config.network.conditional)
     for _ in range(3):
         Iteration(state, Recipe.of(config, image), feed, ALONE).run()
     after = [*state.generator.parameters(), *state.partner.parameters()]
@@ -72,7 +73,8 @@ def trains(config: RunConfig) -> bool:
 def test_every_combination(family: str, adversarial: str) -> None:
     for penalties, conditional, channels in product(PENALTIES, (False, True), (1, 3, 4)):
         content = values(family, adversarial, penalties, conditional, channels)
-        if penalties and family.endswith("batch norm"):
+        couples = family.endswith("batch norm") or (family == FROZEN and not conditional)
+        if penalties and couples:
             with pytest.raises(ValidationError, match=r"loss\.r1, loss\.r2 and loss\.gradient_penalty need a critic"):
                 RunConfig.model_validate(content)
         else:
@@ -95,4 +97,9 @@ def test_every_family_as_a_variational_autoencoder(family: str) -> None:
     for conditional, channels in product((False, True), (1, 3, 4)):
         content = values(family, "hinge", (), conditional, channels)
         names = {name: value for name, value in VAE.items() if not name.startswith("network.")}
-        assert trains(RunConfig.model_validate(changed(content, names))), (family, conditional, channels)
+        content = changed(content, names)
+        if family == FROZEN:
+            with pytest.raises(ValidationError, match=r"not with loss\.objective=vae, which has no critic"):
+                RunConfig.model_validate(content)
+        else:
+            assert trains(RunConfig.model_validate(content)), (family, conditional, channels)
