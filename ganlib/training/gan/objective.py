@@ -43,7 +43,7 @@ def loss_of(recipe: Recipe) -> GanOptions:
 class GanObjective:
     """The losses of a generator and its critic, on one part of a batch.
 
-    `judge` is the critic of this game where the state has several; None: the state's.
+    `one_of_several` is the critic of this game where the state has several; None: the state's.
 
     Forward passes run under autocast, every differentiation outside of it: inside, what the
     networks compute in full precision would be differentiated in half precision.
@@ -51,11 +51,11 @@ class GanObjective:
 
     state: TrainState
     recipe: Recipe
-    judge: Critic | None = None
+    one_of_several: Critic | None = None
 
     @property
     def _critic(self) -> Critic:
-        return self.state.critic if self.judge is None else self.judge
+        return self.state.critic if self.one_of_several is None else self.one_of_several
 
     def generate(self, inputs: Inputs) -> Tensor:
         """Images [N, C, H, W] of the latents."""
@@ -64,21 +64,19 @@ class GanObjective:
 
     def critic(self, inputs: Inputs, fake: Tensor, penalties: Penalties) -> CriticTerms:
         """The critic's loss on the real images and on generated ones [N, C, H, W], which get no gradients."""
-        real, loss, due = inputs.real, loss_of(self.recipe), penalties.due
+        loss, due = loss_of(self.recipe), penalties.due
         penalty = torch.zeros((), device=fake.device)
         if due.r1 or due.r2 or not self._critic.can_share_a_pass(len(fake)):
             # Batch statistics would mix both kinds; and a pass that is differentiated twice is the quicker the smaller.
-            real_images, real_logits = self._judge(real.images, real.condition, inputs.real_draws, penalised=due.r1)
-            fake_images, fake_logits = self._judge(fake, real.condition, inputs.fake_draws, penalised=due.r2)
+            real, condition = inputs.real.images, inputs.real.condition
+            real_images, real_logits = self._judge(real, condition, inputs.real_draws, penalised=due.r1)
+            fake_images, fake_logits = self._judge(fake, condition, inputs.fake_draws, penalised=due.r2)
             if due.r1:
                 penalty = penalty + penalties.r1 * self._zero_centered(real_logits, real_images)
             if due.r2:
                 penalty = penalty + penalties.r2 * self._zero_centered(fake_logits, fake_images)
         else:
-            images = torch.cat([real.images, fake])
-            condition = None if real.condition is None else torch.cat([real.condition, real.condition])
-            _, logits = self._judge(images, condition, inputs.draws_of_both)
-            real_logits, fake_logits = logits.chunk(2)
+            real_logits, fake_logits = self._judge_in_one_pass(inputs, fake)
         if due.gradient_penalty:
             penalty = penalty + penalties.gradient_penalty * self._one_centered(inputs, fake)
         each = critic_loss(loss.adversarial, real_logits, fake_logits, label_smoothing=loss.label_smoothing)
@@ -118,6 +116,14 @@ class GanObjective:
         changed = (fake - other).abs().flatten(1).mean(dim=1)
         return (changed / (inputs.latents - inputs.other_latents).abs().mean(dim=1)).mean()
 
+    def _judge_in_one_pass(self, inputs: Inputs, fake: Tensor) -> tuple[Tensor, ...]:
+        """The logits [N, …] of real images and of generated ones [N, C, H, W]."""
+        real = inputs.real
+        images = torch.cat([real.images, fake])
+        condition = None if real.condition is None else torch.cat([real.condition, real.condition])
+        _, logits = self._judge(images, condition, inputs.draws_of_both)
+        return logits.chunk(2)
+
     def _judge(
         self, images: Tensor, condition: Tensor | None, draws: Tensor | None, *, penalised: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -130,8 +136,8 @@ class GanObjective:
                 assert draws is not None
                 seen = self.recipe.augment(images, draws, self.state.augmentation.probability)
             # A compiled critic cannot be differentiated twice; `forward` is never compiled.
-            judge = self._critic.forward if penalised else self._critic
-            return images, judge(seen, condition)
+            critic = self._critic.forward if penalised else self._critic
+            return images, critic(seen, condition)
 
     def _zero_centered(self, logits: Tensor, images: Tensor) -> Tensor:
         with without_weight_gradients():
