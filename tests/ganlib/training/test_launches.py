@@ -46,9 +46,9 @@ MOST_OPERATIONS = {
     "mnist-mlp": 140,
     "photos-128": 2060,
     "photos-256": 2060,
-    "photos-32-cpu": 780,
-    "photos-64-cpu": 780,
-    "photos-few": 890,
+    "photos-32-cpu": 800,
+    "photos-64-cpu": 800,
+    "photos-few": 910,
 }
 # Each makes the host wait for the device, or copies from the host's pages.
 WAITING = ("_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "unique")
