@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ganlib.config import EvaluateOptions, GateFigure
+from ganlib.config import EvaluateOptions, GateFigure, least_images
 from ganlib.errors import UserError
 from ganlib.evaluation.drawing import Draw, Reference
 from ganlib.evaluation.record import ClassFigures, Conditions, Figure, Interval
@@ -72,15 +72,17 @@ def conditions_of(reference: Reference, extractor: Extractor, generated_count: i
 def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions, findings: Findings) -> None:
     """All that two generators can be compared by, and FID's extrapolation and floor.
 
-    A figure whose interval cannot be had has too few images to mean anything: it is skipped.
+    A figure whose interval cannot be had has too few images to mean anything: it is skipped. What neither data nor
+    extractor have, such as classes, has no figures.
     """
     real, extractor = reference.test_sample, reference.extractor
     conditions = conditions_of(reference, extractor, drawn.count)
-    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], ["is"], NAMES)
+    classifies = drawn.sample.features.logits.shape[1] > 0
+    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], *([["is"]] if classifies else []), NAMES)
     for figures in groups:
         _note(findings, drawn.sample, real, figures, conditions, options)
     translates = drawn.generator.inputs is not None  # its images are of the classes that their inputs are of
-    if not translates:
+    if not translates and drawn.labels is not None:
         _note(findings, drawn.part(drawn.even_rows), real, ["diversity"], conditions, options)
     with findings.skipping(f"{extractor.name}/fid_infinity"):
         findings.metrics[f"{extractor.name}/fid_infinity"] = Figure(
@@ -88,19 +90,23 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
             interval=None,
             conditions=conditions,
         )
-    train = Sample(reference.train, None, stratified=False)
-    floor = conditions_of(reference, extractor, len(reference.train))
-    name = f"{extractor.name}/fid_floor"
-    _note(findings, train, real, ["fid"], floor, options, names={"fid": "fid_floor"})
-    if name in findings.skipped:
-        findings.skipped[name] = f"training images in the place of generated ones: {findings.skipped[name]}"
-    if translates:
-        return
-    if reference.classifier is None or drawn.labels is None:
-        findings.skipped["domain/label_fidelity"] = f"label_fidelity: {UNLABELLED}"
+    _measure_floor(reference, options, findings)
+    if translates or reference.classifier is None or drawn.labels is None:
         return
     asked = conditions_of(reference, reference.classifier, drawn.count)
     _note(findings, classified(drawn), real, ["label_fidelity"], asked, options)
+
+
+def _measure_floor(reference: Reference, options: EvaluateOptions, findings: Findings) -> None:
+    """FID of the training images: what no generator need go below."""
+    train, extractor = Sample(reference.train, None, stratified=False), reference.extractor
+    least = least_images("fid", features=reference.train.values.shape[1], neighbours=options.neighbours)
+    if len(reference.train) < least:
+        why = f"fid_floor: needs at least {least} training images, found {len(reference.train)}; provide more"
+        findings.skipped[f"{extractor.name}/fid_floor"] = why
+        return
+    conditions = conditions_of(reference, extractor, len(reference.train))
+    _note(findings, train, reference.test_sample, ["fid"], conditions, options, names={"fid": "fid_floor"})
 
 
 def measure_classes(

@@ -69,8 +69,9 @@ def evaluate(
         reference.notify("translation")
         translation = measure_translation(drawn, reference, options)
     else:
-        with findings.skipping("classes"):
-            classes = measure_classes(drawn, reference, options, findings)
+        if reference.classifier is not None and drawn.labels is not None:
+            with findings.skipping("classes"):
+                classes = measure_classes(drawn, reference, options, findings)
         with findings.skipping("memorisation"):
             reference.notify("memorisation")
             memorisation = measure_copying(drawn, reference, options)
