@@ -218,14 +218,17 @@ def _decode_all(
     on_event(Notice(f"{options.source}: {source.description}"))
     listed = None if is_url(options.source) else most_images(options)
     total = None if listed is None else listed[0]
-    started = told = time.monotonic()
+    started = time.monotonic()
+    first: tuple[float, int] | None = None
     tasks = (Work(part, options, folder) for part in source.parts())
     for decoded in executor.map(decode_part, tasks, after_death=after_death):
         index.add(decoded)
         now = time.monotonic()
-        if now - told >= _PROGRESS_EVERY_S:
+        if first is None:  # until then processes have started, which says nothing of the rate
+            first, told = (now, index.files), now
+        elif now - told >= _PROGRESS_EVERY_S:
             told = now
-            on_event(Progress(index.files, total, index.files / (now - started)))
+            on_event(Progress(index.files, total, (index.files - first[1]) / (now - first[0])))
     on_event(Progress(index.files, index.files, index.files / max(time.monotonic() - started, 1e-9)))
 
 

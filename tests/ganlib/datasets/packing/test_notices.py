@@ -1,14 +1,20 @@
-"""What is said of a whole set: 16-bit files that are nearly black, and images that are enlarged."""
+"""What is said of a whole set, such as images that are enlarged; and how quickly it is decoded."""
 
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from ganlib.datasets.packing import survey as survey_module
+from ganlib.datasets.packing.executor import Result, Task
 from ganlib.datasets.packing.survey import survey
-from ganlib.events import Event, Notice
+from ganlib.events import Event, Notice, Progress
 from tests.ganlib.datasets.image_files import data_options, encode, noise, preprocess_options, write_folder
 
 
@@ -73,3 +79,27 @@ def test_padding_is_named_where_the_longer_side_is_enough(tmp_path: Path) -> Non
     files = {f"{n}.png": encode(noise(n, 12, 64)) for n in range(12)}
     (told,) = (text for text in notices(tmp_path, files, image_size=64) if "and enlarged," in text)
     assert told.endswith("consider data.image_size=16 or data.fit=pad")
+
+
+def test_the_time_that_processes_take_to_start_says_nothing_of_the_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute until the first part is decoded, then a second for each."""
+    now_s = [0.0]
+
+    class Slow:
+        def map(self, function: Callable[[Task], Result], tasks: Iterable[Task], **_: Any) -> Iterator[Result]:
+            for took_s, task in zip(itertools.chain([60.0], itertools.repeat(1.0)), tasks, strict=False):
+                now_s[0] += took_s
+                yield function(task)
+
+    monkeypatch.setattr(survey_module, "open_executor", lambda _: nullcontext(Slow()))
+    monkeypatch.setattr(survey_module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    heard: list[Event] = []
+    options = data_options(write_folder(tmp_path / "images", {f"{n}.png": encode(noise(n)) for n in range(1000)}))
+    with survey(options, preprocess_options(), tmp_path / "scratch", on_event=heard.append):
+        pass
+    told = [event for event in heard if isinstance(event, Progress)]
+    parts = now_s[0] - 59
+    assert len(told) == parts
+    assert told[-2].images_per_s == pytest.approx(1000 / parts, rel=0.2)
