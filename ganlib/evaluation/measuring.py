@@ -78,7 +78,7 @@ def measure_figures(drawn: Draw, reference: Reference, options: EvaluateOptions,
     real, extractor = reference.test_sample, reference.extractor
     conditions = conditions_of(reference, extractor, drawn.count)
     classifies = drawn.sample.features.logits.shape[1] > 0
-    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], *([["is"]] if classifies else []), NAMES)
+    groups: tuple[Sequence[GateFigure], ...] = (["fid"], ["kid"], ["is"] if classifies else [], NAMES)
     for figures in groups:
         _note(findings, drawn.sample, real, figures, conditions, options)
     translates = drawn.generator.inputs is not None  # its images are of the classes that their inputs are of
