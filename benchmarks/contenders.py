@@ -43,7 +43,7 @@ class Setting:
 
     def configuration(self, *, fresh: bool = False, **train: object) -> RunConfig:
         """The family's configuration here."""
-        here = {"device": self.device, "threads": self.threads, "memory_format": "auto"}
+        here = {"device": self.device, "threads": self.threads}
         return configuration(FAMILIES[self.family], self.scale, fresh=fresh, **{**here, **train})
 
     @property
@@ -131,7 +131,7 @@ def contender(name: str, setting: Setting) -> Contender:
 
 def _ours(names: set[str], setting: Setting, data: PackedData) -> Ours:
     precision = next((each for each in ("bf16", "tf32") if each in names), "fp32")
-    layout = "contiguous" if "contiguous" in names else "auto"
+    layout = "contiguous" if "contiguous" in names else "channels_last"
     config = setting.configuration(
         precision=precision,
         fresh="fresh" in names,

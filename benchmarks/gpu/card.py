@@ -60,7 +60,7 @@ class Card:
 
     def family(self, name: str, **train: Any) -> RunConfig:
         """A family of the training benchmark."""
-        here: dict[str, Any] = {"device": "auto", "threads": 1, "memory_format": "auto"} | self._possible(train)
+        here: dict[str, Any] = {"device": "auto", "threads": 1} | self._possible(train)
         return configuration(FAMILIES[name], "toy" if self.rehearsing else "cuda", **here)
 
     def ours(self, config: RunConfig) -> Ours:

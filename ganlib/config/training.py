@@ -114,7 +114,7 @@ class TrainOptions(Options):
     device: DeviceName
     devices: DeviceCount
     threads: PositiveInt
-    memory_format: Literal["auto", "contiguous", "channels_last"]
+    memory_format: Literal["contiguous", "channels_last"]
     precision: Literal["fp32", "tf32", "bf16", "fp16"]
     compile: StrictBool
     cuda_graph: StrictBool

@@ -32,7 +32,7 @@ class SplitFeed(Feed):
     def __init__(self, split: Split, recipe: Recipe, ranks: Ranks, device: torch.device) -> None:
         self._split, self._device = split, device
         self._seed, self._batch_size = recipe.options.seed, recipe.options.batch_size
-        self._layout = memory_format(recipe.options, recipe.network, device)
+        self._layout = memory_format(recipe.options)
         self._share = ranks.share(self._batch_size)
         self._kinds = _kinds(split, recipe, self._share)
         self._labels = split.labels if recipe.network.conditional else None

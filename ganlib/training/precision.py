@@ -5,7 +5,7 @@ import os
 import torch
 
 from ganlib.arithmetic import allow_tf32
-from ganlib.config import NetworkOptions, R3ganOptions, TrainOptions
+from ganlib.config import TrainOptions
 from ganlib.training.memory import keep_freed_memory
 from ganlib.training.requirements import check_devices
 
@@ -41,15 +41,9 @@ def prepare_device(options: TrainOptions, local_rank: int = 0) -> torch.device:
     return device
 
 
-def memory_format(options: TrainOptions, network: NetworkOptions, device: torch.device) -> torch.memory_format:
-    """How images and convolutions lie in memory: where that is left to us, channels last.
-
-    But on a CPU grouped convolutions, which `r3gan` has, are slower channels last.
-    """
-    chosen = options.memory_format
-    if chosen == "auto":
-        chosen = "contiguous" if isinstance(network, R3ganOptions) and device.type == "cpu" else "channels_last"
-    return torch.contiguous_format if chosen == "contiguous" else torch.channels_last
+def memory_format(options: TrainOptions) -> torch.memory_format:
+    """How images and convolutions lie in memory."""
+    return torch.contiguous_format if options.memory_format == "contiguous" else torch.channels_last
 
 
 def autocast(options: TrainOptions, device: torch.device) -> torch.autocast:

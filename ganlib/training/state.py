@@ -162,7 +162,7 @@ def initial_state(
         warm_start(generator, partner, starting_point, options.init_from, config.network, image)
         for frozen in frozen_parameters(partner, options.init_from.freeze_critic_layers):
             frozen.requires_grad_(False)
-    layout = memory_format(options, config.network, device)
+    layout = memory_format(options)
     for network in (generator, partner):
         network.to(device).to(memory_format=layout)
     ema = copy.deepcopy(generator).requires_grad_(False).eval()

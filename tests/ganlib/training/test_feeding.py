@@ -10,7 +10,6 @@ from ganlib.datasets.packed.reading import Split
 from ganlib.training import feeding
 from ganlib.training.distributed import ALONE, Ranks
 from ganlib.training.feeding import SplitFeed
-from ganlib.training.precision import memory_format
 from ganlib.training.recipe import Recipe
 from ganlib.training.state import initial_state
 from tests.configs import NETWORKS, TRANSLATORS, tiny_config
@@ -18,6 +17,7 @@ from tests.toy_training import IMAGE
 
 IMAGES, BATCH = 21, 8
 CPU = torch.device("cpu")
+LAYOUTS = [("channels_last", torch.channels_last), ("contiguous", torch.contiguous_format)]
 
 
 def split() -> Split:
@@ -34,14 +34,7 @@ def feed(device: torch.device, *, ranks: Ranks = ALONE, **train: object) -> Spli
     return SplitFeed(split(), recipe(**train), ranks, device)
 
 
-@pytest.mark.parametrize(
-    ("name", "layout"),
-    [
-        ("channels_last", torch.channels_last),
-        ("contiguous", torch.contiguous_format),
-        ("auto", torch.channels_last),
-    ],
-)
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
 def test_batches_are_those_of_the_order_in_the_memory_format_asked_for(name, layout):
     source = split()
     whole = np.concatenate(source._shards)
@@ -55,17 +48,13 @@ def test_batches_are_those_of_the_order_in_the_memory_format_asked_for(name, lay
         assert found.condition.tolist() == source.labels[chosen].tolist()
 
 
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
 @pytest.mark.parametrize("family", sorted(set(NETWORKS) - set(TRANSLATORS)))
-def test_the_format_that_is_left_to_us_is_contiguous_for_grouped_convolutions_on_a_cpu_alone(family):
-    config = tiny_config({"train.memory_format": "auto", "network": family})
-    state = initial_state(config, IMAGE, CPU)
-    kernels = [each for each in state.partner.modules() if isinstance(each, nn.Conv2d) and each.kernel_size[0] > 1]
-    grouped = any(each.groups > 1 for each in kernels)
-    layout = torch.contiguous_format if grouped else torch.channels_last
-    found = SplitFeed(split(), Recipe.of(config, IMAGE), ALONE, CPU).at(0)
-    assert found.images.is_contiguous(memory_format=layout)
-    assert all(each.weight.is_contiguous(memory_format=layout) for each in kernels)
-    assert memory_format(config.train, config.network, torch.device("cuda")) is torch.channels_last
+def test_the_kernels_of_both_networks_lie_in_the_memory_format_asked_for(family, name, layout):
+    state = initial_state(tiny_config({"train.memory_format": name, "network": family}), IMAGE, CPU)
+    for network in (state.generator, state.partner):
+        kernels = [each.weight for each in network.modules() if isinstance(each, nn.Conv2d)]
+        assert all(each.is_contiguous(memory_format=layout) for each in kernels)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
