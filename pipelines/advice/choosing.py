@@ -183,5 +183,10 @@ def network_choices(
     if size < LARGEST_ON_CPU and labelled:
         yield Choice("network.generator_width", 24, "told the class, more steps bring more than more channels")
         yield Choice("train.reuse_fakes", True, "for more steps, too; without classes it costs variety")
+        if preset == "photos-32-cpu":
+            yield Choice("train.batch_size", 64, "told the class, two threads learn more from larger batches")
+            for name in ("generator", "critic"):
+                rate = {"shape": "linear", "start": 0.003, "end": 0.00075, "over_images": None, "warmup_images": 0}
+                yield Choice(f"train.{name}_optimizer.learning_rate", rate, "higher, for larger batches")
     elif size < LARGEST_ON_CPU and network["generator_width"] != 32:
         yield Choice("network.generator_width", 32, f"{size} pixels leave time for more channels")

@@ -155,7 +155,7 @@ class _Starter:
         )
         choices += recipe_choices(
             pictures,
-            base.train.batch_size,
+            self._config(preset, choices).train.batch_size,
             labelled=labelled,
             why=why,
             evaluator=evaluator,

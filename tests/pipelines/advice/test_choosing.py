@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ganlib.config import DataCounts, ExtractorName, RunConfig, misfits, parse_config
+from ganlib.schedules import value_at
 from pipelines.advice.choosing import (
     Choice,
     classes_are_used,
@@ -55,7 +56,8 @@ def chosen(
     network = load_parameters(file).network.model_dump()
     choices += network_choices(preset, size, network, labelled=labelled, has_weights=True)
     evaluator: ExtractorName = "domain" if labelled else "random"
-    choices += recipe_choices(pictures, 32, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
+    batch = parse_config(written(file, choices, []), file).train.batch_size
+    choices += recipe_choices(pictures, batch, labelled=labelled, why=why, evaluator=evaluator, why_evaluator="a test")
     trial = parse_config(written(file, choices, []), file)
     choices += length_choices(trial, pictures, COSTS, minutes, 0.1)
     text = written(file, choices, ["for a test"])
@@ -85,6 +87,19 @@ def test_what_is_chosen_is_valid_and_fits(count: int, classes: int, machine: Mac
         told = [*expectations(config, pictures, forecast(config, pictures, COSTS), machine)]
         assert told[0].startswith("gan repro takes about ")
         list(recommendations(config, pictures, machine))
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "size", "batch", "rate"),
+    [(3000, 10, 32, 64, 0.003), (3000, 1, 32, 32, 0.002), (300, 3, 32, 32, 0.002), (3000, 10, 64, 32, 0.002)],
+)
+def test_thousands_in_classes_are_learned_in_larger_batches(
+    count: int, classes: int, size: int, batch: int, rate: float
+) -> None:
+    _, config, _, _ = chosen(count, classes, size, CPU)
+    assert config.train.batch_size == batch
+    for options in (config.train.generator_optimizer, config.train.critic_optimizer):
+        assert value_at(options.learning_rate, 0, config.train.total_images) == rate
 
 
 def test_lengths_keep_to_the_time_and_the_budget() -> None:
